@@ -1,0 +1,1 @@
+"""The parts of the synthetic evidence that ships with mailwitness."""
