@@ -23,7 +23,7 @@ LOCKS: dict[str, list[str]] = {
 }
 HEADER = {
     "requirements.lock": "# What mailwitness runs on, and hatchling to install it. Made by `make lock`.\n",
-    "requirements-dev.lock": "# requirements.lock and the tools of `make test` and `make check`. Made by `make lock`.\n",
+    "requirements-dev.lock": "# The same, and the tools of `make test` and `check`. Made by `make lock`.\n",
 }
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?P<marker>\s*;[^\\]+)? \\$")
 DIGEST = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
