@@ -1,0 +1,1 @@
+"""Knowledge: sources, mappings, parsers, rules; all of it data."""

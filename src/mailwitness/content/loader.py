@@ -1,0 +1,175 @@
+"""Read content files: strict YAML into typed records, with file and key in every error."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from mailwitness.content import schemas
+from mailwitness.errors import ContentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONTENT = Path(__file__).parent
+T = TypeVar("T")
+_PLACEHOLDER = re.compile(r"\{\{watchlist:([a-z0-9_]+):([A-Za-z0-9_]+)\}\}")
+
+
+def read_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML document
+    """Parse one YAML document and refuse duplicate keys.
+
+    Raises:
+        ContentError: the file is not YAML, or a mapping names a key twice.
+    """
+    import yaml  # noqa: PLC0415 - 21 ms, not needed for --help
+
+    class Loader(yaml.CSafeLoader):
+        """PyYAML keeps the last of two equal keys; a rule must not change meaning silently."""
+
+    def mapping(loader: Any, node: Any) -> dict[Any, Any]:  # noqa: ANN401 - yaml's own types
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = loader.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                message = f"the key {key!r} occurs twice"
+                raise ContentError(message, place=f"{path}:{line}", remedy="Remove one of them.")
+            seen.add(key)
+        return dict(loader.construct_pairs(node, deep=True))
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    # A date in a test stays text: the column's type decides what it is.
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"this is not a YAML file ({' '.join(str(error).split())})"
+        raise ContentError(message, place=str(path), remedy="Correct its syntax.") from error
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """Read one content file as ``kind``.
+
+    Raises:
+        ContentError: a key is missing, unknown or of the wrong type.
+    """
+    try:
+        return msgspec.convert(read_yaml(path), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ContentError(
+            str(error), place=str(path), remedy="See the template of its folder."
+        ) from error
+
+
+def files(kind: str) -> Iterator[Path]:
+    """Yield the content files of one kind in a stable order; names with ``_`` are not content."""
+    for path in sorted((CONTENT / kind).rglob("*.yaml")):
+        if not path.name.startswith("_"):
+            yield path
+
+
+@cache
+def watchlist(name: str, kind: str) -> tuple[str, ...]:
+    """Return the names of one kind from a watchlist file, case folded, in file order."""
+    path = CONTENT / "watchlists" / f"{name}.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows = [row for row in csv.DictReader(handle) if row.get("kind") == kind]
+    except OSError as error:
+        raise ContentError(
+            f"there is no watchlist {name!r}", place=str(path), remedy="Correct the placeholder."
+        ) from error
+    if not rows:
+        raise ContentError(
+            f"the watchlist has no row of kind {kind!r}",
+            place=str(path),
+            remedy="Correct the placeholder.",
+        )
+    return tuple(dict.fromkeys(row["name"].strip().lower() for row in rows))
+
+
+def expand(query: str) -> str:
+    """Replace ``{{watchlist:file:kind}}`` by a comma separated list of KQL string literals."""
+
+    def literals(match: re.Match[str]) -> str:
+        names = watchlist(match.group(1), match.group(2))
+        return ", ".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in names)
+
+    return _PLACEHOLDER.sub(literals, query)
+
+
+def with_query(item: T) -> T:
+    """Return the rule or parser with its placeholders expanded."""
+    return msgspec.structs.replace(item, query=expand(item.query))  # type: ignore[type-var,attr-defined]
+
+
+@cache
+def tables() -> dict[str, schemas.Table]:
+    """Return every table with its extension columns, by name."""
+    extensions: dict[str, list[dict[str, str]]] = {}
+    path = CONTENT / "tables" / "_extensions.yaml"
+    if path.exists():
+        extensions = read_yaml(path)
+    everywhere = extensions.pop("*", [])
+    found = {}
+    for file in files("tables"):
+        table = read(file, schemas.Table)
+        known = {column.name.lower() for column in table.columns}
+        extra = [
+            msgspec.convert(column, schemas.Column)
+            for column in [*extensions.get(table.table, []), *everywhere]
+        ]
+        added = [column for column in extra if column.name.lower() not in known]
+        found[table.table] = msgspec.structs.replace(table, columns=[*table.columns, *added])
+    return found
+
+
+def rules(*folders: Path) -> list[tuple[Path, schemas.Rule]]:
+    """Return the shipped rules, or those in the given folders, with their files."""
+    paths = [path for folder in folders for path in _rule_files(folder)] or list(files("rules"))
+    return [(path, with_query(read(path, schemas.Rule))) for path in paths]
+
+
+def _rule_files(folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    return sorted(path for path in folder.rglob("*") if path.suffix in {".yaml", ".yml"})
+
+
+def parsers() -> list[schemas.Parser]:
+    """Return every parser."""
+    return [with_query(read(path, schemas.Parser)) for path in files("parsers")]
+
+
+def sources() -> list[schemas.Source]:
+    """Return every source, the most specific first."""
+    found = [read(path, schemas.Source) for path in files("sources")]
+    return sorted(found, key=lambda source: (-source.priority, source.id))
+
+
+@cache
+def mappings() -> dict[str, schemas.Mapping]:
+    """Return every mapping by id."""
+    return {item.id: item for item in (read(path, schemas.Mapping) for path in files("mappings"))}
+
+
+def digest(*folders: Path) -> str:
+    """Return the SHA-256 over names and bytes of all content files and the given rule folders."""
+    total = hashlib.sha256()
+    paths = [path for path in sorted(CONTENT.rglob("*")) if path.suffix in {".yaml", ".csv"}]
+    for folder in folders:
+        paths += _rule_files(folder)
+    for path in paths:
+        name = path.relative_to(CONTENT).as_posix() if path.is_relative_to(CONTENT) else path.name
+        total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()

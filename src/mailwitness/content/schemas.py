@@ -1,0 +1,187 @@
+"""One typed record for each kind of content file.
+
+Microsoft's keys keep Microsoft's spelling, so that a rule moves to Sentinel and back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Severity = Literal["informational", "low", "medium", "high", "critical"]
+Level = Literal["low", "medium", "high"]
+Phase = Literal["access", "collection", "exfiltration", "hiding", "clearing", "after"]
+Scope = Literal["event", "message", "session", "mailbox", "actor", "device", "tenant"]
+
+SEVERITIES: tuple[str, ...] = ("informational", "low", "medium", "high", "critical")
+
+Rows = dict[str, list[dict[str, Any]]]  # Any: literal cell values as written in a YAML test
+
+
+class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A test at the bottom of a content file: rows in, hit or silence out."""
+
+    name: str
+    expect: Literal["hit", "silent"]
+    rows: Rows
+    hits: int | None = None
+    row: dict[str, Any] | None = None  # Any: expected cells of the first result row
+
+
+class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tunable value: a ``let`` line of the query whose literal may be replaced."""
+
+    default: Any  # Any: a KQL literal: number, text, timespan or list
+    description: str
+
+
+class Title(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a finding is worded; ``{Column}`` is replaced by the row's value."""
+
+    title: str
+    phase: Phase
+
+
+class Attack(msgspec.Struct, frozen=True):
+    """ATT&CK ids per version."""
+
+    v18: list[str] = []
+    v19: list[str] = []
+    tactics_v19: list[str] = []
+    strategies: list[str] = []
+    analytics: list[str] = []
+    components: list[str] = []
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A KQL query whose rows are findings, in Azure-Sentinel's analytics-rule form."""
+
+    id: str
+    name: str
+    description: str
+    severity: Literal["Informational", "Low", "Medium", "High"]
+    query: str
+    requiredDataConnectors: list[Any] = []  # noqa: N815 - Microsoft's key; Any: passed through
+    queryFrequency: str = "1h"  # noqa: N815
+    queryPeriod: str = "1d"  # noqa: N815
+    triggerOperator: str = "gt"  # noqa: N815
+    triggerThreshold: int = 0  # noqa: N815
+    tactics: list[str] = []
+    relevantTechniques: list[str] = []  # noqa: N815
+    entityMappings: list[Any] = []  # noqa: N815 - Any: passed through
+    version: str = "1.0.0"
+    kind: str = "Scheduled"
+    status: str = ""
+    # Ours, stripped on export.
+    severityLevel: Severity | None = None  # noqa: N815
+    confidence: Level = "medium"
+    reasons: dict[str, Any] = {}  # Any: words, or lists of words
+    falsePositives: list[str] = []  # noqa: N815
+    gaps: list[str] = []
+    parameters: dict[str, Parameter] = {}
+    scope: Scope = "event"
+    finding: Title | None = None
+    attack: Attack = Attack()
+    explanation: bool = False
+    tests: list[Case] = []
+    guide: list[str] = []
+    tuning: list[str] = []
+
+    def level(self) -> str:
+        """Return the severity on our five-step scale."""
+        return self.severityLevel or self.severity.lower()
+
+
+class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """KQL from one table to MailboxActivity."""
+
+    id: str
+    name: str
+    table: str
+    activities: list[str]
+    query: str
+    description: str = ""
+    tests: list[Case] = []
+
+
+class Recognise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the first records of an input must look like.
+
+    Attributes:
+        format: ``json`` (any JSON text), ``csv``, ``parquet``, ``text`` or ``binary``.
+        keys: all of these keys (JSON members or CSV columns) occur, case folded.
+        any_keys: at least one of these occurs.
+        not_keys: none of these occurs.
+        nested: member name -> keys its object (or JSON text) must have.
+        first: regular expressions; one must match the start of the first lines (text formats).
+    """
+
+    format: Literal["json", "csv", "parquet", "text", "binary"]
+    keys: list[str] = []
+    any_keys: list[str] = []
+    not_keys: list[str] = []
+    nested: dict[str, list[str]] = {}
+    first: list[str] = []
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A product's log as it reaches us: how it is recognised and which mapping loads it.
+
+    Attributes:
+        record: member or column that holds the record itself, as object or JSON text.
+        outer: outer column -> record key used where the record lacks that key.
+        priority: higher wins when several sources recognise an input.
+        reader: name of a Python reader for formats the database cannot read.
+    """
+
+    id: str
+    name: str
+    recognise: list[Recognise]
+    mapping: str
+    record: str = ""
+    outer: dict[str, str] = {}
+    priority: int = 50
+    reader: str = ""
+    description: str = ""
+    example: str = ""
+    limits: list[str] = []
+
+
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One column of a table in Kusto's types."""
+
+    name: str
+    type: str
+    description: str = ""
+
+
+class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SQL from raw records to a table.
+
+    Attributes:
+        raw: key of the raw record -> DuckDB type.
+        columns: table column -> SQL over the raw keys.
+        derived: table column -> SQL over the columns above.
+        nested: columns whose values are stored in the first pass only where ``keep`` holds.
+        required: raw key that a sound record has; a record without it goes to quarantine.
+    """
+
+    id: str
+    table: str
+    raw: dict[str, str]
+    columns: dict[str, str]
+    derived: dict[str, str] = {}
+    nested: list[str] = []
+    keep: str = "true"
+    required: str = ""
+    tests: list[dict[str, Any]] = []  # Any: record and expected cells as written in YAML
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """A public table schema."""
+
+    table: str
+    columns: list[Column]
+    source: str = ""
+    description: str = ""

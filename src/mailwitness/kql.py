@@ -1,0 +1,225 @@
+"""KQL to DuckDB SQL: the one adapter around duckdb-kql.
+
+Only its translation layer is used: our connection runs the SQL, read-only and locked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mailwitness.errors import QueryRefused, QueryUnsupported
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping, Sequence
+
+DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "guid": "VARCHAR",
+    "int": "INTEGER",
+    "long": "BIGINT",
+    "real": "DOUBLE",
+    "bool": "BOOLEAN",
+    "datetime": "TIMESTAMP",
+    "dynamic": "JSON",
+    "timespan": "INTERVAL",
+}
+
+_TOKEN = re.compile(
+    r"""(?P<comment>//[^\n]*)|(?P<string>h?@"(?:[^"]|"")*"|h?@'(?:[^']|'')*'|h?"(?:\\.|[^"\\])*"|h?'(?:\\.|[^'\\])*')"""
+    r"""|(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<number>\d[\w.]*)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<pipe>\|)|(?P<end>;)"""
+    r"""|(?P<space>\s+)|(?P<other>.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_TABLE_REFERENCE = re.compile(r'\b(?:FROM|JOIN)\s+"([^"]+)"')
+_FILE_REFERENCE = re.compile(r"\b(?:FROM|JOIN)\s+'")
+_CTE = re.compile(r'(?:WITH\s+(?:RECURSIVE\s+)?|,\s*)"?([A-Za-z_][A-Za-z0-9_]*)"?\s+AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\(')
+_WHERE_STAGE = re.compile(r"_s(\d+) AS \(SELECT \* FROM _s(\d+) WHERE (.*)\)(?:,|)$")
+_CLOCK = re.compile(r"\b(?:now|ago)\s*\(")
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A word, string, bracket or operator of a query with its place."""
+
+    kind: str
+    text: str
+    start: int
+    depth: int
+
+
+def tokens(kql: str) -> list[Token]:
+    """Split a query into tokens without spaces and comments; ``depth`` counts open brackets."""
+    found = []
+    depth = 0
+    for match in _TOKEN.finditer(kql):
+        kind = match.lastgroup or "other"
+        if kind in {"space", "comment"}:
+            continue
+        depth -= kind == "close"
+        found.append(Token(kind, match.group(), match.start(), depth))
+        depth += kind == "open"
+    return found
+
+
+def words(kql: str) -> set[str]:
+    """Return every identifier of a query, outside strings and comments."""
+    return {token.text for token in tokens(kql) if token.kind == "word"}
+
+
+def uses_clock(kql: str) -> bool:
+    """Tell whether the query asks for the present time."""
+    return bool(_CLOCK.search(kql))
+
+
+def referenced_tables(kql: str, known: Mapping[str, object]) -> set[str]:
+    """Return the known tables that a query names where a table can stand."""
+    found = set()
+    listed = tokens(kql)
+    for i, token in enumerate(listed):
+        if token.kind == "word" and token.text in known:
+            before = listed[i - 1].text if i else ""
+            if before not in {".", "$", "by"}:
+                found.add(token.text)
+    return found
+
+
+class Leading(msgspec.Struct, frozen=True):
+    """The filters that directly follow each mention of a table.
+
+    Attributes:
+        filters: KQL predicates, one for each mention.
+        complete: every mention of the table has at least one filter.
+    """
+
+    filters: tuple[str, ...]
+    complete: bool
+
+
+def leading_filters(kql: str, table: str) -> Leading:
+    """Find the ``| where`` steps that directly follow each mention of ``table``.
+
+    A row that none of these predicates accepts can never reach the rest of the query,
+    so a rule without any accepted row has no findings.
+    """
+    listed = tokens(kql)
+    filters: list[str] = []
+    complete = True
+    for i, token in enumerate(listed):
+        if token.kind != "word" or token.text != table:
+            continue
+        steps: list[str] = []
+        at = i + 1
+        while at + 1 < len(listed) and listed[at].kind == "pipe" and listed[at + 1].text == "where":
+            start = listed[at + 1].start + len("where")
+            end_at = at + 2
+            while end_at < len(listed) and not _ends(listed[end_at], token.depth):
+                end_at += 1
+            end = listed[end_at].start if end_at < len(listed) else len(kql)
+            steps.append(kql[start:end].strip())
+            at = end_at
+        if steps:
+            filters.append(" and ".join(f"({step})" for step in steps))
+        else:
+            complete = False
+    return Leading(tuple(filters), complete and bool(filters))
+
+
+def _ends(token: Token, depth: int) -> bool:
+    """Tell whether a token closes a step that stands at ``depth``."""
+    if token.depth > depth:
+        return False
+    return token.kind in {"pipe", "end"} or (token.kind == "close" and token.depth < depth)
+
+
+def scalar_lets(kql: str) -> str:
+    """Return the ``let`` statements of a query, so that its predicates can be read alone."""
+    listed = tokens(kql)
+    parts: list[str] = []
+    start = 0
+    for token in listed:
+        if token.kind == "end" and token.depth == 0:
+            statement = kql[start : token.start + 1]
+            start = token.start + 1
+            if re.match(r"\s*(?://[^\n]*\n\s*)*let\b", statement):
+                parts.append(statement)
+    return "".join(parts)
+
+
+def with_parameters(kql: str, values: Mapping[str, str]) -> str:
+    """Replace the literal of ``let name = ...;`` lines.
+
+    Raises:
+        QueryRefused: the query has no such line.
+    """
+    for name, value in values.items():
+        pattern = re.compile(rf"(\blet\s+{re.escape(name)}\s*=)[^;]*;")
+        if not pattern.search(kql):
+            message = f"the query has no line `let {name} = ...;`"
+            raise QueryRefused(message, remedy="Correct the parameter's name.")
+        kql = pattern.sub(lambda match, literal=value: f"{match.group(1)} {literal};", kql, count=1)
+    return kql
+
+
+class KqlEngine:
+    """Translate KQL for a fixed set of tables; translations are kept."""
+
+    def __init__(self, schema: Mapping[str, Sequence[str]], cache: dict[str, str] | None = None) -> None:
+        """Take the tables a query may name: table -> column names."""
+        self.schema = {table: list(columns) for table, columns in schema.items()}
+        self.cache = {} if cache is None else cache
+
+    def to_sql(self, kql: str, *, now: dt.datetime) -> str:
+        """Translate one query; ``now`` is what ``now()`` and ``ago()`` mean in it.
+
+        Raises:
+            QueryUnsupported: the query is not KQL, or uses a part that cannot be run faithfully.
+            QueryRefused: it names a table outside the allow-list, or a management command.
+        """
+        key = f"{now.isoformat()}|{kql}" if uses_clock(kql) else kql
+        if key not in self.cache:
+            self.cache[key] = self._translate(kql, now)
+        return self.cache[key]
+
+    def _translate(self, kql: str, now: dt.datetime) -> str:
+        import duckdb_kql  # noqa: PLC0415 - 94 ms, only needed when the cache is cold
+        from duckdb_kql.errors import KqlError  # noqa: PLC0415
+
+        try:
+            sql = str(duckdb_kql.to_sql(kql, schema=self.schema, allow_write=False, query_now=now))
+        except KqlError as error:
+            message = " ".join(str(error).split())
+            raise QueryUnsupported(
+                f"the query cannot be run: {message}", remedy="Rewrite that part of the query."
+            ) from error
+        except RecursionError as error:
+            raise QueryUnsupported(
+                "the query is nested too deeply", remedy="Split it into several queries."
+            ) from error
+        self._check_tables(sql)
+        return sql
+
+    def _check_tables(self, sql: str) -> None:
+        """Refuse anything that is not a table of ours: DuckDB would read a quoted name as a file."""
+        own = set(_CTE.findall(sql))
+        for name in _TABLE_REFERENCE.findall(sql):
+            if name not in self.schema and name not in own:
+                message = f"there is no table {name!r}"
+                raise QueryRefused(message, remedy="Name a table that `mailwitness sources` lists.")
+        if _FILE_REFERENCE.search(sql):
+            raise QueryRefused("a query may not read files", remedy="Name a table instead.")
+
+    def predicate_sql(self, kql: str, table: str, predicate: str, *, now: dt.datetime) -> str | None:
+        """Return one leading filter as an SQL expression, None when it cannot stand alone."""
+        sql = self.to_sql(f"{scalar_lets(kql)}\n{table}\n| where {predicate}", now=now)
+        lines = [line.strip() for line in sql.splitlines()]
+        stages = [match for line in lines if (match := _WHERE_STAGE.match(line.removeprefix("WITH ")))]
+        last = re.fullmatch(r"SELECT \* FROM _s(\d+)", lines[-1])
+        if not stages or last is None or stages[-1].group(1) != last.group(1):
+            return None
+        source = f'_s{stages[-1].group(2)} AS (SELECT * FROM "{table}")'
+        if not any(source in line for line in lines):
+            return None
+        return stages[-1].group(3)

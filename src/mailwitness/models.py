@@ -1,0 +1,128 @@
+"""The nouns that pass between the stages: frozen records without behaviour."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Exhibit(msgspec.Struct, frozen=True, kw_only=True):
+    """One sealed input.
+
+    Attributes:
+        id: short name within the case: ``E1``, ``E2``, ... in order of intake.
+        path: name shown to people, escaped; members of archives as ``archive.zip/member``.
+        location: where the bytes are now (the original, or the copy kept in the case).
+        size_bytes: size when it was sealed.
+        blake3: digest written to the custody log before anything parsed the file.
+        kept: the bytes are a copy inside the case folder.
+    """
+
+    id: str
+    path: str
+    location: Path
+    size_bytes: int
+    blake3: str
+    kept: bool = False
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a record lies in its exhibit.
+
+    Attributes:
+        record: 0-based number of the record.
+        line: 1-based line on which it starts; 0 when the format has no lines.
+        offset: byte offset in the sealed original.
+        length: length in bytes.
+    """
+
+    record: int
+    line: int
+    offset: int
+    length: int
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that could not be loaded, with its place and the reason."""
+
+    exhibit: str
+    record: int
+    line: int
+    offset: int
+    length: int
+    reason: str
+    start: str = ""
+
+
+class Intake(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one exhibit: records = loaded + duplicates + quarantined."""
+
+    exhibit: str
+    path: str
+    sha256: str
+    blake3: str
+    size_bytes: int
+    source: str = ""
+    table: str = ""
+    records: int = 0
+    loaded: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    salvaged: int = 0
+    first_time: str = ""
+    last_time: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class NotEvaluated(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could not be judged; ``blocking`` means a clear verdict is impossible."""
+
+    what: str
+    reason: str
+    remedy: str
+    blocking: bool = False
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One row returned by a rule.
+
+    Attributes:
+        time: UTC, naive; None when the row has no time.
+        evidence: the row itself, JSON-ready values by column name.
+        rows: (exhibit id, record number) of each supporting row, the proving one first.
+    """
+
+    rule: str
+    title: str
+    severity: str
+    confidence: str
+    phase: str
+    techniques: tuple[str, ...]
+    time: dt.datetime | None
+    last_time: dt.datetime | None
+    actor: str
+    actor_type: str
+    mailbox: str
+    address: str
+    session: str
+    host: str
+    description: str
+    reasons: tuple[str, ...]
+    evidence: dict[str, Any]  # Any: values of a query row, typed by the query itself
+    rows: tuple[tuple[str, int], ...]
+    count: int = 1
+
+
+class RuleOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule gave: found, clear or not_evaluated, with the reason."""
+
+    id: str
+    name: str
+    severity: str
+    outcome: str
+    reason: str
+    findings: int
+    techniques: tuple[str, ...]

@@ -1,0 +1,158 @@
+"""Tell what an input is, by its content and never by its name alone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.content import loader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mailwitness.content.schemas import Recognise, Source
+
+Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
+
+# Columns that an export adds or renames: `TimeGenerated [UTC]`, `OrganizationId_`, `Status_dynamic`.
+_SUFFIX = re.compile(r"(?:\s*\[[^\]]+\]|_string|_dynamic|_[sdgbt]|_)$")
+_TIME_COLUMNS = ("timegenerated", "timestamp")
+# A table is only believed when this share of the input's columns is its own.
+_MATCHING_SHARE = 0.6
+_MATCHING_COLUMNS = 5
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """Which source recognises an input, and the table its records go to."""
+
+    source: str
+    name: str
+    mapping: str
+    table: str
+    record: str = ""
+    outer: tuple[tuple[str, str], ...] = ()
+
+
+def unwrap(record: Record, path: str) -> object:
+    """Follow a dotted member path; JSON text inside a string is returned as text."""
+    value: object = record
+    for name in path.split(".") if path else []:
+        if isinstance(value, dict):
+            value = value[name] if name in value else _folded(value, name)
+        else:
+            return None
+    return value
+
+
+def _folded(record: Record, name: str) -> object:
+    wanted = name.lower()
+    return next((value for key, value in record.items() if key.lower() == wanted), None)
+
+
+def base_name(column: str) -> str:
+    """Return a column's name without what exports add to it, case folded."""
+    return _SUFFIX.sub("", column.strip().strip("\ufeff")).lower()
+
+
+class Recogniser:
+    """All known sources and tables, asked about one record at a time; answers are kept by shape."""
+
+    def __init__(self) -> None:
+        """Load the sources and the table schemas."""
+        self.sources = loader.sources()
+        mappings = loader.mappings()
+        self.mapping_tables = {item.id: item.table for item in mappings.values()}
+        self.tables = {
+            table.table: {column.name.lower() for column in table.columns if not column.name.startswith("_")}
+            for table in loader.tables().values()
+            if table.table != "MailboxActivity"
+        }
+        self._known: dict[tuple[str, frozenset[str], str], Match | None] = {}
+
+    def match(self, record: Record, form: str) -> Match | None:
+        """Return the source of one record of format ``json`` or ``csv``; None when nothing fits."""
+        hint = str(record.get("Type") or record.get("category") or record.get("$table") or "")
+        key = (form, frozenset(record), hint)
+        # Nested conditions depend on values, so only the plain answer of a shape is kept.
+        if key not in self._known or self._needs_values(record):
+            self._known[key] = self._match(record, form, hint)
+        return self._known[key]
+
+    def _needs_values(self, record: Record) -> bool:
+        return any(name in record for name in ("event", "log", "properties", "o365audit", "_source"))
+
+    def _match(self, record: Record, form: str, hint: str) -> Match | None:
+        names = {name.strip().strip("\ufeff").lower() for name in record if isinstance(name, str)}
+        for source in self.sources:
+            if any(_fits(rule, record, names, form) for rule in source.recognise):
+                return self._as_match(source, record, hint)
+        table = self._table_of(record, hint)
+        if table:
+            return Match(source="table_export", name=f"{table} export", mapping="table_export", table=table)
+        return None
+
+    def _as_match(self, source: Source, record: Record, hint: str) -> Match | None:
+        table = self.mapping_tables.get(source.mapping, "")
+        if source.mapping == "table_export":
+            inner = unwrap(record, source.record)
+            table = self._table_of(inner, hint) if isinstance(inner, dict) else ""
+            if not table:
+                return None
+        return Match(
+            source=source.id,
+            name=source.name,
+            mapping=source.mapping,
+            table=table,
+            record=source.record,
+            outer=tuple(source.outer.items()),
+        )
+
+    def _table_of(self, record: Record, hint: str) -> str:
+        """Find the table whose columns an input has; its own word for the table wins."""
+        names = {base_name(name) for name in record if isinstance(name, str)}
+        if not names.intersection(_TIME_COLUMNS):
+            return ""
+        stated = hint.removeprefix("AdvancedHunting-")
+        if stated in self.tables and len(names & self.tables[stated]) >= min(3, len(names)):
+            return stated
+        best = max(self.tables, key=lambda table: _likeness(names, self.tables[table]))
+        common = len(names & self.tables[best])
+        if common < min(_MATCHING_COLUMNS, len(names)) or common < _MATCHING_SHARE * len(names) or common < 3:
+            return ""
+        return best
+
+    def nearest(self, names: Iterable[str]) -> str:
+        """Name the table that comes closest to an unrecognised input's columns; empty when none does."""
+        folded = {base_name(name) for name in names}
+        best = max(self.tables, key=lambda table: _likeness(folded, self.tables[table]))
+        return best if folded & self.tables[best] else ""
+
+
+def _likeness(names: set[str], columns: set[str]) -> tuple[int, float]:
+    common = len(names & columns)
+    return common, common / len(columns)
+
+
+def _fits(rule: Recognise, record: Record, names: set[str], form: str) -> bool:
+    if rule.format != form:
+        return False
+    if not all(key.lower() in names for key in rule.keys):
+        return False
+    if rule.any_keys and not any(key.lower() in names for key in rule.any_keys):
+        return False
+    if any(key.lower() in names for key in rule.not_keys):
+        return False
+    return all(_has_nested(record, path, keys) for path, keys in rule.nested.items())
+
+
+def _has_nested(record: Record, path: str, keys: Sequence[str]) -> bool:
+    value = unwrap(record, path)
+    if isinstance(value, str):
+        # Text is only looked at, not parsed: it may be cut off.
+        return value.lstrip().startswith("{") and all(f'"{key}"' in value for key in keys)
+    if not isinstance(value, dict):
+        return False
+    names = {name.lower() for name in value}
+    return all(key.lower() in names for key in keys)
