@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from mailwitness.content import loader
+
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ROOT / "src" / "mailwitness" / "content"
 CHECKER = Path(__file__).resolve().parent / "kql_check"
@@ -51,7 +53,8 @@ def queries_of(file: Path) -> Iterator[Query]:
         if key.value == "query" and isinstance(value, yaml.ScalarNode):
             # A block scalar's node begins at its `|`; the text begins on the next line.
             below = 1 if value.style in {"|", ">"} else 0
-            yield Query(file, value.start_mark.line + 1 + below, value.value)
+            # Watchlists are written into one line, so line numbers stay true.
+            yield Query(file, value.start_mark.line + 1 + below, loader.expand(value.value))
 
 
 def content_queries(content: Path) -> list[Query]:
@@ -60,20 +63,12 @@ def content_queries(content: Path) -> list[Query]:
     return [query for file in files for query in queries_of(file)]
 
 
-def content_tables(content: Path) -> dict[str, list[Json]]:
-    """Return the columns of every table by its name, extension columns included."""
-    folder = content / "tables"
-    extensions_file = folder / "_extensions.yaml"
-    extensions: Json = yaml.safe_load(extensions_file.read_text("utf-8")) if extensions_file.exists() else {}
-    tables: dict[str, list[Json]] = {}
-    for file in sorted(folder.glob("[!_]*.yaml")):
-        table = yaml.load(file.read_text("utf-8"), Loader=yaml.CSafeLoader)
-        name = table["table"]
-        columns = {column["name"]: column for column in table["columns"]}
-        for column in extensions.get(name, []) + extensions.get("*", []):
-            columns.setdefault(column["name"], column)
-        tables[name] = list(columns.values())
-    return tables
+def content_tables() -> dict[str, list[Json]]:
+    """Return the columns of every shipped table by its name, extension columns included."""
+    return {
+        name: [{"name": column.name, "type": column.type} for column in table.columns]
+        for name, table in loader.tables().items()
+    }
 
 
 def ask_microsoft(tables: dict[str, list[Json]], queries: list[Query]) -> list[Json]:
@@ -124,8 +119,9 @@ def check(content: Path) -> list[str]:
 
     Raises:
         NotEvaluatedError: the check could not run.
+        mailwitness.errors.ContentError: a query names a watchlist that does not exist.
     """
-    tables = content_tables(content)
+    tables = content_tables()
     queries = content_queries(content)
     faults = []
     for query, answer in zip(queries, ask_microsoft(tables, queries), strict=True):
