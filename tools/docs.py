@@ -127,7 +127,11 @@ def recognised_by(sign: schemas.Recognise) -> str:
 
 def errors_page() -> str:
     """List every error code; docs/errors.md explains each."""
-    found = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if "code" in vars(kind)]
+    found = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.MailwitnessError)
+    ]
     rows = [
         (f"[{kind.code}](../errors.md#{kind.code.lower()})", kind.__name__, first_line(kind))
         for kind in sorted(found, key=lambda kind: kind.code)
