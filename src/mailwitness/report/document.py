@@ -1,0 +1,200 @@
+"""The structure of report.json (schema version 1) as frozen records.
+
+Reading is lenient where writing is strict: `schema.json` says what a complete
+report holds, these records fill in what an older or partial report leaves out,
+so that a page can always be made. A test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What all parts of a report share: keyword fields, never changed after reading."""
+
+
+class Tool(Record):
+    """The program that wrote the report."""
+
+    name: str = "mailwitness"
+    version: str = ""
+
+
+class RulePack(Record):
+    """The rules that were run, identified by one digest."""
+
+    digest: str = ""
+    rules: int = 0
+
+
+class Evaluated(Record):
+    """The span of evidence that was judged and the clock it was judged from; ISO 8601, UTC."""
+
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    now: str | None = None
+
+
+class Summary(Record):
+    """The verdict on the whole run. An absent outcome is not clear."""
+
+    outcome: str = "not_evaluated"
+    severity: str | None = None
+    sentences: tuple[str, ...] = ()
+
+
+class Position(Record):
+    """Where a record lies in its exhibit: number from 0, line from 1, offset and length in bytes."""
+
+    record: int | None = None
+    line: int | None = None
+    offset: int | None = None
+    length: int | None = None
+
+
+class Finding(Record):
+    """One row returned by a rule, with the record that proves it."""
+
+    rule: str = ""
+    title: str = ""
+    severity: str = "informational"
+    confidence: str = ""
+    time: str | None = None
+    actor: str = ""
+    mailbox: str = ""
+    description: str = ""
+    # Any: entities and evidence are open bags; their values are of every JSON type.
+    entities: dict[str, Any] = {}
+    exhibit: str = ""
+    position: Position = Position()
+    evidence: dict[str, Any] = {}
+    raw: str = ""
+    count: int = 1
+
+
+class TimelineEntry(Record):
+    """One thing that happened in a case; `record` counts from 0 within the exhibit."""
+
+    time: str | None = None
+    phase: str = ""
+    what: str = ""
+    actor: str = ""
+    mailbox: str = ""
+    exhibit: str = ""
+    record: int | None = None
+
+
+class Case(Record):
+    """Findings that belong to one story, and what is concluded from them."""
+
+    id: str = ""
+    title: str = ""
+    severity: str = "informational"
+    confidence: str = ""
+    verdict: str = "undetermined"
+    reasons: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
+    mailboxes: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    first_seen: str | None = None
+    last_seen: str | None = None
+    findings: tuple[Finding, ...] = ()
+    timeline: tuple[TimelineEntry, ...] = ()
+    # Any: chains and questions are open objects in schema version 1.
+    chains: tuple[dict[str, Any], ...] = ()
+    questions: tuple[dict[str, Any], ...] = ()
+
+
+class NotEvaluated(Record):
+    """Something that could not be judged, why, and what would make it possible."""
+
+    what: str = ""
+    reason: str = ""
+    remedy: str = ""
+    blocking: bool = False
+
+
+class RuleOutcome(Record):
+    """What one rule of the pack concluded in this run."""
+
+    id: str = ""
+    name: str = ""
+    severity: str = "informational"
+    outcome: str = "not_evaluated"
+    reason: str = ""
+    findings: int = 0
+    techniques: tuple[str, ...] = ()
+
+
+class Intake(Record):
+    """What became of one exhibit; records = loaded + duplicates + quarantined."""
+
+    exhibit: str = ""
+    path: str = ""
+    sha256: str = ""
+    blake3: str = ""
+    size_bytes: int = 0
+    source: str | None = None
+    table: str | None = None
+    records: int = 0
+    loaded: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    salvaged: int = 0
+    first_time: str | None = None
+    last_time: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> int:
+        """Records unaccounted for; anything but 0 is a defect that the report must show."""
+        return self.records - self.loaded - self.duplicates - self.quarantined
+
+
+class Quarantined(Record):
+    """One record that could not be read, where it is, and why."""
+
+    exhibit: str = ""
+    record: int | None = None
+    line: int | None = None
+    offset: int | None = None
+    length: int | None = None
+    reason: str = ""
+    start: str = ""
+
+
+class Report(Record):
+    """The whole report."""
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = Tool()
+    rule_pack: RulePack = RulePack()
+    evaluated: Evaluated = Evaluated()
+    summary: Summary = Summary()
+    cases: tuple[Case, ...] = ()
+    not_evaluated: tuple[NotEvaluated, ...] = ()
+    rules: tuple[RuleOutcome, ...] = ()
+    intake: tuple[Intake, ...] = ()
+    quarantine: tuple[Quarantined, ...] = ()
+    quarantine_total: int = 0
+
+    def exhibit(self, name: str) -> Intake:
+        """Return the intake entry of an exhibit; an empty one if the report does not list it."""
+        return next((entry for entry in self.intake if entry.exhibit == name), Intake(exhibit=name))
+
+
+def read_report(report: dict[str, Any]) -> Report:
+    """Read the content of report.json into records; unknown keys are ignored, absent ones empty.
+
+    Raises:
+        msgspec.ValidationError: a value has a wrong type; the message carries its path.
+    """
+    return msgspec.convert(report, Report, strict=False)

@@ -1,0 +1,172 @@
+"""The report as one self-contained web page that needs no network and runs nothing from the evidence."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mailwitness.report import record_layout, text, wording
+from mailwitness.report.document import read_report
+from mailwitness.report.strip import draw_strip
+from mailwitness.report.timeline import fold, read_timeline
+
+if TYPE_CHECKING:
+    from mailwitness.report.document import Case, Report
+    from mailwitness.report.strip import Strip
+    from mailwitness.report.timeline import Stretch
+
+CASES_SHOWN = 50
+FINDINGS_SHOWN = 50
+QUARANTINE_SHOWN = 100
+"""What one page can hold and still open at once; the rest is named with its place in report.json."""
+
+_OUTCOME_ORDER = ("not_evaluated", "found", "clear")
+
+
+class Story(NamedTuple):
+    """The timeline of one case, ready to be set."""
+
+    strip: Strip | None
+    stretches: tuple[Stretch, ...]
+    lines_left: int
+
+
+class Totals(NamedTuple):
+    """Sums over the whole report."""
+
+    findings: int
+    records: int
+    loaded: int
+    duplicates: int
+    quarantined: int
+    salvaged: int
+    rules_run: int
+    rules_found: int
+    rules_clear: int
+    rules_open: int
+
+
+def render_html(report: dict[str, Any]) -> str:
+    """Write the content of report.json as an HTML page.
+
+    The page allows itself one inline style sheet and one inline script, each by
+    its digest, and no connection of any kind (Content Security Policy Level 3).
+    Every text from the evidence passes `text.visible_html`.
+
+    Raises:
+        msgspec.ValidationError: the report does not have the structure of report.json.
+    """
+    document = read_report(report)
+    outcome = wording.outcome_of(document.summary.outcome)
+    style, script = _asset("report.css"), _asset("report.js")
+    return _environment().get_template("report.html.j2").render(
+        report=document,
+        outcome=outcome,
+        outcome_word=wording.OUTCOMES[outcome],
+        outcome_words=wording.OUTCOMES,
+        headline=wording.headline(document),
+        totals=_totals(document),
+        rules_in_order=_rules_in_order(document),
+        file_of=lambda name: wording.file_name(document.exhibit(name)),
+        # Our own files, not evidence: the only text that is not escaped.
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        policy=content_security_policy(style, script),
+    )
+
+
+def content_security_policy(style: str, script: str) -> str:
+    """Return a policy that allows exactly this style sheet and this script, and nothing else."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src {_digest(style)}",
+            f"script-src {_digest(script)}",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+
+
+def _digest(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("mailwitness.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mailwitness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        show=text.visible_html,
+        plain=text.plain,
+        lay_out=record_layout.lay_out,
+        number=wording.number,
+        count_of=wording.count_of,
+        size=wording.size,
+        moment=wording.moment,
+        known_time=lambda iso: wording.parse_moment(iso) is not None,
+        severity=wording.severity_of,
+        outcome=wording.outcome_of,
+        verdict=lambda word: wording.VERDICTS.get(word, wording.VERDICTS["undetermined"]),
+    )
+    environment.globals.update(
+        span=wording.span,
+        length_of=wording.length_of,
+        place=wording.place,
+        story_of=_story_of,
+        cases_shown=CASES_SHOWN,
+        findings_shown=FINDINGS_SHOWN,
+        quarantine_shown=QUARANTINE_SHOWN,
+    )
+    return environment
+
+
+def _story_of(case: Case) -> Story:
+    stretches, lines_left = fold(read_timeline(case.timeline))
+    return Story(draw_strip(case.timeline), stretches, lines_left)
+
+
+def _totals(report: Report) -> Totals:
+    outcomes = [wording.outcome_of(rule.outcome) for rule in report.rules]
+    return Totals(
+        findings=sum(len(case.findings) for case in report.cases),
+        records=sum(entry.records for entry in report.intake),
+        loaded=sum(entry.loaded for entry in report.intake),
+        duplicates=sum(entry.duplicates for entry in report.intake),
+        quarantined=sum(entry.quarantined for entry in report.intake),
+        salvaged=sum(entry.salvaged for entry in report.intake),
+        rules_run=len(outcomes) - outcomes.count("not_evaluated"),
+        rules_found=outcomes.count("found"),
+        rules_clear=outcomes.count("clear"),
+        rules_open=outcomes.count("not_evaluated"),
+    )
+
+
+def _rules_in_order(report: Report) -> list[Any]:
+    """Return the rules, first what was not evaluated, then what was found, worst first."""
+    return sorted(
+        report.rules,
+        key=lambda rule: (
+            _OUTCOME_ORDER.index(wording.outcome_of(rule.outcome)),
+            wording.SEVERITIES.index(wording.severity_of(rule.severity)),
+        ),
+    )

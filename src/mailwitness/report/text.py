@@ -1,0 +1,170 @@
+"""Text from evidence made safe to show, with everything hidden in it made visible.
+
+A subject, a rule name or a file name was chosen by whoever sent it, possibly by
+the intruder. Each function takes such text and returns text for one kind of
+reader: any screen (`visible`), a web page (`visible_html`), Markdown
+(`safe_markdown`) or a spreadsheet (`safe_csv_cell`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_LIMIT = 300
+"""Characters shown of one value unless the caller says otherwise: about four lines of a page."""
+
+# Everything a screen obeys or hides instead of showing: controls, direction
+# marks, zero-width and filler characters, invisible tags, lone surrogates,
+# non-characters. Variation selectors 15 and 16 stay: they only choose how an
+# emoji looks. A test compares this list with the Unicode database.
+_HIDDEN = (
+    "\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u070f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
+    "\u2000-\u200f\u2028-\u202e\u205f-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0d\ufeff\uffa0"
+    "\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Marks that stack upon the letter before them. Four in a row occur in real
+# languages; hundreds are used to paint over the neighbouring lines.
+_STACKING = (
+    "\u0300-\u034e\u0350-\u036f\u0483-\u0489\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a"
+    "\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
+_STACK_ALLOWED = 4
+_REPEATS_SHOWN = 3
+_MARKS = re.compile(
+    f"(?P<hidden>[{_HIDDEN}])(?P=hidden)*"
+    f"|(?<=[{_STACKING}]{{{_STACK_ALLOWED}}})[{_STACKING}]+"
+)
+
+
+def visible(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = False) -> str:
+    r"""Show `text` with nothing in it that a screen would obey or hide.
+
+    Control characters become their picture (U+2400 block), every other hidden
+    character its code in angle quotes. Text longer than `limit` characters is
+    cut and its full length is stated. The result contains no character of
+    Unicode category Cc, Cf, Cs, Zl or Zp; with `keep_lines` only line feed and tab.
+    It is not escaped for HTML or Markdown.
+
+    >>> visible("Invoice\x1b[2J \u202efdp.exe")
+    'Invoice␛[2J ‹U+202E›fdp.exe'
+    """
+    return "".join(shown for shown, _ in _pieces(text, limit, keep_lines=keep_lines))
+
+
+def visible_html(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = False) -> Markup:
+    """Show `text` as escaped HTML, isolated in `<bdi>` so that it cannot turn its neighbours around.
+
+    Made-visible characters are `<span class="mark">` with the Unicode name as title,
+    so they differ from the same symbols typed by an attacker.
+    """
+    shown = [
+        escape(piece) if name is None else _mark(piece, name)
+        for piece, name in _pieces(text, limit, keep_lines=keep_lines)
+    ]
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(shown))
+
+
+def plain(value: Any) -> str:  # Any: a value of report.json can be of every JSON type
+    """Write a JSON value as the text a reader expects: strings as they are, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def safe_csv_cell(text: str, limit: int = 32_000) -> str:
+    """Return `text` so that no spreadsheet takes it for a formula.
+
+    A leading apostrophe is put before whatever Excel, LibreOffice or Google
+    Sheets would evaluate, also after blanks and in full-width form; numbers
+    stay numbers. Write the file with `csv.QUOTE_ALL`, or a separator of another
+    locale inside the text starts a new cell. The limit stays below the 32,767
+    characters an Excel cell can hold.
+    Source: OWASP, "CSV Injection".
+    """
+    shown = visible(text, limit)
+    if _NUMBER.fullmatch(text):
+        return shown
+    return f"'{shown}" if _FORMULA.match(text) else shown
+
+
+def safe_markdown(text: str, limit: int = DEFAULT_LIMIT) -> str:
+    """Return `text` as one line of inline Markdown that is only text, also where HTML is allowed.
+
+    Safe inside table cells. Web addresses do not become links.
+    Source: CommonMark 0.31, "Backslash escapes"; GitHub Flavored Markdown, "Autolinks".
+    """
+    shown = _MARKDOWN_ESCAPED.sub(r"\\\g<0>", visible(text, limit))
+    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = _MARKDOWN_LINK.sub(r"\1\\\2", shown)
+    return _MARKDOWN_START.sub(_disarm_start, shown)
+
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+_FORMULA = re.compile(r"[\s\x00-\x20\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n|%]")
+_MARKDOWN_ESCAPED = re.compile(r"[\\`*_\[\]{}|~$^]")
+_MARKDOWN_LINK = re.compile(r"(\b(?:https?|ftp|mailto|xmpp|www))([:.])", re.IGNORECASE)
+# Only at the start of a line are these a heading, a list, a rule or a code block.
+_MARKDOWN_START = re.compile(r"^(?: +|[#+\-=]|(?=\d+[.)])\d+)")
+
+
+def _disarm_start(match: re.Match[str]) -> str:
+    start = match[0]
+    if start[0] == " ":
+        return f"&#32;{start[1:]}"
+    return f"{start}\\" if start[0].isdigit() else f"\\{start}"
+
+
+def _pieces(text: str, limit: int, *, keep_lines: bool) -> Iterator[tuple[str, str | None]]:
+    """Yield (shown text, None) for ordinary text and (shown text, explanation) for what was made visible."""
+    head = text[:limit]
+    if head and not head.strip():  # a name of blanks is a hiding place, not an empty name
+        head = head.replace(" ", "\u2420")
+    start = 0
+    for match in _MARKS.finditer(head):
+        if keep_lines and match[0][0] in "\n\t":
+            continue
+        if match.start() > start:
+            yield head[start : match.start()], None
+        yield from _shown_run(match)
+        start = match.end()
+    if start < len(head):
+        yield head[start:], None
+    if len(text) > limit:
+        yield f"… (cut; {len(text):,} characters in all)", "Cut for reading; complete in report.json or the exhibit"
+
+
+def _shown_run(match: re.Match[str]) -> Iterator[tuple[str, str | None]]:
+    character, count = match[0][0], len(match[0])
+    if match["hidden"] is None:
+        yield f"‹+{count} stacked marks›", f"{count} combining marks more on one letter"
+        return
+    picture, name = _picture(character)
+    if count > _REPEATS_SHOWN:
+        yield f"{picture}‹×{count:,}›", f"{name}, {count:,} times"
+    else:
+        yield picture * count, name
+
+
+def _picture(character: str) -> tuple[str, str]:
+    """Return how a hidden character is shown, and its code and name in words."""
+    code = ord(character)
+    if code < 0x20 or code == 0x7F:  # noqa: PLR2004 - the C0 range and DEL have pictures at U+2400
+        picture = "\u2421" if code == 0x7F else chr(0x2400 + code)  # noqa: PLR2004
+        return picture, f"U+{code:04X} {unicodedata.name(picture).removeprefix('SYMBOL FOR ')}"
+    name = unicodedata.name(character, "unnamed")
+    return f"‹U+{code:04X}›", f"U+{code:04X} {name}"
+
+
+def _mark(shown: str, name: str) -> Markup:
+    return Markup('<span class="mark" title="{}">{}</span>').format(name, shown)
