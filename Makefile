@@ -52,8 +52,8 @@ $(KQL_CHECK)/node_modules/.stamp: $(KQL_CHECK)/package.json
 demo: $(VENV)/run.stamp ## investigate the bundled sample and say where the report is
 	@rm -rf $(DEMO_CASE)
 	@$(BIN)/mailwitness investigate $(SAMPLE) --case $(DEMO_CASE); outcome=$$?; \
-	if [ $$outcome -ne 1 ]; then \
-	  echo "The sample holds an attack, so the outcome should be 1 (found); it is $$outcome."; exit 2; fi
+	if [ $$outcome -ne 1 ] || [ ! -s $(DEMO_CASE)/report.html ]; then \
+	  echo "The sample holds an attack, so the outcome should be 1 (found) and a report; it is $$outcome."; exit 2; fi
 	@echo "Report: file://$(CURDIR)/$(DEMO_CASE)/report.html"
 
 # ---------------------------------------------------------------- changing it
