@@ -1,0 +1,1 @@
+"""The benchmark: generate audit logs, check the answers, then measure whole processes."""
