@@ -64,10 +64,10 @@ test: $(VENV)/dev.stamp ## run all tests
 check: format lint types layers spelling content queries docs-fresh ## run every check that is not a test
 
 format: $(VENV)/dev.stamp
-	@$(BIN)/ruff format --quiet --check . || { echo "format: run $(BIN)/ruff format"; exit 1; }
+	@$(BIN)/ruff format --quiet --check --output-format concise . || { echo "format: run $(BIN)/ruff format"; exit 1; }
 
 lint: $(VENV)/dev.stamp
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --output-format concise .
 
 types: $(VENV)/dev.stamp
 	@$(BIN)/mypy --no-error-summary
