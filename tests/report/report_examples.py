@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 Json = dict[str, Any]  # Any: a report is read and written as plain JSON
 
 INTRUDER, OWNER, ADMIN = "dana.reyes@contoso.example", "finance.lead@contoso.example", "records.admin@contoso.example"
+WORST_FIRST = ("critical", "high", "medium", "low", "informational")
 SESSION, ADDRESS = "0b6f4c52-7d1e-4a0c-9f3b-5e2a91c4d801", "203.0.113.44"
 
 HOSTILE_TEXTS = {
@@ -39,7 +41,8 @@ def _raw(operation: str, when: str, **more: Any) -> str:
         "MailboxOwnerUPN": OWNER,
         **more,
     }
-    return json.dumps(record, separators=(",", ":"))
+    audit_data = json.dumps(record, separators=(",", ":")).replace('"', '""')
+    return f'{when}.0000000Z,{INTRUDER},{operation},"{audit_data}"'
 
 
 def hash_of(text: str) -> int:
@@ -192,7 +195,7 @@ def _attack() -> Json:
         "techniques": ["T1070.008", "T1114.002", "T1564.008", "T1562.008"],
         "first_seen": "2025-03-04T08:12:09Z",
         "last_seen": "2025-03-05T07:02:10Z",
-        "findings": _attack_findings(),
+        "findings": sorted(_attack_findings(), key=lambda one: (WORST_FIRST.index(one["severity"]), one["time"])),
         "timeline": _attack_timeline(),
         "chains": [{"name": "Export, then removal of the export request", "steps": "2 of 2 seen", "joined_by": "session"}],
         "questions": [
@@ -282,9 +285,8 @@ def _rules() -> list[Json]:
 
 def _intake(exhibit: str, path: str, counts: tuple[int, int, int, int, int], **more: Any) -> Json:
     records, loaded, duplicates, quarantined, salvaged = counts
-    letters = f"{hash_of(path):012x}"
     return {
-        "exhibit": exhibit, "path": path, "sha256": (letters * 6)[:64], "blake3": (letters[::-1] * 6)[:64],
+        "exhibit": exhibit, "path": path, "sha256": sha256(path.encode()).hexdigest(), "blake3": sha256(path[::-1].encode()).hexdigest(),
         "size_bytes": records * 1911, "source": "", "table": "OfficeActivity", "records": records,
         "loaded": loaded, "duplicates": duplicates, "quarantined": quarantined, "salvaged": salvaged,
         "first_time": "2025-03-01T00:00:12Z", "last_time": "2025-03-07T23:58:40Z", "notes": [], **more,

@@ -26,6 +26,7 @@ FINDINGS_SHOWN = 50
 QUARANTINE_SHOWN = 100
 """What one page can hold and still open at once; the rest is named with its place in report.json."""
 
+_GLANCE = 60  # Characters of a case title in the contents: three lines of its column.
 _OUTCOME_ORDER = ("not_evaluated", "found", "clear")
 
 
@@ -117,6 +118,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         show=text.visible_html,
+        glance=_glance,
         plain=text.plain,
         lay_out=record_layout.lay_out,
         number=wording.number,
@@ -138,6 +140,11 @@ def _environment() -> Environment:
         quarantine_shown=QUARANTINE_SHOWN,
     )
     return environment
+
+
+def _glance(words: str) -> Markup:
+    """Show the beginning of a text whose whole stands elsewhere on the page."""
+    return text.visible_html(words if len(words) <= _GLANCE else words[: _GLANCE - 1] + "…")
 
 
 def _story_of(case: Case) -> Story:

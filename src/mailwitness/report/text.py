@@ -38,6 +38,11 @@ _STACKING = (
     "\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 )
 _STACK_ALLOWED = 4
+_DELETE = 0x7F
+# Source: ECMA-48, the abbreviations of the C0 set.
+_CONTROLS = (
+    "NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
+).split()
 _REPEATS_SHOWN = 3
 _MARKS = re.compile(
     f"(?P<hidden>[{_HIDDEN}])(?P=hidden)*"
@@ -48,14 +53,15 @@ _MARKS = re.compile(
 def visible(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = False) -> str:
     r"""Show `text` with nothing in it that a screen would obey or hide.
 
-    Control characters become their picture (U+2400 block), every other hidden
-    character its code in angle quotes. Text longer than `limit` characters is
+    Control characters become their ASCII name in angle quotes, every other hidden
+    character its code: both are readable in any font, which the symbols of the
+    U+2400 block are not. Text longer than `limit` characters is
     cut and its full length is stated. The result contains no character of
     Unicode category Cc, Cf, Cs, Zl or Zp; with `keep_lines` only line feed and tab.
     It is not escaped for HTML or Markdown.
 
     >>> visible("Invoice\x1b[2J \u202efdp.exe")
-    'Invoice␛[2J ‹U+202E›fdp.exe'
+    'Invoice‹ESC›[2J ‹U+202E›fdp.exe'
     """
     return "".join(shown for shown, _ in _pieces(text, limit, keep_lines=keep_lines))
 
@@ -67,18 +73,20 @@ def visible_html(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = Fa
     so they differ from the same symbols typed by an attacker.
     """
     shown = [
-        escape(piece) if name is None else _mark(piece, name)
+        _breakable(piece) if name is None else _mark(piece, name)
         for piece, name in _pieces(text, limit, keep_lines=keep_lines)
     ]
     return Markup("<bdi>{}</bdi>").format(Markup("").join(shown))
 
 
 def plain(value: Any) -> str:  # Any: a value of report.json can be of every JSON type
-    """Write a JSON value as the text a reader expects: strings as they are, the rest as JSON."""
+    """Write a JSON value as the text a reader expects: strings as they are, lists of them with commas."""
     if isinstance(value, str):
         return value
     if value is None:
         return ""
+    if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -115,7 +123,11 @@ _FORMULA = re.compile(r"[\s\x00-\x20\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n
 _MARKDOWN_ESCAPED = re.compile(r"[\\`*_\[\]{}|~$^]")
 _MARKDOWN_LINK = re.compile(r"(\b(?:https?|ftp|mailto|xmpp|www))([:.])", re.IGNORECASE)
 # Only at the start of a line are these a heading, a list, a rule or a code block.
-_MARKDOWN_START = re.compile(r"^(?: +|[#+\-=]|(?=\d+[.)])\d+)")
+_MARKDOWN_START = re.compile(r"^(?: +|[#+\-=]|(?=\d+[.)](?:\s|$))\d+)")
+
+
+# After @ and path separators inside a long word, not at its ends.
+_BREAKS = re.compile(r"(?<=[^\s@/\\][@/\\])(?=[^\s@/\\]{6})")
 
 
 def _disarm_start(match: re.Match[str]) -> str:
@@ -129,7 +141,7 @@ def _pieces(text: str, limit: int, *, keep_lines: bool) -> Iterator[tuple[str, s
     """Yield (shown text, None) for ordinary text and (shown text, explanation) for what was made visible."""
     head = text[:limit]
     if head and not head.strip():  # a name of blanks is a hiding place, not an empty name
-        head = head.replace(" ", "\u2420")
+        head = head.replace(" ", "\u2423")
     start = 0
     for match in _MARKS.finditer(head):
         if keep_lines and match[0][0] in "\n\t":
@@ -149,22 +161,26 @@ def _shown_run(match: re.Match[str]) -> Iterator[tuple[str, str | None]]:
     if match["hidden"] is None:
         yield f"‹+{count} stacked marks›", f"{count} combining marks more on one letter"
         return
-    picture, name = _picture(character)
+    sign, name = _sign(character)
     if count > _REPEATS_SHOWN:
-        yield f"{picture}‹×{count:,}›", f"{name}, {count:,} times"
+        yield f"{sign}‹×{count:,}›", f"{name}, {count:,} times"
     else:
-        yield picture * count, name
+        yield sign * count, name
 
 
-def _picture(character: str) -> tuple[str, str]:
+def _sign(character: str) -> tuple[str, str]:
     """Return how a hidden character is shown, and its code and name in words."""
     code = ord(character)
-    if code < 0x20 or code == 0x7F:  # noqa: PLR2004 - the C0 range and DEL have pictures at U+2400
-        picture = "\u2421" if code == 0x7F else chr(0x2400 + code)  # noqa: PLR2004
-        return picture, f"U+{code:04X} {unicodedata.name(picture).removeprefix('SYMBOL FOR ')}"
-    name = unicodedata.name(character, "unnamed")
-    return f"‹U+{code:04X}›", f"U+{code:04X} {name}"
+    if code < len(_CONTROLS) or code == _DELETE:
+        short = "DEL" if code == _DELETE else _CONTROLS[code]
+        return f"‹{short}›", f"U+{code:04X}, control character {short}"
+    return f"‹U+{code:04X}›", f"U+{code:04X} {unicodedata.name(character, 'unnamed')}"
 
 
 def _mark(shown: str, name: str) -> Markup:
     return Markup('<span class="mark" title="{}">{}</span>').format(name, shown)
+
+
+def _breakable(piece: str) -> Markup:
+    """Escape, and let long addresses and paths break where a reader would break them."""
+    return Markup("<wbr>").join(escape(part) for part in _BREAKS.split(piece))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from mailwitness.report.document import TimelineEntry
 
-GROUPS_SHOWN = 60
-"""Lines of one timeline; about three screens, more is read in report.json."""
+LINES_SHOWN = 40
+"""Lines of one timeline; about two screens, more is read in report.json."""
 
 _GAP_SECONDS = 3_600  # A silence worth a line of its own: longer than a pause for coffee.
 
@@ -55,7 +55,7 @@ def read_timeline(entries: Sequence[TimelineEntry]) -> tuple[Stretch, ...]:
     )
 
 
-def fold(stretches: Iterable[Stretch], limit: int = GROUPS_SHOWN) -> tuple[tuple[Stretch, ...], int]:
+def fold(stretches: Iterable[Stretch], limit: int = LINES_SHOWN) -> tuple[tuple[Stretch, ...], int]:
     """Return the first `limit` lines of a timeline, and how many lines are left out."""
     shown: list[Stretch] = []
     room, left = limit, 0

@@ -1,0 +1,222 @@
+"""The report as Markdown: the same content as the page, shorter, for tickets and wikis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mailwitness.report import wording
+from mailwitness.report.document import read_report
+from mailwitness.report.text import plain, safe_markdown
+from mailwitness.report.timeline import fold, read_timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mailwitness.report.document import Case, Finding, Intake, Report
+
+CASES_SHOWN = 20
+FINDINGS_SHOWN = 20
+TIMELINE_SHOWN = 25
+ROWS_SHOWN = 50
+VALUES_SHOWN = 8
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    """Write the content of report.json as GitHub Flavored Markdown.
+
+    Every text from the evidence passes `text.safe_markdown`: it stays text in
+    renderers that allow HTML, forms no link and keeps to its table cell.
+
+    Raises:
+        msgspec.ValidationError: the report does not have the structure of report.json.
+    """
+    document = read_report(report)
+    parts: list[str] = [*_verdict(document), *_not_evaluated(document)]
+    for number, case in enumerate(document.cases[:CASES_SHOWN]):
+        parts += _case(document, case, number)
+    if len(document.cases) > CASES_SHOWN:
+        parts += ["", f"*{wording.number(len(document.cases) - CASES_SHOWN)} more cases are in report.json.*"]
+    parts += [*_rules(document), *_intake(document), *_quarantine(document), *_foot(document)]
+    return "\n".join(parts).strip() + "\n"
+
+
+def _verdict(report: Report) -> Iterator[str]:
+    outcome = wording.outcome_of(report.summary.outcome)
+    yield f"# {wording.OUTCOMES[outcome]}: {safe_markdown(wording.headline(report))}"
+    yield ""
+    if outcome == "found" and report.summary.severity:
+        yield f"Severity: **{wording.severity_of(report.summary.severity)}**."
+    findings = sum(len(case.findings) for case in report.cases)
+    records = sum(entry.records for entry in report.intake)
+    yield (
+        f"{wording.count_of(len(report.cases), 'case').capitalize()}, {wording.count_of(findings, 'finding')}, "
+        f"{wording.count_of(records, 'record')} from {wording.count_of(len(report.intake), 'file')}, "
+        f"{wording.number(report.quarantine_total)} quarantined, "
+        f"{wording.number(len(report.not_evaluated))} not evaluated."
+    )
+    yield f"Evidence of {wording.span(report.evaluated.from_, report.evaluated.to)}."
+    yield ""
+    yield from (f"- {safe_markdown(sentence)}" for sentence in report.summary.sentences[1:10])
+
+
+def _not_evaluated(report: Report) -> Iterator[str]:
+    yield from ("", "## What could not be evaluated", "")
+    if not report.not_evaluated and not report.quarantine_total:
+        yield "Every rule had the evidence it needs, and every record could be read."
+    for one in sorted(report.not_evaluated, key=lambda one: not one.blocking):
+        blocking = " (blocks a clear verdict)" if one.blocking else ""
+        remedy = f" To do: {safe_markdown(one.remedy)}" if one.remedy else ""
+        yield f"- **{safe_markdown(one.what)}**{blocking}: {safe_markdown(one.reason)}{remedy}"
+    if report.quarantine_total:
+        yield f"- **{wording.count_of(report.quarantine_total, 'record').capitalize()} in quarantine**, not judged."
+
+
+def _case(report: Report, case: Case, number: int) -> Iterator[str]:
+    severity = wording.severity_of(case.severity).capitalize()
+    yield from ("", f"## {safe_markdown(case.id, 80)}, {severity}: {safe_markdown(case.title)}", "")
+    confidence = f", {safe_markdown(case.confidence, 20)} confidence" if case.confidence else ""
+    yield f"**{wording.VERDICTS.get(case.verdict, wording.VERDICTS['undetermined'])}**{confidence}."
+    yield ""
+    yield from (f"- {safe_markdown(reason, 500)}" for reason in case.reasons[:12])
+    yield ""
+    yield from _table(("About", "Value"), _facts(case))
+    yield from _timeline(case, number)
+    yield from _findings(report, case, number)
+    for heading, bags in (("Chains", case.chains), ("Questions", case.questions)):
+        if bags:
+            yield from ("", f"### {heading}", "")
+            yield from (f"- {_bag(bag)}" for bag in bags[:VALUES_SHOWN])
+
+
+def _facts(case: Case) -> Iterator[tuple[str, str]]:
+    length = wording.length_of(case.first_seen, case.last_seen)
+    several = {
+        "Actors": case.actors, "Mailboxes": case.mailboxes, "Addresses": case.addresses, "Hosts": case.hosts,
+        "Sessions": case.sessions, "Techniques": case.techniques,
+    }  # fmt: skip
+    yield "When", wording.span(case.first_seen, case.last_seen) + (f" ({length})" if length else "")
+    for label, values in several.items():
+        if values:
+            more = f" and {wording.number(len(values) - VALUES_SHOWN)} more" if len(values) > VALUES_SHOWN else ""
+            yield label, ", ".join(safe_markdown(value, 120) for value in values[:VALUES_SHOWN]) + more
+
+
+def _timeline(case: Case, number: int) -> Iterator[str]:
+    if not case.timeline:
+        return
+    stretches, left = fold(read_timeline(case.timeline), TIMELINE_SHOWN)
+    yield from ("", "### Timeline (UTC)", "")
+    rows = []
+    for stretch in stretches:
+        for line in stretch.lines:
+            times = f" × {wording.number(line.count)}" if line.count > 1 else ""
+            record = "" if line.entry.record is None else f" record {wording.number(line.entry.record)}"
+            rows.append((
+                wording.moment(line.entry.time), safe_markdown(stretch.label, 80),
+                safe_markdown(line.entry.what) + times, safe_markdown(line.entry.exhibit, 80) + record,
+            ))  # fmt: skip
+    yield from _table(("Time", "Phase", "What happened", "Record"), rows)
+    if left:
+        yield from ("", f"*{wording.number(left)} more lines: `jq '.cases[{number}].timeline' report.json`*")
+
+
+def _findings(report: Report, case: Case, number: int) -> Iterator[str]:
+    yield from ("", f"### {wording.count_of(len(case.findings), 'finding').capitalize()}", "")
+    rows = (_finding(report, finding) for finding in case.findings[:FINDINGS_SHOWN])
+    yield from _table(("Severity", "Time (UTC)", "Finding", "Proof"), rows)
+    if len(case.findings) > FINDINGS_SHOWN:
+        left = wording.number(len(case.findings) - FINDINGS_SHOWN)
+        yield from ("", f"*{left} more findings: `jq '.cases[{number}].findings[{FINDINGS_SHOWN}:]' report.json`*")
+
+
+def _finding(report: Report, finding: Finding) -> tuple[str, ...]:
+    times = f" × {wording.number(finding.count)}" if finding.count > 1 else ""
+    description = f"<br>{safe_markdown(finding.description)}" if finding.description else ""
+    file_name = safe_markdown(wording.file_name(report.exhibit(finding.exhibit)), 120)
+    return (
+        wording.severity_of(finding.severity).capitalize(),
+        wording.moment(finding.time),
+        f"**{safe_markdown(finding.title)}**{times}{description}",
+        f"{safe_markdown(finding.exhibit, 80)}, {file_name}, {wording.place(finding.position)}",
+    )
+
+
+def _rules(report: Report) -> Iterator[str]:
+    yield from ("", "## Rules", "")
+    outcomes = [wording.outcome_of(rule.outcome) for rule in report.rules]
+    yield (
+        f"{wording.number(outcomes.count('found'))} found something, {wording.number(outcomes.count('clear'))} "
+        f"clear, {wording.number(outcomes.count('not_evaluated'))} not evaluated."
+    )
+    told = [rule for rule in report.rules if wording.outcome_of(rule.outcome) != "clear"]
+    told.sort(key=lambda rule: wording.outcome_of(rule.outcome) != "not_evaluated")
+    rows = [
+        (
+            safe_markdown(rule.name), wording.OUTCOMES[wording.outcome_of(rule.outcome)],
+            wording.number(rule.findings), safe_markdown(rule.reason),
+        )
+        for rule in told[:ROWS_SHOWN]
+    ]  # fmt: skip
+    if rows:
+        yield ""
+        yield from _table(("Rule", "Outcome", "Findings", "Reason"), rows)
+    if len(told) > ROWS_SHOWN:
+        yield from ("", f"*{wording.number(len(told) - ROWS_SHOWN)} more: `jq .rules report.json`*")
+
+
+def _intake(report: Report) -> Iterator[str]:
+    yield from ("", "## Intake", "", "Records = loaded + duplicates + quarantined; salvaged records are among those loaded.", "")
+    heads = ("Exhibit", "File", "Records", "Loaded", "Duplicates", "Quarantined", "Salvaged", "SHA-256")
+    yield from _table(heads, (_intake_row(entry) for entry in report.intake[:ROWS_SHOWN]))
+    if len(report.intake) > ROWS_SHOWN:
+        yield from ("", f"*{wording.number(len(report.intake) - ROWS_SHOWN)} more files: `jq .intake report.json`*")
+
+
+def _intake_row(entry: Intake) -> tuple[str, ...]:
+    counts = (entry.records, entry.loaded, entry.duplicates, entry.quarantined, entry.salvaged)
+    wrong = f"<br>**Does not add up: off by {wording.number(abs(entry.difference))}**" if entry.difference else ""
+    return (
+        safe_markdown(entry.exhibit, 80), safe_markdown(entry.path) + wrong,
+        *(wording.number(count) for count in counts), safe_markdown(entry.sha256, 80),
+    )  # fmt: skip
+
+
+def _quarantine(report: Report) -> Iterator[str]:
+    if not report.quarantine:
+        return
+    yield from ("", "## Quarantine", "")
+    rows = [
+        (
+            safe_markdown(one.exhibit, 80), "" if one.line is None else wording.number(one.line),
+            "" if one.offset is None else wording.number(one.offset), safe_markdown(one.reason),
+            safe_markdown(one.start, 80),
+        )
+        for one in report.quarantine[:VALUES_SHOWN]
+    ]  # fmt: skip
+    yield from _table(("Exhibit", "Line", "Offset", "Reason", "Begins with"), rows)
+    if report.quarantine_total > len(rows):
+        yield from ("", f"*{wording.number(report.quarantine_total - len(rows))} more: quarantine.jsonl of the case folder*")
+
+
+def _foot(report: Report) -> Iterator[str]:
+    tool = f"{safe_markdown(report.tool.name, 80)} {safe_markdown(report.tool.version, 80)}"
+    yield from ("", "---", "")
+    yield (
+        f"Written by {tool}, judged from {wording.moment(report.evaluated.now)} UTC. "
+        f"Rule pack {safe_markdown(report.rule_pack.digest, 100)}. The proving records are in report.html and report.json."
+    )
+
+
+def _bag(values: dict[str, Any]) -> str:
+    """Write an open object on one line; its first value is what it is about."""
+    pairs = [(safe_markdown(name, 80), safe_markdown(plain(value))) for name, value in list(values.items())[:VALUES_SHOWN]]
+    if not pairs:
+        return "empty"
+    rest = "; ".join(f"{name}: {value}" for name, value in pairs[1:])
+    return f"**{pairs[0][1]}** {rest}".rstrip()
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'|'.join([' --- '] * len(heads))}|"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
