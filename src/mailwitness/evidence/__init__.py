@@ -1,0 +1,1 @@
+"""Take evidence in: find it, seal it, unpack it, and write down who handled it and when."""
