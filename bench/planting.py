@@ -56,7 +56,9 @@ class Plan(NamedTuple):
 
 
 def chain_count(records: int) -> int:
-    """Return how many chains a file of that size holds; never none."""
+    """Return how many chains a file of that size holds; none where not even one fits."""
+    if records < len(STEPS) * 2:
+        return 0
     return max(1, round(records * CHAINS_PER_MILLION / 1_000_000))
 
 
@@ -66,7 +68,9 @@ def make_plan(records: int, seed: int, damage_share: float, shape: str) -> Plan:
     spread = max(1, min(SPREAD, records // (len(STEPS) * 4)))
     steps: dict[int, Step] = {}
     for chain in range(chain_count(records)):
-        position = source.randrange(max(1, records - spread * len(STEPS)))
+        # Neighbours that are already taken push a step on by one, at most once for each.
+        room = (spread + chain_count(records)) * len(STEPS)
+        position = source.randrange(max(1, records - room))
         # Exports run from new to old, so the last step comes first in the file.
         for number in reversed(range(len(STEPS))):
             position += source.randrange(1, spread + 1)
