@@ -8,7 +8,11 @@ from typing import Any
 
 Json = dict[str, Any]  # Any: a report is read and written as plain JSON
 
-INTRUDER, OWNER, ADMIN = "dana.reyes@contoso.example", "finance.lead@contoso.example", "records.admin@contoso.example"
+INTRUDER, OWNER, ADMIN = (
+    "dana.reyes@contoso.example",
+    "finance.lead@contoso.example",
+    "records.admin@contoso.example",
+)
 WORST_FIRST = ("critical", "high", "medium", "low", "informational")
 SESSION, ADDRESS = "0b6f4c52-7d1e-4a0c-9f3b-5e2a91c4d801", "203.0.113.44"
 
@@ -18,7 +22,7 @@ HOSTILE_TEXTS = {
     "ansi": "\x1b[2J\x1b[31mred\x1b]0;owned\x07\x1b]8;;http://evil.example\x1b\\link\x9b31m\r\b\x7f",
     "bidi": "invoice\u202efdp.exe\u2066\u2069\u200f\u200b\u200b\u200b\u200b\u200b\ufeff",
     "nul": "before\x00after\n# Heading\n\n| a | b |\u2028line",
-    "formula": "=HYPERLINK(\"http://evil.example\",\"click\")",
+    "formula": '=HYPERLINK("http://evil.example","click")',
     "query": "'; DROP TABLE OfficeActivity; -- | where 1==1 | project *",
     "template": "{{ 7*7 }}{% raw %}${7*7}",
     "markdown": "[click](javascript:alert(1)) ![x](http://evil.example/p.png) **bold** `code` www.evil.example",
@@ -151,11 +155,21 @@ def _attack_findings() -> list[Json]:
 def _attack_timeline() -> list[Json]:
     day = "2025-03-04T"
     reads = [
-        _entry(f"{day}08:{21 + at // 2:02d}:{(at % 2) * 30 + 10:02d}Z", "collection", "Messages of the Inbox read", 1203 + at)
+        _entry(
+            f"{day}08:{21 + at // 2:02d}:{(at % 2) * 30 + 10:02d}Z",
+            "collection",
+            "Messages of the Inbox read",
+            1203 + at,
+        )
         for at in range(14)
     ]
     deletions = [
-        _entry(f"{day}09:{32 + at // 5:02d}:{(at % 5) * 11 + 4:02d}Z", "clearing", "Message hard deleted from Recoverable Items", 1533 + at)
+        _entry(
+            f"{day}09:{32 + at // 5:02d}:{(at % 5) * 11 + 4:02d}Z",
+            "clearing",
+            "Message hard deleted from Recoverable Items",
+            1533 + at,
+        )
         for at in range(46)
     ]
     return [
@@ -195,12 +209,26 @@ def _attack() -> Json:
         "techniques": ["T1070.008", "T1114.002", "T1564.008", "T1562.008"],
         "first_seen": "2025-03-04T08:12:09Z",
         "last_seen": "2025-03-05T07:02:10Z",
-        "findings": sorted(_attack_findings(), key=lambda one: (WORST_FIRST.index(one["severity"]), one["time"])),
+        "findings": sorted(
+            _attack_findings(), key=lambda one: (WORST_FIRST.index(one["severity"]), one["time"])
+        ),
         "timeline": _attack_timeline(),
-        "chains": [{"name": "Export, then removal of the export request", "steps": "2 of 2 seen", "joined_by": "session"}],
+        "chains": [
+            {
+                "name": "Export, then removal of the export request",
+                "steps": "2 of 2 seen",
+                "joined_by": "session",
+            }
+        ],
         "questions": [
-            {"question": "Was anything deleted past recovery?", "answer": "Yes: 214 messages, no hold was in place."},
-            {"question": "Did the export complete?", "answer": "Not evaluated: the server-side request log was not given."},
+            {
+                "question": "Was anything deleted past recovery?",
+                "answer": "Yes: 214 messages, no hold was in place.",
+            },
+            {
+                "question": "Did the export complete?",
+                "answer": "Not evaluated: the server-side request log was not given.",
+            },
         ],
     }
 
@@ -260,8 +288,20 @@ def _rules() -> list[Json]:
         ("exchange-online/inbox-rule-hides", "Inbox rule deletes or hides messages", "high", "found", 1),
         ("exchange-online/audit-weakened", "Mailbox auditing weakened", "high", "found", 1),
         ("exchange-online/export-requested", "Mailbox export requested", "medium", "found", 1),
-        ("exchange-online/sent-items-cleared", "Sent messages deleted soon after sending", "medium", "found", 1),
-        ("exchange-online/mailbox-read-from-new-address", "Mailbox read from a new address", "medium", "found", 1),
+        (
+            "exchange-online/sent-items-cleared",
+            "Sent messages deleted soon after sending",
+            "medium",
+            "found",
+            1,
+        ),
+        (
+            "exchange-online/mailbox-read-from-new-address",
+            "Mailbox read from a new address",
+            "medium",
+            "found",
+            1,
+        ),
         ("exchange-online/inbox-rule-removed", "Short-lived inbox rule removed", "medium", "found", 1),
         ("exchange-online/compliance-purge", "Compliance purge", "medium", "found", 1),
         ("exchange-online/search-removed", "Compliance search removed", "low", "found", 1),
@@ -269,7 +309,13 @@ def _rules() -> list[Json]:
         ("exchange-online/transport-rule-deletes", "Transport rule deletes or redirects", "high", "clear", 0),
         ("exchange-online/hold-weakened", "Litigation hold weakened", "high", "clear", 0),
         ("exchange-online/forwarding-changed", "Forwarding to another organisation", "medium", "clear", 0),
-        ("exchange-online/delivered-then-gone", "Message delivered but in no mailbox", "high", "not_evaluated", 0),
+        (
+            "exchange-online/delivered-then-gone",
+            "Message delivered but in no mailbox",
+            "high",
+            "not_evaluated",
+            0,
+        ),
         ("linux/mail-store-deleted", "Mail store file deleted", "high", "not_evaluated", 0),
     ]
     reasons = {
@@ -336,7 +382,7 @@ def realistic() -> Json:
         ],
         "quarantine": [
             {"exhibit": "E1", "record": 20_114 + at, "line": 20_116 + at, "offset": 38_437_900 + 900 * at, "length": 899,
-             "reason": reason, "start": '2025-03-05T10:1' + str(at) + ':22.0000000Z,ext@contoso.example,Send,"{""CreationTime"":""2025-03'}
+             "reason": reason, "start": "2025-03-05T10:1" + str(at) + ':22.0000000Z,ext@contoso.example,Send,"{""CreationTime"":""2025-03'}
             for at, reason in enumerate(["AuditData is empty"] * 4 + ["AuditData is not JSON, nothing could be salvaged"] * 2
                                         + ["Row has 3 columns, header has 5"])
         ],
@@ -346,7 +392,7 @@ def realistic() -> Json:
 
 def hostile() -> Json:
     """Return the realistic report with every text replaced by hostile ones, and one subject of a megabyte."""
-    report = poison(realistic(), list(HOSTILE_TEXTS.values()))
+    report: Json = poison(realistic(), list(HOSTILE_TEXTS.values()))
     report["cases"][0]["findings"][0]["evidence"]["Subject"] = "A" * 1_048_576
     report["cases"][0]["findings"][0]["title"] = "Subject " + "\u202e" * 500 + "B" * 5_000
     report["summary"]["sentences"] = [*HOSTILE_TEXTS.values()]
@@ -367,7 +413,9 @@ def poison(value: Any, texts: list[str], *, also_own_words: bool = False) -> Any
     def replaced(node: Any, key: str) -> Any:
         if isinstance(node, dict):
             if key in {"entities", "evidence"}:
-                return {texts[next(turn) % len(texts)] + name: replaced(inner, "") for name, inner in node.items()}
+                return {
+                    texts[next(turn) % len(texts)] + name: replaced(inner, "") for name, inner in node.items()
+                }
             return {name: replaced(inner, name) for name, inner in node.items()}
         if isinstance(node, list):
             return [replaced(inner, key) for inner in node]

@@ -14,25 +14,21 @@ import msgspec
 SCHEMA_VERSION = 1
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What all parts of a report share: keyword fields, never changed after reading."""
-
-
-class Tool(Record):
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """The program that wrote the report."""
 
     name: str = "mailwitness"
     version: str = ""
 
 
-class RulePack(Record):
+class RulePack(msgspec.Struct, frozen=True, kw_only=True):
     """The rules that were run, identified by one digest."""
 
     digest: str = ""
     rules: int = 0
 
 
-class Evaluated(Record):
+class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
     """The span of evidence that was judged and the clock it was judged from; ISO 8601, UTC."""
 
     from_: str | None = msgspec.field(default=None, name="from")
@@ -40,7 +36,7 @@ class Evaluated(Record):
     now: str | None = None
 
 
-class Summary(Record):
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on the whole run. An absent outcome is not clear."""
 
     outcome: str = "not_evaluated"
@@ -48,7 +44,7 @@ class Summary(Record):
     sentences: tuple[str, ...] = ()
 
 
-class Position(Record):
+class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Where a record lies in its exhibit: number from 0, line from 1, offset and length in bytes."""
 
     record: int | None = None
@@ -57,7 +53,7 @@ class Position(Record):
     length: int | None = None
 
 
-class Finding(Record):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One row returned by a rule, with the record that proves it."""
 
     rule: str = ""
@@ -77,7 +73,7 @@ class Finding(Record):
     count: int = 1
 
 
-class TimelineEntry(Record):
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened in a case; `record` counts from 0 within the exhibit."""
 
     time: str | None = None
@@ -89,7 +85,7 @@ class TimelineEntry(Record):
     record: int | None = None
 
 
-class Case(Record):
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Findings that belong to one story, and what is concluded from them."""
 
     id: str = ""
@@ -113,7 +109,7 @@ class Case(Record):
     questions: tuple[dict[str, Any], ...] = ()
 
 
-class NotEvaluated(Record):
+class NotEvaluated(msgspec.Struct, frozen=True, kw_only=True):
     """Something that could not be judged, why, and what would make it possible."""
 
     what: str = ""
@@ -122,7 +118,7 @@ class NotEvaluated(Record):
     blocking: bool = False
 
 
-class RuleOutcome(Record):
+class RuleOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What one rule of the pack concluded in this run."""
 
     id: str = ""
@@ -134,7 +130,7 @@ class RuleOutcome(Record):
     techniques: tuple[str, ...] = ()
 
 
-class Intake(Record):
+class Intake(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one exhibit; records = loaded + duplicates + quarantined."""
 
     exhibit: str = ""
@@ -159,7 +155,7 @@ class Intake(Record):
         return self.records - self.loaded - self.duplicates - self.quarantined
 
 
-class Quarantined(Record):
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     """One record that could not be read, where it is, and why."""
 
     exhibit: str = ""
@@ -171,7 +167,7 @@ class Quarantined(Record):
     start: str = ""
 
 
-class Report(Record):
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report."""
 
     schema_version: int = SCHEMA_VERSION

@@ -66,19 +66,23 @@ def render_html(report: dict[str, Any]) -> str:
     document = read_report(report)
     outcome = wording.outcome_of(document.summary.outcome)
     style, script = _asset("report.css"), _asset("report.js")
-    return _environment().get_template("report.html.j2").render(
-        report=document,
-        outcome=outcome,
-        outcome_word=wording.OUTCOMES[outcome],
-        outcome_words=wording.OUTCOMES,
-        headline=wording.headline(document),
-        totals=_totals(document),
-        rules_in_order=_rules_in_order(document),
-        file_of=lambda name: wording.file_name(document.exhibit(name)),
-        # Our own files, not evidence: the only text that is not escaped.
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        policy=content_security_policy(style, script),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=document,
+            outcome=outcome,
+            outcome_word=wording.OUTCOMES[outcome],
+            outcome_words=wording.OUTCOMES,
+            headline=wording.headline(document),
+            totals=_totals(document),
+            rules_in_order=_rules_in_order(document),
+            file_of=lambda name: wording.file_name(document.exhibit(name)),
+            # Our own files, not evidence: the only text that is not escaped.
+            style=Markup(style),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            policy=content_security_policy(style, script),
+        )
     )
 
 

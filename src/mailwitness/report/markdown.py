@@ -97,7 +97,11 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     yield "When", wording.span(case.first_seen, case.last_seen) + (f" ({length})" if length else "")
     for label, values in several.items():
         if values:
-            more = f" and {wording.number(len(values) - VALUES_SHOWN)} more" if len(values) > VALUES_SHOWN else ""
+            more = (
+                f" and {wording.number(len(values) - VALUES_SHOWN)} more"
+                if len(values) > VALUES_SHOWN
+                else ""
+            )
             yield label, ", ".join(safe_markdown(value, 120) for value in values[:VALUES_SHOWN]) + more
 
 
@@ -109,7 +113,7 @@ def _timeline(case: Case, number: int) -> Iterator[str]:
     rows = []
     for stretch in stretches:
         for line in stretch.lines:
-            times = f" × {wording.number(line.count)}" if line.count > 1 else ""
+            times = f" × {wording.number(line.times)}" if line.times > 1 else ""
             record = "" if line.entry.record is None else f" record {wording.number(line.entry.record)}"
             rows.append((
                 wording.moment(line.entry.time), safe_markdown(stretch.label, 80),
@@ -126,7 +130,10 @@ def _findings(report: Report, case: Case, number: int) -> Iterator[str]:
     yield from _table(("Severity", "Time (UTC)", "Finding", "Proof"), rows)
     if len(case.findings) > FINDINGS_SHOWN:
         left = wording.number(len(case.findings) - FINDINGS_SHOWN)
-        yield from ("", f"*{left} more findings: `jq '.cases[{number}].findings[{FINDINGS_SHOWN}:]' report.json`*")
+        yield from (
+            "",
+            f"*{left} more findings: `jq '.cases[{number}].findings[{FINDINGS_SHOWN}:]' report.json`*",
+        )
 
 
 def _finding(report: Report, finding: Finding) -> tuple[str, ...]:
@@ -165,16 +172,27 @@ def _rules(report: Report) -> Iterator[str]:
 
 
 def _intake(report: Report) -> Iterator[str]:
-    yield from ("", "## Intake", "", "Records = loaded + duplicates + quarantined; salvaged records are among those loaded.", "")
+    yield from (
+        "",
+        "## Intake",
+        "",
+        "Records = loaded + duplicates + quarantined; salvaged records are among those loaded.",
+        "",
+    )
     heads = ("Exhibit", "File", "Records", "Loaded", "Duplicates", "Quarantined", "Salvaged", "SHA-256")
     yield from _table(heads, (_intake_row(entry) for entry in report.intake[:ROWS_SHOWN]))
     if len(report.intake) > ROWS_SHOWN:
-        yield from ("", f"*{wording.number(len(report.intake) - ROWS_SHOWN)} more files: `jq .intake report.json`*")
+        yield from (
+            "",
+            f"*{wording.number(len(report.intake) - ROWS_SHOWN)} more files: `jq .intake report.json`*",
+        )
 
 
 def _intake_row(entry: Intake) -> tuple[str, ...]:
     counts = (entry.records, entry.loaded, entry.duplicates, entry.quarantined, entry.salvaged)
-    wrong = f"<br>**Does not add up: off by {wording.number(abs(entry.difference))}**" if entry.difference else ""
+    wrong = (
+        f"<br>**Does not add up: off by {wording.number(abs(entry.difference))}**" if entry.difference else ""
+    )
     return (
         safe_markdown(entry.exhibit, 80), safe_markdown(entry.path) + wrong,
         *(wording.number(count) for count in counts), safe_markdown(entry.sha256, 80),
@@ -195,7 +213,10 @@ def _quarantine(report: Report) -> Iterator[str]:
     ]  # fmt: skip
     yield from _table(("Exhibit", "Line", "Offset", "Reason", "Begins with"), rows)
     if report.quarantine_total > len(rows):
-        yield from ("", f"*{wording.number(report.quarantine_total - len(rows))} more: quarantine.jsonl of the case folder*")
+        yield from (
+            "",
+            f"*{wording.number(report.quarantine_total - len(rows))} more: quarantine.jsonl of the case folder*",
+        )
 
 
 def _foot(report: Report) -> Iterator[str]:
@@ -209,7 +230,10 @@ def _foot(report: Report) -> Iterator[str]:
 
 def _bag(values: dict[str, Any]) -> str:
     """Write an open object on one line; its first value is what it is about."""
-    pairs = [(safe_markdown(name, 80), safe_markdown(plain(value))) for name, value in list(values.items())[:VALUES_SHOWN]]
+    pairs = [
+        (safe_markdown(name, 80), safe_markdown(plain(value)))
+        for name, value in list(values.items())[:VALUES_SHOWN]
+    ]
     if not pairs:
         return "empty"
     rest = "; ".join(f"{name}: {value}" for name, value in pairs[1:])

@@ -155,7 +155,7 @@ def _piece_ticks(piece: _Piece) -> list[Tick]:
     seconds = (piece.last - piece.first).total_seconds()
     wanted = seconds / max(1.0, (piece.right - piece.left) / _TICK_WIDTH)
     step = next((one for one in _TICK_STEPS if one >= wanted), _DAY * max(1, round(wanted / _DAY)))
-    form = "%Y-%m-%d" if step >= _DAY else "%H:%M:%S" if 0 < seconds and step < _MINUTE else "%H:%M"
+    form = "%Y-%m-%d" if step >= _DAY else "%H:%M:%S" if seconds > 0 and step < _MINUTE else "%H:%M"
     first = -(-(piece.first - _EPOCH).total_seconds() // step) * step
     times = [_EPOCH + timedelta(seconds=first + step * at) for at in range(int(seconds // step) + 1)]
     labelled = [at for at in times if at <= piece.last] or [piece.first]

@@ -69,18 +69,32 @@ def _outcome(report: Report) -> Iterator[_Row]:
 
 
 def _cases(report: Report) -> Iterator[Iterator[_Row]]:
-    ranked = sorted(report.cases, key=lambda case: wording.SEVERITIES.index(wording.severity_of(case.severity)))
+    ranked = sorted(
+        report.cases, key=lambda case: wording.SEVERITIES.index(wording.severity_of(case.severity))
+    )
     for case in ranked[:CASES_SHOWN]:
         yield _case(report, case)
     if len(ranked) > CASES_SHOWN:
-        yield iter([("", f"and {wording.count_of(len(ranked) - CASES_SHOWN, 'more case', 'more cases')} in the report", "")])
+        yield iter(
+            [
+                (
+                    "",
+                    f"and {wording.count_of(len(ranked) - CASES_SHOWN, 'more case', 'more cases')} in the report",
+                    "",
+                )
+            ]
+        )
 
 
 def _case(report: Report, case: Case) -> Iterator[_Row]:
     severity = wording.severity_of(case.severity)
     yield severity.upper(), f"{visible(case.id, 20)}  {visible(case.title, 160)}", severity
     verdict = wording.VERDICTS.get(case.verdict, wording.VERDICTS["undetermined"])
-    yield "  verdict", verdict + (f", {visible(case.confidence, 20)} confidence" if case.confidence else ""), ""
+    yield (
+        "  verdict",
+        verdict + (f", {visible(case.confidence, 20)} confidence" if case.confidence else ""),
+        "",
+    )
     if case.actors:
         yield "  who", _some(case.actors), ""
     if case.mailboxes:

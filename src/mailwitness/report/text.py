@@ -40,13 +40,43 @@ _STACKING = (
 _STACK_ALLOWED = 4
 _DELETE = 0x7F
 # Source: ECMA-48, the abbreviations of the C0 set.
-_CONTROLS = (
-    "NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
-).split()
+_CONTROLS = [
+    "NUL",
+    "SOH",
+    "STX",
+    "ETX",
+    "EOT",
+    "ENQ",
+    "ACK",
+    "BEL",
+    "BS",
+    "HT",
+    "LF",
+    "VT",
+    "FF",
+    "CR",
+    "SO",
+    "SI",
+    "DLE",
+    "DC1",
+    "DC2",
+    "DC3",
+    "DC4",
+    "NAK",
+    "SYN",
+    "ETB",
+    "CAN",
+    "EM",
+    "SUB",
+    "ESC",
+    "FS",
+    "GS",
+    "RS",
+    "US",
+]
 _REPEATS_SHOWN = 3
 _MARKS = re.compile(
-    f"(?P<hidden>[{_HIDDEN}])(?P=hidden)*"
-    f"|(?<=[{_STACKING}]{{{_STACK_ALLOWED}}})[{_STACKING}]+"
+    f"(?P<hidden>[{_HIDDEN}])(?P=hidden)*|(?<=[{_STACKING}]{{{_STACK_ALLOWED}}})[{_STACKING}]+"
 )
 
 
@@ -153,7 +183,10 @@ def _pieces(text: str, limit: int, *, keep_lines: bool) -> Iterator[tuple[str, s
     if start < len(head):
         yield head[start:], None
     if len(text) > limit:
-        yield f"… (cut; {len(text):,} characters in all)", "Cut for reading; complete in report.json or the exhibit"
+        yield (
+            f"… (cut; {len(text):,} characters in all)",
+            "Cut for reading; complete in report.json or the exhibit",
+        )
 
 
 def _shown_run(match: re.Match[str]) -> Iterator[tuple[str, str | None]]:

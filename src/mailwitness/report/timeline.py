@@ -23,7 +23,7 @@ class Line(NamedTuple):
     """Like entries in a row, told once; `day` and `gap` are empty where there is nothing to say."""
 
     entry: TimelineEntry
-    count: int
+    times: int
     clock: str
     until: str
     day: str
@@ -81,7 +81,7 @@ def _line(run: tuple[TimelineEntry, ...], previous: datetime | None) -> Line:
     until = f"{end:%H:%M:%S}" if end and f"{end:%H:%M:%S}" != f"{start:%H:%M:%S}" else ""
     return Line(
         entry=run[0],
-        count=len(run),
+        times=len(run),
         clock=f"{start:%H:%M:%S}",
         until=until,
         day=f"{start:%Y-%m-%d}" if is_new_day else "",

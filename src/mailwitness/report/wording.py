@@ -127,7 +127,9 @@ def place(position: Position) -> str:
         parts.append(f"record {number(position.record)}")
     if position.offset is not None:
         start, length = position.offset, position.length or 0
-        parts.append(f"bytes {number(start)} to {number(start + max(length, 1) - 1)} ({number(length)} bytes)")
+        parts.append(
+            f"bytes {number(start)} to {number(start + max(length, 1) - 1)} ({number(length)} bytes)"
+        )
     return ", ".join(parts) or "position unknown"
 
 
@@ -144,5 +146,7 @@ def headline(report: Report) -> str:
 
 def strongest(case: Case) -> Finding | None:
     """Return the finding to look at first: the worst, and of those the earliest."""
-    ranked = sorted(case.findings, key=lambda one: (SEVERITIES.index(severity_of(one.severity)), one.time or "9"))
+    ranked = sorted(
+        case.findings, key=lambda one: (SEVERITIES.index(severity_of(one.severity)), one.time or "9")
+    )
     return ranked[0] if ranked else None
