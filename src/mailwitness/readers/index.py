@@ -49,8 +49,8 @@ class RecordIndex:
     """Hold the place of every record of one file, in record order.
 
     `offsets` and `lengths` are bytes of the original (a length excludes the line end or separator), `lines`
-    the 1-based line on which the record starts. All three are unsigned integers; lengths and lines are kept in
-    32 bits when they fit: an index of ten million records must not cost a quarter of the memory budget.
+    the 1-based line on which the record starts. All three are unsigned integers; lengths and lines are kept
+    in 32 bits when they fit: an index of ten million records must not cost a quarter of the memory budget.
     """
 
     offsets: NDArray[np.uint64]
@@ -96,9 +96,9 @@ class RecordIndex:
 class LineIndex(msgspec.Struct, frozen=True):
     """Describe the lines of a text file.
 
-    `records` holds the non-blank lines, `lines` counts all lines (a last one without newline included), `blank`
-    the blank ones, `longest` is the length of the longest line in bytes, `has_bom` says that the file starts
-    with the UTF-8 byte order mark. Always `len(records) + blank == lines`.
+    `records` holds the non-blank lines, `lines` counts all lines (a last one without newline included),
+    `blank` the blank ones, `longest` is the length of the longest line in bytes, `has_bom` says that the
+    file starts with the UTF-8 byte order mark. Always `len(records) + blank == lines`.
 
     DuckDB does not skip a byte order mark: the first line of such a file becomes a row of NULLs and needs the
     second chance every damaged line gets.
@@ -114,6 +114,12 @@ class LineIndex(msgspec.Struct, frozen=True):
 def build_index(offsets: Sequence[Counts], lengths: Sequence[Counts], lines: Sequence[Counts]) -> RecordIndex:
     """Join the pieces collected block by block into one index."""
     return RecordIndex(_joined(offsets), _narrow(_joined(lengths)), _narrow(_joined(lines)))
+
+
+def from_places(places: Sequence[tuple[int, int, int]]) -> RecordIndex:
+    """Return the index of records given as (offset, length, line) in record order."""
+    columns = np.array(places, dtype=np.uint64).reshape(-1, 3)
+    return RecordIndex(columns[:, 0].copy(), _narrow(columns[:, 1]), _narrow(columns[:, 2]))
 
 
 def _joined(pieces: Sequence[Counts]) -> Counts:
@@ -251,10 +257,10 @@ def index_lines(path: Path) -> LineIndex:
 def suspicious_records(path: Path, index: LineIndex, limit: int = MAX_RECORD_BYTES) -> list[int]:
     """Return the record numbers of lines DuckDB must not be given as they are, in order.
 
-    Two kinds were found by experiment. A line longer than `maximum_object_size` makes DuckDB give up the whole
-    file in spite of `ignore_errors`; and a file of one NUL byte gives no row, though a NUL anywhere else does.
-    No other damage changes the number of rows. `maximum_object_size` must leave room for the line end: pass
-    DuckDB a little more than `limit`.
+    Two kinds were found by experiment. A line longer than `maximum_object_size` makes DuckDB give up the
+    whole file in spite of `ignore_errors`; and a file of one NUL byte gives no row, though a NUL anywhere
+    else does. No other damage changes the number of rows. `maximum_object_size` must leave room for the
+    line end: pass DuckDB a little more than `limit`.
     """
     if index.longest == 1 and index.lines == 1 and path.read_bytes() == b"\0":
         return [0]

@@ -1,0 +1,172 @@
+"""What the good records of a file have in common, so that the next one is found after damage."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from mailwitness.readers.json_tokens import BRACKET_OR_STRING, QUOTE, value_end
+
+_SEPARATOR = re.compile(rb"[ \t\r\n]*+,?+[ \t\r\n]*+")
+_OBJECT_START = re.compile(rb'\{(?=[ \t\r\n]*+["}])')
+_ROW_START = re.compile(rb"\[")
+# Outside any array a value starts on a line of its own, or as an array of objects that is nobody's member.
+_TOP_START = re.compile(rb'(?<=\n)\{(?=[ \t\r\n]*+["}])|(?<!:)(?<!: )\[(?=[ \t\r\n]*+\{[ \t\r\n]*+["}])')
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_CELLS = msgspec.json.Decoder(list[msgspec.Raw])
+_MAX_KEYS = 1000
+# A record shares at least this part of its keys with the records before it; the objects nested in a record
+# (parameters, affected items) share next to none.
+_MIN_SHARED = 0.5
+# Candidates are parsed until this many times the searched bytes have been looked at: nested damage must not
+# make the search quadratic.
+_SEARCH_BUDGET = 8
+
+
+def members_of(raw: bytes) -> dict[str, msgspec.Raw] | None:
+    """Return the members of an object undecoded, or None when it is damaged, too deep or not an object."""
+    try:
+        return _MEMBERS.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def cells_of(raw: bytes) -> list[msgspec.Raw] | None:
+    """Return the elements of an array undecoded, or None when it is damaged, too deep or not an array."""
+    try:
+        return _CELLS.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class Layout:
+    """Remember how records look and where they stand.
+
+    `columns` is None for records that are objects, else the number of cells of a row. `gap` holds the bytes
+    between two records (None: not known yet). `lead` holds what precedes a record on its line (None: records
+    do not start lines).
+    """
+
+    def __init__(self, columns: int | None = None) -> None:
+        """Start without knowledge."""
+        self.columns = columns
+        self.brackets = b"{}" if columns is None else b"[]"
+        self.gap: bytes | None = None
+        self.lead: bytes | None = None
+        self._keys: set[str] = set()
+
+    def learn(self, text: bytes, start: int, end: int) -> None:
+        """Take the good record `text[start:end]` and what follows it as an example."""
+        if self.columns is None and len(self._keys) < _MAX_KEYS:
+            self._keys.update(members_of(text[start:end]) or ())
+        separator = _SEPARATOR.match(text, end)
+        if separator and text[separator.end() : separator.end() + 1] == self.brackets[:1]:
+            self.gap = separator[0]
+            self.lead = self.gap.rpartition(b"\n")[2] if b"\n" in self.gap else None
+
+    def starts_line(self, text: bytes, place: int) -> bool:
+        """Say whether a record at `place` stands on its line exactly as the others do."""
+        if self.lead is None:
+            return False
+        before = b"\n" + self.lead
+        return text[max(0, place - len(before)) : place] == before
+
+    def resembles(self, raw: bytes) -> bool:
+        """Say whether a complete value is a record like the others."""
+        if self.columns is not None:
+            return len(cells_of(raw) or ()) == self.columns
+        members = members_of(raw)
+        if not members:
+            return False
+        shared = sum(1 for key in members if key in self._keys)
+        return not self._keys or shared >= _MIN_SHARED * len(members)
+
+    @property
+    def is_known(self) -> bool:
+        """Say whether a good record has been seen."""
+        return bool(self._keys) or self.columns is not None
+
+    def last_seam(self, text: bytes, start: int, end: int) -> int:
+        """Return the place after the last record in `text[start:end]` that is followed by another, or -1.
+
+        The answer is a guess; only decoding the bytes proves it.
+        """
+        if self.gap is None:
+            return -1
+        seam = self.brackets[1:] + self.gap + self.brackets[:1]
+        for _ in range(64):
+            place = text.rfind(seam, start, end)
+            if place < 0:
+                return -1
+            following = place + len(seam) - 1
+            if self.lead is not None or self._is_whole_record(text, following):
+                return place + 1
+            end = place + len(seam) - 1
+        return -1
+
+    def _is_whole_record(self, text: bytes, start: int) -> bool:
+        end = value_end(text, start)
+        return end > 0 and self.resembles(text[start:end])
+
+    def find_next(self, text: bytes, start: int, stop: int, end: int, *, in_array: bool) -> int:
+        """Return where the next record after damage starts, or -1.
+
+        Args:
+            text: the bytes at hand.
+            start: first place to look at.
+            stop: candidates start before it.
+            end: candidates must be complete before it.
+            in_array: False when the damage lies between top-level values.
+        """
+        top = None if in_array else _TOP_START.search(text, start, stop)
+        found = self._find_like(text, start, stop, end) if self.is_known or in_array else -1
+        if top and (found < 0 or top.start() < found):
+            return top.start()
+        return found
+
+    def _find_like(self, text: bytes, start: int, stop: int, end: int) -> int:
+        pattern = _OBJECT_START if self.columns is None else _ROW_START
+        budget = _SEARCH_BUDGET * (end - start)
+        for match in pattern.finditer(text, start, stop):
+            place = match.start()
+            if self.starts_line(text, place):
+                return place
+            if budget <= 0 or not _may_start_record(text, place):
+                continue
+            after = value_end(text, place, end)
+            budget -= (end if after < 0 else after) - place
+            if after > 0 and self.resembles(text[place:after]):
+                return place
+        return -1
+
+
+def _may_start_record(text: bytes, place: int) -> bool:
+    """Say whether what stands before an opening bracket allows a record: never the value of a member."""
+    before = place - 1
+    while before >= 0 and text[before] in b" \t\r\n":
+        before -= 1
+    if before < 0:
+        return True
+    if text[before] == ord("["):
+        return before == 0 or text[before - 1] == ord("\n")
+    return text[before] != ord(":")
+
+
+def open_depth(text: bytes, start: int, end: int, depth: int) -> tuple[int, int, bool]:
+    """Follow brackets until `depth` open ones are closed.
+
+    Returns:
+        The place after the closing bracket or -1, the open brackets at `end`, and whether a string is open
+        there.
+    """
+    is_open = False
+    for match in BRACKET_OR_STRING.finditer(text, start, end):
+        byte = text[match.start()]
+        if byte == QUOTE:
+            is_open = match.end() == end and (len(match[0]) == 1 or not match[0].endswith(b'"'))
+            continue
+        depth += 1 if byte in b"{[" else -1
+        if depth <= 0:
+            return match.end(), 0, False
+    return -1, depth, is_open
