@@ -20,6 +20,7 @@ Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
 _SUFFIX = re.compile(r"(?:\s*\[[^\]]+\]|_string|_dynamic|_[sdgbt]|_)$")
 _TIME_COLUMNS = ("timegenerated", "timestamp")
 # A table is only believed when this share of the input's columns is its own.
+_START_BYTES = 64 * 1024
 _MATCHING_SHARE = 0.6
 _MATCHING_COLUMNS = 5
 
@@ -33,6 +34,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     record: str = ""
     outer: tuple[tuple[str, str], ...] = ()
+    also: tuple[str, ...] = ()
+    reader: str = ""
 
 
 def unwrap(record: Record, path: str) -> object:
@@ -80,6 +83,16 @@ class Recogniser:
             self._known[key] = self._match(record, form, hint)
         return self._known[key]
 
+    def match_start(self, head: bytes, *, is_text: bool) -> Match | None:
+        """Return the source with a reader of its own that recognises the start of a file."""
+        form = "text" if is_text else "binary"
+        start = head[:_START_BYTES].decode("utf-8" if is_text else "latin-1", "replace")
+        for source in self.sources:
+            for rule in source.recognise:
+                if rule.format == form and any(re.search(pattern, start, re.MULTILINE) for pattern in rule.first):
+                    return self._as_match(source, {}, "")
+        return None
+
     def _needs_values(self, record: Record) -> bool:
         return any(name in record for name in ("event", "log", "properties", "o365audit", "_source"))
 
@@ -107,6 +120,8 @@ class Recogniser:
             table=table,
             record=source.record,
             outer=tuple(source.outer.items()),
+            also=tuple(source.also),
+            reader=source.reader,
         )
 
     def _table_of(self, record: Record, hint: str) -> str:

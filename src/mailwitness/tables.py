@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mailwitness.content.schemas import Column
 
-# Control columns of a segment that are not shown: 0 loaded, 1 damaged.
+# Control column of a segment that is not shown: 0 loaded, 1 damaged, 2 a record of another table.
 STATE = "_State"
 
 
@@ -28,7 +28,6 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         columns: table columns stored in the file.
         exhibit: the exhibit of all rows, or empty when the rows carry ``_Exhibit`` and ``_Position``.
-        complete: the nested columns hold the values of every row, not only of the kept ones.
         mapping: id of the mapping that made it.
         partial: columns whose values are only stored for kept rows.
     """
@@ -39,7 +38,6 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     exhibit: str
     mapping: str
     rows: int
-    complete: bool = False
     partial: tuple[str, ...] = ()
 
 
@@ -59,12 +57,12 @@ def connect(*, memory: str, threads: int, temporary: Path) -> duckdb.DuckDBPyCon
             "temp_directory": str(temporary),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "python_enable_replacement_scans": False,
             "preserve_insertion_order": True,
-            "max_expression_depth": 10_000,
         },
     )
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET max_expression_depth = 10000")
     connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
     record_types = _record_type_names()
     connection.execute(
@@ -152,6 +150,13 @@ class TableStore:
         description.replace(target.with_suffix(".json"))
         self._segments = None
 
+    def remove(self, segment: Segment) -> None:
+        """Take a segment out of the case: first its description, then its data."""
+        path = self.path(segment)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        self._segments = None
+
     def tables(self) -> set[str]:
         """Return the tables that have rows in this case."""
         return {segment.table for segment in self.segments()}
@@ -178,7 +183,7 @@ class TableStore:
             return union
         # Duplicates are few; a hash anti-join costs less than writing the segments again.
         return (
-            f"SELECT * FROM ({union}) AS t ANTI JOIN read_parquet({literal(duplicates)}) AS d "
+            f"SELECT * FROM ({union}) AS t ANTI JOIN read_parquet({literal(str(duplicates))}) AS d "
             "ON t._Exhibit = d._Exhibit AND t._Position = d._Position"
         )
 
@@ -198,7 +203,7 @@ class TableStore:
         numbered = ", file_row_number = true" if segment.exhibit else ""
         # Segments live in our own folder under digest names: no quoting trouble.
         return (
-            f"SELECT {', '.join(shown)} FROM read_parquet({literal(self.path(segment))}{numbered}) "
+            f"SELECT {', '.join(shown)} FROM read_parquet({literal(str(self.path(segment)))}{numbered}) "
             f"WHERE {STATE} = 0"
         )
 

@@ -101,6 +101,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     table: str
     activities: list[str]
     query: str
+    version: str = "1.0.0"
     description: str = ""
     tests: list[Case] = []
 
@@ -114,7 +115,8 @@ class Recognise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         any_keys: at least one of these occurs.
         not_keys: none of these occurs.
         nested: member name -> keys its object (or JSON text) must have.
-        first: regular expressions; one must match the start of the first lines (text formats).
+        first: regular expressions for ``text`` and ``binary``: one must match in the first 64 KiB
+            (multi-line mode; binary content is matched as Latin-1).
     """
 
     format: Literal["json", "csv", "parquet", "text", "binary"]
@@ -132,7 +134,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         record: member or column that holds the record itself, as object or JSON text.
         outer: outer column -> record key used where the record lacks that key.
         priority: higher wins when several sources recognise an input.
-        reader: name of a Python reader for formats the database cannot read.
+        reader: module of ``mailwitness.readers`` whose ``read(path)`` yields the records of a format
+            the database cannot read by itself.
+        also: further mappings of the same records, each to another table; a record is counted once.
     """
 
     id: str
@@ -143,6 +147,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     outer: dict[str, str] = {}
     priority: int = 50
     reader: str = ""
+    also: list[str] = []
     description: str = ""
     example: str = ""
     limits: list[str] = []
@@ -165,6 +170,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         derived: table column -> SQL over the columns above.
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
         required: raw key that a sound record has; a record without it goes to quarantine.
+        accept: SQL over the raw keys; records for which it does not hold are no rows of this table.
     """
 
     id: str
@@ -175,6 +181,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     nested: list[str] = []
     keep: str = "true"
     required: str = ""
+    accept: str = "true"
     tests: list[dict[str, Any]] = []  # Any: record and expected cells as written in YAML
 
 

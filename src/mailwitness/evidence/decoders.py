@@ -9,7 +9,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import zstandard
 
@@ -22,7 +22,8 @@ _ZSTD_WINDOW_BYTES = 128 << 20
 _GZIP_HEADER_BYTES = 1 << 20
 
 
-_Library = bz2.BZ2Decompressor | lzma.LZMADecompressor | zstandard.ZstdDecompressionObj
+if TYPE_CHECKING:
+    _Library = bz2.BZ2Decompressor | lzma.LZMADecompressor | zstandard.ZstdDecompressionObj
 
 
 class Decoder(Protocol):
@@ -159,9 +160,8 @@ class GzipDecoder:
         self._crc = zlib.crc32(decoded, self._crc)
         self._size += len(decoded)
         self.fault = self._inflate.fault
-        if self._inflate.eof:
-            self._trailer = self._inflate.unused_data
-            self._check()
+        self._trailer = self._inflate.unused_data  # empty until the end is reached
+        self._check()
         return decoded
 
     def _take_header(self, header: bytes) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -45,3 +45,17 @@ def replace_atomically(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as stream:
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+class RawRecord(msgspec.Struct, frozen=True):
+    """Hold one record that a reader of its own format read.
+
+    `data` are its members as JSON values; `offset` and `length` count bytes of the original file, `line` is 1-based
+    and 0 where the format has no lines; `salvaged` says that only parts of it could be read.
+    """
+
+    data: dict[str, Any]  # Any: JSON values
+    offset: int
+    length: int
+    line: int
+    salvaged: bool = False

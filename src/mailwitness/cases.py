@@ -1,0 +1,139 @@
+"""Group findings that belong to one story, and judge each story in words."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import defaultdict
+
+import msgspec
+
+from mailwitness.content.schemas import SEVERITIES
+from mailwitness.models import Finding
+
+# Findings of one actor, mailbox or session belong together while no gap is longer than this.
+STORY_GAP = dt.timedelta(days=7)
+_LEVELS = ("low", "medium", "high")
+_PHASES = ("access", "collection", "exfiltration", "hiding", "clearing", "after")
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """Findings that share entities, with what they amount to."""
+
+    id: str
+    title: str
+    severity: str
+    confidence: str
+    verdict: str
+    reasons: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def group(findings: list[Finding]) -> list[Story]:
+    """Make cases of findings: those that share actor, mailbox or session within a story.
+
+    Work of the product's own services is kept apart: it would tie every mailbox together.
+
+    Returns:
+        Stories, the most severe first.
+    """
+    parents = list(range(len(findings)))
+    by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, finding in enumerate(findings):
+        for key in _keys(finding):
+            by_key[key].append(i)
+    for members in by_key.values():
+        ordered = sorted(members, key=lambda i: findings[i].time or dt.datetime.min)
+        for left, right in zip(ordered, ordered[1:], strict=False):
+            if _close(findings[left], findings[right]):
+                parents[_root(parents, left)] = _root(parents, right)
+    groups: dict[int, list[Finding]] = defaultdict(list)
+    for i, finding in enumerate(findings):
+        groups[_root(parents, i)].append(finding)
+    stories = [_story(members) for members in groups.values()]
+    return sorted(stories, key=lambda story: (-SEVERITIES.index(story.severity), _first(story.findings), story.id))
+
+
+def _keys(finding: Finding) -> list[tuple[str, str]]:
+    if finding.actor_type == "System" or finding.severity == "informational":
+        return [("noise", f"{finding.rule}|{finding.actor.lower()}")]
+    keys = [("account", value.lower()) for value in {finding.actor, finding.mailbox} if value]
+    if finding.session:
+        keys.append(("session", finding.session))
+    return keys or [("rule", finding.rule)]
+
+
+def _root(parents: list[int], i: int) -> int:
+    while parents[i] != i:
+        parents[i] = parents[parents[i]]
+        i = parents[i]
+    return i
+
+
+def _close(left: Finding, right: Finding) -> bool:
+    if left.time is None or right.time is None:
+        return True
+    return right.time - max(left.time, left.last_time or left.time) <= STORY_GAP
+
+
+def _first(findings: tuple[Finding, ...]) -> dt.datetime:
+    return min((finding.time for finding in findings if finding.time), default=dt.datetime.max)
+
+
+def _story(members: list[Finding]) -> Story:
+    ordered = tuple(sorted(members, key=lambda f: (f.time or dt.datetime.max, -SEVERITIES.index(f.severity), f.rule)))
+    severity, reasons = _severity(ordered)
+    confidence = _confidence(ordered, severity)
+    verdict = _verdict(ordered, severity, confidence)
+    worst = max(ordered, key=lambda finding: (SEVERITIES.index(finding.severity), -(ordered.index(finding))))
+    kinds = len({finding.rule for finding in ordered})
+    more = f" and {kinds - 1} more kinds of findings" if kinds > 2 else " and one more kind of finding" if kinds == 2 else ""  # noqa: PLR2004
+    text = "|".join(sorted(f"{f.rule}{f.rows}{f.time}{f.actor}{f.mailbox}" for f in ordered))
+    return Story(
+        id="C" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8],
+        title=worst.title + more,
+        severity=severity,
+        confidence=confidence,
+        verdict=verdict,
+        reasons=tuple(reasons),
+        findings=ordered,
+    )
+
+
+def _severity(findings: tuple[Finding, ...]) -> tuple[str, list[str]]:
+    """Return the severity of a story with its reasons: the worst finding, raised once for a chain of phases."""
+    worst = max(SEVERITIES.index(finding.severity) for finding in findings)
+    counted = [finding for finding in findings if finding.severity in {"medium", "high", "critical"}]
+    reasons = [f"the most severe finding is {SEVERITIES[worst]}: {_named(findings, worst)}"]
+    phases = [phase for phase in _PHASES if any(finding.phase == phase for finding in counted)]
+    rules = {finding.rule for finding in counted}
+    if worst == SEVERITIES.index("medium") and len(phases) > 1 and len(rules) > 1:
+        reasons.append(f"raised to high: the same actor or mailbox shows {' and '.join(phases)}")
+        worst += 1
+    elif worst == SEVERITIES.index("high") and len(phases) > 2 and len(rules) > 2 and "clearing" in phases:  # noqa: PLR2004
+        reasons.append(f"raised to critical: {', '.join(phases)} in one story")
+        worst += 1
+    return SEVERITIES[worst], reasons
+
+
+def _named(findings: tuple[Finding, ...], level: int) -> str:
+    return next(finding.title for finding in findings if SEVERITIES.index(finding.severity) == level)
+
+
+def _confidence(findings: tuple[Finding, ...], severity: str) -> str:
+    best = max(_LEVELS.index(finding.confidence) if finding.confidence in _LEVELS else 1 for finding in findings)
+    independent = len({finding.rule for finding in findings if SEVERITIES.index(finding.severity) >= 2})  # noqa: PLR2004 - medium
+    if independent > 2 and severity in {"high", "critical"}:  # noqa: PLR2004
+        best = min(best + 1, 2)
+    return _LEVELS[best]
+
+
+def _verdict(findings: tuple[Finding, ...], severity: str, confidence: str) -> str:
+    if all(finding.actor_type == "System" or finding.severity == "informational" for finding in findings):
+        return "noise"
+    rules = {finding.rule for finding in findings if SEVERITIES.index(finding.severity) >= 2}  # noqa: PLR2004 - medium
+    if severity == "critical" or (severity == "high" and confidence == "high" and len(rules) > 1):
+        return "attack"
+    if severity in {"medium", "high"}:
+        return "suspicious"
+    return "undetermined"

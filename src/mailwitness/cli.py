@@ -1,0 +1,257 @@
+"""The command line: one function for each command; heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from mailwitness import __version__
+from mailwitness.errors import ConfigError, MailwitnessError
+
+CLEAR, FOUND, FAILED = 0, 1, 2
+
+app = App(
+    name="mailwitness",
+    version=__version__,
+    help="Find, prove and undo the clearing of mailbox evidence (ATT&CK T1070.008).",
+    help_format="plaintext",
+)
+rules_app = App(name="rules", help="List, show, test and check the rules.")
+app.command(rules_app)
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and exit code 2, never with a traceback."""
+    try:
+        code = app(exit_on_error=False, print_error=False)
+    except MailwitnessError as error:
+        _complain(str(error), error.code)
+        code = FAILED
+    except KeyboardInterrupt:
+        _complain("stopped; run it again, nothing is lost")
+        code = FAILED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        code = _unexpected(error)
+    sys.exit(code if isinstance(code, int) else CLEAR)
+
+
+def _unexpected(error: Exception) -> int:
+    """Report a usage error of the argument parser, or a fault of ours, in one line."""
+    import os  # noqa: PLC0415
+
+    if type(error).__module__.startswith("cyclopts"):
+        _complain(f"{error} Try `mailwitness --help`.")
+        return FAILED
+    if os.environ.get("MAILWITNESS_DEBUG"):
+        raise error
+    _complain(f"internal error: {type(error).__name__}: {error} Run it again with MAILWITNESS_DEBUG=1 and report the output.", "MW000")
+    return FAILED
+
+
+def _complain(message: str, code: str = "") -> None:
+    from mailwitness.report.text import visible  # noqa: PLC0415
+
+    prefix = f"mailwitness: {code}: " if code else "mailwitness: "
+    print(prefix + visible(message, 2000), file=sys.stderr)
+
+
+@app.command
+def investigate(  # noqa: PLR0913 - each argument is a flag
+    *evidence: Path,
+    case: Path | None = None,
+    json: bool = False,
+    rules: list[Path] | None = None,
+    memory: str | None = None,
+    threads: int | None = None,
+    now: str | None = None,
+    config: Path | None = None,
+) -> int:
+    """Investigate files, folders and archives, and write a case with its report.
+
+    Exit code 0: clear as far as the evidence reaches; 1: found; 2: not evaluated or failed.
+
+    Parameters
+    ----------
+    evidence
+        Files, folders (read recursively) and archives.
+    case
+        Folder for the case; default ./mailwitness-case.
+    json
+        Print report.json on standard output instead of the summary.
+    rules
+        Folder of further rules (Sentinel YAML); may be given more than once.
+    memory
+        Memory limit of the database, such as 1GB; default a quarter of the machine, at most 1200MB.
+    threads
+        Worker threads; default one for each core.
+    now
+        Clock of the run, ISO 8601 UTC; default the present time. With the same clock, verdicts repeat.
+    config
+        TOML file with defaults for these flags; default ./mailwitness.toml where it exists.
+    """
+    from mailwitness import pipeline  # noqa: PLC0415
+    from mailwitness.settings import settings  # noqa: PLC0415
+
+    if not evidence:
+        raise ConfigError("no evidence was given", remedy="Name at least one file or folder.")
+    chosen = settings(config, case=case, rules=rules, memory=memory, threads=threads, now=now)
+    result = pipeline.investigate(evidence, chosen.case, chosen.run, _progress())
+    _show(result.report, result.case, as_json=json)
+    return {"found": FOUND, "clear": CLEAR}.get(result.report["summary"]["outcome"], FAILED)
+
+
+def _progress():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the class is imported late
+    from mailwitness.terminal import TerminalProgress  # noqa: PLC0415
+
+    return TerminalProgress()
+
+
+def _show(report: dict[str, object], case: Path, *, as_json: bool) -> None:
+    if as_json:
+        import json  # noqa: PLC0415
+
+        print(json.dumps(report, indent=1))
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    from mailwitness.report.terminal import print_summary  # noqa: PLC0415
+
+    print_summary(report, Console(), str(case / "report.html"))
+
+
+@app.command
+def report(*, case: Path, json: bool = False) -> int:
+    """Write the reports of a case again from its report.json and print the summary.
+
+    Parameters
+    ----------
+    case
+        Folder of the case.
+    json
+        Print report.json instead of the summary.
+    """
+    from mailwitness import pipeline  # noqa: PLC0415
+    from mailwitness.evidence.store import CaseFolder  # noqa: PLC0415
+    from mailwitness.verification import read_report  # noqa: PLC0415
+
+    folder = CaseFolder(case, create=False)
+    found = read_report(folder)
+    pipeline.write_reports(folder, found)
+    _show(found, folder.path, as_json=json)
+    return CLEAR
+
+
+@app.command
+def verify(*, case: Path, memory: str | None = None) -> int:
+    """Hash the exhibits again, run the same rules at the same clock, and say what differs.
+
+    Exit code 0: everything is confirmed; 2: something differs or could not be confirmed.
+
+    Parameters
+    ----------
+    case
+        Folder of the case.
+    memory
+        Memory limit of the database.
+    """
+    from mailwitness import verification  # noqa: PLC0415
+    from mailwitness.report.text import visible  # noqa: PLC0415
+
+    lines = verification.verify(case, memory=memory or "")
+    for line in lines:
+        print(f"{'ok   ' if line.ok else 'DIFFERS '} {visible(line.text, 500)}")
+    return CLEAR if all(line.ok for line in lines) else FAILED
+
+
+@app.command
+def query(kql: str, *, case: Path, format: Literal["table", "json", "csv"] = "table", limit: int = 1000, now: str | None = None) -> int:  # noqa: A002 - the flag's name
+    """Ask the tables of a case in KQL, read-only.
+
+    Parameters
+    ----------
+    kql
+        The query, such as: MailboxActivity | where Activity == 'HardDeleted' | count
+    case
+        Folder of the case.
+    format
+        How rows are printed.
+    limit
+        Most rows to print.
+    now
+        What now() means, ISO 8601 UTC; default the clock of the case.
+    """
+    from mailwitness import interactive  # noqa: PLC0415
+
+    return interactive.query(kql, case, form=format, limit=limit, now=now)
+
+
+@app.command
+def sources(*, json: bool = False) -> int:
+    """List what can be read, how it is recognised, and an example of each.
+
+    Parameters
+    ----------
+    json
+        Print the list as JSON.
+    """
+    from mailwitness import interactive  # noqa: PLC0415
+
+    return interactive.list_sources(as_json=json)
+
+
+@rules_app.command(name="list")
+def list_rules(*, rules: list[Path] | None = None, json: bool = False) -> int:
+    """List the rules with severity, techniques and name.
+
+    Parameters
+    ----------
+    rules
+        Folder of further rules.
+    json
+        Print the list as JSON.
+    """
+    from mailwitness import interactive  # noqa: PLC0415
+
+    return interactive.list_rules(rules or [], as_json=json)
+
+
+@rules_app.command
+def show(name: str, *, rules: list[Path] | None = None) -> int:
+    """Show one rule: what it finds, how sure it is, what it misses, and its query.
+
+    Parameters
+    ----------
+    name
+        Id, file name or a part of the rule's name.
+    rules
+        Folder of further rules.
+    """
+    from mailwitness import interactive  # noqa: PLC0415
+
+    return interactive.show_rule(name, rules or [])
+
+
+@rules_app.command
+def test(*paths: Annotated[Path, Parameter(help="Rule files or folders; default the shipped rules.")]) -> int:
+    """Run the tests inside rules and parsers on a real database."""
+    from mailwitness.content import check  # noqa: PLC0415
+
+    return check.run_tests(list(paths))
+
+
+@rules_app.command
+def lint(*paths: Annotated[Path, Parameter(help="Rule files or folders; default the shipped rules.")]) -> int:
+    """Check rules against the schemas: unknown columns, dead filters, missing tests."""
+    from mailwitness.content import check  # noqa: PLC0415
+
+    return check.lint(list(paths))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Load what a first pass left out, when a query asks for it.
+
+A run stores the columns that rules name, and large nested values only where rules need them. A query may
+name any column of any row: then the segments concerned are loaded again in full from the sealed originals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailwitness import tables
+from mailwitness.content import loader, pack
+from mailwitness.errors import ChangedWhileRead
+from mailwitness.evidence import custody, seal
+from mailwitness.kql import referenced_tables, words
+from mailwitness.models import Exhibit
+from mailwitness.pipeline import TOOL, Settings
+from mailwitness.sources import Intake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailwitness.evidence.store import CaseFolder
+    from mailwitness.tables import Segment
+
+
+def missing_columns(segments: list[Segment], kql: str, asked: set[str]) -> set[str]:
+    """Return the columns that a query names and some segment of its tables holds not at all or in part."""
+    named = words(kql)
+    known = loader.tables()
+    missing: set[str] = set()
+    for segment in segments:
+        if segment.table not in asked:
+            continue
+        public = {column.name for column in known[segment.table].columns if not column.name.startswith("_")}
+        everything = public if "*" in kql or "getschema" in named else set()
+        wanted = (named | everything) & public
+        missing |= wanted - set(segment.columns)
+        missing |= wanted & set(segment.partial)
+    return missing
+
+
+def complete(folder: CaseFolder, kql: str, settings: Settings, work: Path) -> bool:
+    """Load all exhibits of a case in full when the query needs more than is stored.
+
+    Returns:
+        Whether anything was loaded again.
+
+    Raises:
+        ChangedWhileRead: an original is gone or not the sealed one any more.
+    """
+    knowledge = pack.load()
+    known = loader.tables()
+    asked = referenced_tables(kql, known)
+    asked |= {parser.table for parser in knowledge.parsers} if "MailboxActivity" in asked else set()
+    store = tables.TableStore(folder.tables)
+    direct = referenced_tables(kql, known)
+    if not missing_columns(store.segments(), kql, direct) and not _parsers_need_more(store.segments(), asked - direct, knowledge):
+        return False
+    with folder.lock():
+        _load_everything(folder, settings, work)
+    return True
+
+
+def _parsers_need_more(segments: list[Segment], asked: set[str], knowledge: pack.Pack) -> bool:
+    """Tell whether a parser names values that are stored for some rows only."""
+    for parser in knowledge.parsers:
+        for segment in segments:
+            if parser.table in asked and segment.table == parser.table and segment.partial:
+                return bool(words(parser.query) & set(segment.partial))
+    return False
+
+
+def _load_everything(folder: CaseFolder, settings: Settings, work: Path) -> None:
+    log = custody.CustodyLog(folder.custody, now=settings.now, tool=TOOL)
+    connection = tables.connect(memory=settings.memory_limit(), threads=settings.thread_count(), temporary=work)
+    intake = Intake(connection, tables.TableStore(folder.tables), wanted=None, work=work, index_folder=folder.index)
+    try:
+        for exhibit in exhibits(folder):
+            if not exhibit.location.is_file() or seal.rehash(exhibit.location).blake3 != exhibit.blake3:
+                raise ChangedWhileRead(
+                    "the original is gone or changed, and the query needs columns that were not stored",
+                    place=exhibit.path,
+                    remedy="Put the sealed original back in its place, or ask for other columns.",
+                )
+            intake.add(exhibit)
+        intake.finish()
+        log.append("completed", now=settings.now, exhibits=len(intake.tallies))
+    finally:
+        connection.close()
+        log.close()
+
+
+def exhibits(folder: CaseFolder) -> list[Exhibit]:
+    """Return the exhibits of a case as case.json lists them."""
+    from pathlib import Path  # noqa: PLC0415
+
+    return [
+        Exhibit(
+            id=item["id"],
+            path=item["path"],
+            location=Path(item["location"]),
+            size_bytes=item["size_bytes"],
+            blake3=item["blake3"],
+            kept=item["kept"],
+        )
+        for item in folder.description().get("exhibits", [])
+    ]

@@ -1,0 +1,211 @@
+"""Run the tests inside content files on a real database, and lint what they say.
+
+``python -m mailwitness.content.check`` does both for everything that is shipped.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness import activities, findings, tables
+from mailwitness.content import lint as linting
+from mailwitness.content import loader
+from mailwitness.errors import ContentError, MailwitnessError
+from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mailwitness.content.schemas import Case, Parser, Rule
+
+# The clock of content tests; tests that need another moment write times relative to it.
+TEST_NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
+_DEFAULT_TIME = "2026-03-02T08:00:00"
+_OK, _FAILED = 0, 2
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One test: where it stands and, when it failed, what came instead."""
+
+    place: str
+    name: str
+    problem: str = ""
+
+
+class Bench:
+    """A database with empty tables that tests fill and queries read."""
+
+    def __init__(self) -> None:
+        """Open the database once; creating 36 tables for each test would take longer than the tests."""
+        self._folder = tempfile.TemporaryDirectory(prefix="mailwitness-")
+        self.connection = tables.connect(memory="512MB", threads=1, temporary=Path(self._folder.name))
+        known = loader.tables()
+        self.engine = KqlEngine({name: [c.name for c in table.columns] for name, table in known.items()})
+        self._made: set[str] = set()
+
+    def close(self) -> None:
+        """Release the database."""
+        self.connection.close()
+        self._folder.cleanup()
+
+    def fill(self, name: str, rows: list[dict[str, Any]], place: str) -> None:  # Any: YAML cells
+        """Replace a table's rows; missing cells get the table's defaults, positions count up.
+
+        Raises:
+            ContentError: a row names a column that the table does not have.
+        """
+        table = loader.tables().get(name)
+        if table is None:
+            raise ContentError(f"there is no table {name!r}", place=place, remedy="Correct the test.")
+        columns = {column.name: column for column in table.columns}
+        if name not in self._made:
+            made = ", ".join(f"{tables.identifier(c.name)} {DUCKDB_TYPES[c.type]}" for c in table.columns)
+            self.connection.execute(f"CREATE TABLE {tables.identifier(name)} ({made})")
+            self._made.add(name)
+        self.connection.execute(f"DELETE FROM {tables.identifier(name)}")
+        for i, row in enumerate(rows):
+            unknown = sorted(set(row) - set(columns))
+            if unknown:
+                raise ContentError(f"{name} has no column {unknown[0]!r}", place=place, remedy="Correct the test.")
+            given = {"_Exhibit": "E1", "_Position": i, **_times(columns), **row}
+            cells = {c: _cell(column.type, given.get(c)) for c, column in columns.items()}
+            listed = ", ".join(f"CAST({tables.literal(v)} AS {DUCKDB_TYPES[columns[c].type]})" for c, v in cells.items())
+            self.connection.execute(f"INSERT INTO {tables.identifier(name)} VALUES ({listed})")
+
+    def ask(self, kql: str, test: Case, place: str) -> list[dict[str, Any]]:  # Any: query cells
+        """Fill the tables of a test, empty the others the query names, and return its rows."""
+        for name in sorted(referenced_tables(kql, self.engine.schema) | set(test.rows)):
+            self.fill(name, test.rows.get(name, []), place)
+        sql = self.engine.to_sql(kql, now=TEST_NOW)
+        return findings.execute(self.connection, sql, timeout_seconds=60, limit=10_000)
+
+
+def _times(columns: dict[str, Any]) -> dict[str, str]:  # Any: Column
+    return {name: _DEFAULT_TIME for name in ("TimeGenerated", "Timestamp") if name in columns}
+
+
+def _cell(kind: str, value: Any) -> Any:  # noqa: ANN401 - a YAML cell
+    if value is None:
+        return "" if DUCKDB_TYPES[kind] == "VARCHAR" else None
+    if kind == "dynamic":
+        return msgspec.json.encode(value).decode() if not isinstance(value, str) else _as_json(value)
+    if isinstance(value, (list, dict)):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, str) and kind == "datetime":
+        return value.removesuffix("Z")
+    return value
+
+
+def _as_json(text: str) -> str:
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return msgspec.json.encode(text).decode()
+    return text
+
+
+def rule_tests(bench: Bench, path: Path, rule: Rule) -> Iterator[Outcome]:
+    """Run the tests of one rule."""
+    place = _place(path)
+    for test in rule.tests:
+        yield Outcome(place, test.name, _problem(bench, rule.query, test, place))
+    expectations = {test.expect for test in rule.tests}
+    if expectations != {"hit", "silent"}:
+        yield Outcome(place, "has a hit and a near-miss", "a rule needs at least one hit and one silent near-miss")
+
+
+def parser_tests(bench: Bench, path: Path, parser: Parser) -> Iterator[Outcome]:
+    """Run the tests of one parser."""
+    place = _place(path)
+    for test in parser.tests:
+        yield Outcome(place, test.name, _problem(bench, parser.query, test, place))
+    if not parser.tests:
+        yield Outcome(place, "has tests", "a parser needs tests")
+
+
+def _problem(bench: Bench, kql: str, test: Case, place: str) -> str:
+    try:
+        found = bench.ask(kql, test, place)
+    except MailwitnessError as error:
+        return str(error)
+    wanted = test.hits if test.hits is not None else None
+    if test.expect == "silent":
+        return f"expected silence, got {len(found)} rows: {_shown(found[0])}" if found else ""
+    if wanted is not None and len(found) != wanted:
+        return f"expected {wanted} rows, got {len(found)}"
+    if not found:
+        return "expected a hit, got silence"
+    differing = {k: found[0].get(k) for k, v in (test.row or {}).items() if not _same(found[0].get(k), v)}
+    return f"the first row differs: {differing}, expected {test.row}" if differing else ""
+
+
+def _same(found: Any, wanted: Any) -> bool:  # noqa: ANN401 - cells
+    if isinstance(found, dt.datetime):
+        return found.isoformat() == str(wanted).removesuffix("Z")
+    return bool(found == wanted)
+
+
+def _shown(row: dict[str, Any]) -> str:  # Any: query cells
+    return str({key: value for key, value in row.items() if value not in (None, "", 0)})[:300]
+
+
+def _place(path: Path) -> str:
+    return path.relative_to(loader.CONTENT).as_posix() if path.is_relative_to(loader.CONTENT) else str(path)
+
+
+def outcomes(paths: list[Path]) -> Iterator[Outcome]:
+    """Run all tests of the given rule files, or of everything shipped."""
+    bench = Bench()
+    try:
+        for path, rule in loader.rules(*paths):
+            yield from rule_tests(bench, path, rule)
+        if not paths:
+            for path in loader.files("parsers"):
+                parser = loader.with_query(loader.read(path, loader.schemas.Parser))
+                yield from parser_tests(bench, path, parser)
+    finally:
+        bench.close()
+
+
+def run_tests(paths: list[Path]) -> int:
+    """Print failing tests and a count; exit code 0 when all pass, 2 otherwise."""
+    passed = failed = 0
+    for outcome in outcomes(paths):
+        if outcome.problem:
+            failed += 1
+            print(f"{outcome.place}: {outcome.name}: {outcome.problem}")
+        else:
+            passed += 1
+    print(f"content tests: {passed} passed, {failed} failed")
+    return _FAILED if failed else _OK
+
+
+def lint(paths: list[Path]) -> int:
+    """Print what is wrong with rules; exit code 0 when nothing is, 2 otherwise."""
+    found = 0
+    rules = loader.rules(*paths)
+    bench = Bench()
+    vocabulary = activities.vocabulary(loader.parsers())
+    for path, rule in rules:
+        for problem in linting.problems(rule, bench.engine, vocabulary, now=TEST_NOW):
+            found += 1
+            print(f"{_place(path)}: {problem}")
+    bench.close()
+    print(f"lint: {len(rules)} rules, {found} problems")
+    return _FAILED if found else _OK
+
+
+def main() -> int:
+    """Lint and test everything that is shipped."""
+    return max(lint([]), run_tests([]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

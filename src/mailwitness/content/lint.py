@@ -1,0 +1,92 @@
+"""Say in words what is wrong with a rule: a rule that can never fire is worse than none."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mailwitness.activities import TABLE as ACTIVITY
+from mailwitness.content import loader
+from mailwitness.errors import MailwitnessError
+from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, words
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+
+    from mailwitness.content.schemas import Rule
+    from mailwitness.kql import KqlEngine
+
+_GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+_TECHNIQUE = re.compile(r"^T\d{4}(?:\.\d{3})?$")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def problems(rule: Rule, engine: KqlEngine, vocabulary: set[str], *, now: dt.datetime) -> Iterator[str]:
+    """Yield one sentence for each problem of a rule.
+
+    Args:
+        rule: the rule, placeholders expanded.
+        engine: knows the tables.
+        vocabulary: every activity that a parser can yield.
+        now: a clock for queries that ask for it.
+    """
+    yield from _form(rule)
+    try:
+        engine.to_sql(rule.query, now=now)
+    except MailwitnessError as error:
+        yield str(error)
+        return
+    tables = referenced_tables(rule.query, engine.schema)
+    if not tables:
+        yield "the query names no known table"
+    if uses_clock(rule.query):
+        yield "the query reads the clock (ago, now): the engine binds the period, remove it"
+    yield from _filters(rule, tables)
+    yield from _activities(rule, vocabulary, tables)
+    for name in rule.parameters:
+        if not re.search(rf"\blet\s+{re.escape(name)}\s*=", rule.query):
+            yield f"the parameter {name!r} has no line `let {name} = ...;` in the query"
+
+
+def _form(rule: Rule) -> Iterator[str]:
+    if not _GUID.match(rule.id):
+        yield "id is not a lower-case GUID"
+    for technique in [*rule.relevantTechniques, *rule.attack.v18, *rule.attack.v19]:
+        if not _TECHNIQUE.match(technique):
+            yield f"{technique!r} is not a technique id"
+    if not rule.falsePositives:
+        yield "falsePositives is empty: say what benign work looks like this"
+    if not rule.gaps:
+        yield "gaps is empty: say what this rule knowingly misses"
+    if rule.finding is None:
+        yield "finding is missing: say how a finding is worded"
+    if not rule.reasons:
+        yield "reasons is missing: say why this severity and confidence"
+
+
+def _filters(rule: Rule, tables: set[str]) -> Iterator[str]:
+    for table in sorted(tables):
+        if table != ACTIVITY:
+            continue
+        leading = leading_filters(rule.query, table)
+        if not leading.complete:
+            yield f"a mention of {table} is not followed by `| where`: the rule scans everything"
+        columns = {column.name for column in loader.tables()[table].columns}
+        for text in leading.filters:
+            if not words(text) & columns:
+                yield f"the filter `{text[:80]}` names no column of {table}: it is constant"
+
+
+def _activities(rule: Rule, vocabulary: set[str], tables: set[str]) -> Iterator[str]:
+    if ACTIVITY not in tables:
+        return
+    listed = tokens(rule.query)
+    for i, token in enumerate(listed):
+        if token.text != "Activity" or i + 2 >= len(listed):
+            continue
+        for following in listed[i + 1 : i + 80]:
+            if following.kind in {"pipe", "end"} or following.text in {"and", "or"}:
+                break
+            if following.kind == "string" and following.text.strip("\"'") not in vocabulary:
+                yield f"{following.text} is no activity that a parser yields: the filter is dead"

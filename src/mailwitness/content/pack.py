@@ -1,0 +1,105 @@
+"""All knowledge of one run in one object, kept ready between runs.
+
+Reading and translating a hundred YAML files takes a second; the result only depends on their bytes
+and on the versions of the translator and the schema, so it is kept under the digest of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mailwitness.content import loader
+from mailwitness.content.schemas import Parser, Rule
+
+if TYPE_CHECKING:
+    from mailwitness.kql import KqlEngine
+
+_OFF = {"0", "off", "no"}
+
+
+class Pack(msgspec.Struct, kw_only=True):
+    """Rules and parsers with their digest and the translations known so far."""
+
+    digest: str
+    rules: list[Rule]
+    parsers: list[Parser]
+    sql: dict[str, str] = {}
+    key: str = ""
+
+
+class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A kind of record without which some activities cannot show."""
+
+    name: str
+    table: str
+    record_types: list[str]
+    activities: list[str]
+
+
+def families() -> list[Family]:
+    """Return the record families of the tables."""
+    path = loader.CONTENT / "parsers" / "_families.yaml"
+    return msgspec.convert(loader.read_yaml(path), list[Family])
+
+
+def load(*folders: Path) -> Pack:
+    """Return the shipped knowledge with the rules of further folders.
+
+    Raises:
+        ContentError: a content file is wrong.
+    """
+    digest = loader.digest(*folders)
+    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|2".encode()).hexdigest()
+    kept = _read(key)
+    if kept is not None:
+        return kept
+    rules = [rule for _, rule in loader.rules()]
+    for folder in folders:
+        rules += [rule for _, rule in loader.rules(folder)]
+    return Pack(digest=digest, rules=rules, parsers=loader.parsers(), key=key)
+
+
+def save(pack: Pack, engine: KqlEngine) -> None:
+    """Keep the pack with its translations for the next run; a cache that cannot be written is no error."""
+    path = _path(pack.key)
+    if path is None or not pack.key or path.exists():
+        return
+    # Queries that ask for the clock are translated for one moment only.
+    dated = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.+]+\|")
+    pack.sql = {kql: sql for kql, sql in engine.cache.items() if not dated.match(kql)}
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = path.with_suffix(f".tmp-{os.getpid()}")
+        partial.write_bytes(msgspec.msgpack.encode(pack))
+        partial.replace(path)
+    except OSError:
+        return
+
+
+def _path(key: str) -> Path | None:
+    if os.environ.get("MAILWITNESS_CACHE", "").lower() in _OFF:
+        return None
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
+    return Path(root) / "mailwitness" / f"pack-{key[:32]}.msgpack"
+
+
+def _read(key: str) -> Pack | None:
+    path = _path(key)
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+        # Somebody else's file could bring somebody else's SQL.
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            return None
+        kept = msgspec.msgpack.decode(path.read_bytes(), type=Pack)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return kept if kept.key == key else None

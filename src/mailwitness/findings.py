@@ -1,0 +1,306 @@
+"""Run the rules: every rule ends as found, clear, or not evaluated with its reason."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.activities import TABLE as ACTIVITY
+from mailwitness.activities import named_activities
+from mailwitness.content.schemas import SEVERITIES
+from mailwitness.errors import MailwitnessError, QueryTimeout
+from mailwitness.kql import leading_filters, referenced_tables, tokens
+from mailwitness.models import Finding, RuleOutcome
+from mailwitness.tables import identifier, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import duckdb
+
+    from mailwitness.content.schemas import Rule
+    from mailwitness.kql import KqlEngine
+
+# A rule that needs longer than this on the given data is reported, not waited for.
+RULE_TIMEOUT_SECONDS = 600
+_KEPT_ROWS = 50
+_MAXIMUM_FINDINGS = 20_000
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the case holds, as far as rules ask for it.
+
+    Attributes:
+        tables: tables with rows.
+        activities: activities that a parser of a present table can yield.
+        absent: activity -> why no record of the case can show it.
+    """
+
+    tables: set[str]
+    activities: set[str]
+    absent: dict[str, str]
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule ready to run: its SQL and the filters a row must pass to matter to it."""
+
+    rule: Rule
+    sql: str
+    predicates: tuple[str, ...]
+    reason: str = ""
+
+
+def prepare(rule: Rule, engine: KqlEngine, evidence: Evidence, vocabulary: set[str], *, now: dt.datetime) -> Prepared:
+    """Translate a rule, or say why it cannot be evaluated on this evidence."""
+    tables = referenced_tables(rule.query, engine.schema)
+    reason = _why_not(rule, tables, evidence, vocabulary)
+    if reason:
+        return Prepared(rule=rule, sql="", predicates=(), reason=reason)
+    try:
+        sql = engine.to_sql(rule.query, now=now)
+        predicates = _predicates(rule, engine, tables, now)
+    except MailwitnessError as error:
+        return Prepared(rule=rule, sql="", predicates=(), reason=str(error))
+    return Prepared(rule=rule, sql=sql, predicates=predicates)
+
+
+def _why_not(rule: Rule, tables: set[str], evidence: Evidence, vocabulary: set[str]) -> str:
+    if not tables:
+        return "the query names no known table"
+    missing = sorted(tables - evidence.tables - {ACTIVITY})
+    if missing and not tables & (evidence.tables | {ACTIVITY}):
+        return f"no exhibit holds {' or '.join(missing)}"
+    if ACTIVITY not in tables:
+        return ""
+    named = named_activities(rule.query, vocabulary)
+    if named and not named & evidence.activities:
+        return f"no exhibit can show {', '.join(sorted(named)[:4])}"
+    reasons = {evidence.absent[activity] for activity in named if activity in evidence.absent}
+    if named and all(activity in evidence.absent or activity not in evidence.activities for activity in named):
+        return "; ".join(sorted(reasons))
+    return ""
+
+
+def _predicates(rule: Rule, engine: KqlEngine, tables: set[str], now: dt.datetime) -> tuple[str, ...]:
+    """Return the rule's leading filters as SQL; empty when skipping it would not be safe."""
+    if tables != {ACTIVITY} or _counts_nothing(rule.query):
+        return ()
+    leading = leading_filters(rule.query, ACTIVITY)
+    if not leading.complete:
+        return ()
+    found = [engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in dict.fromkeys(leading.filters)]
+    return tuple(sql for sql in found if sql) if all(found) else ()
+
+
+def _counts_nothing(kql: str) -> bool:
+    """Tell whether a query yields a row even when no record matches (summarize without by, count, print)."""
+    listed = tokens(kql)
+    for i, token in enumerate(listed):
+        if token.kind != "word" or i == 0 or listed[i - 1].kind != "pipe":
+            continue
+        if token.text in {"count", "getschema"}:
+            return True
+        if token.text == "summarize" and not _has_by(listed[i + 1 :], token.depth):
+            return True
+    return bool(listed) and listed[0].text in {"print", "range", "datatable"}
+
+
+def _has_by(listed: Iterable[Any], depth: int) -> bool:
+    for token in listed:
+        if token.depth < depth or (token.depth == depth and token.kind in {"pipe", "end"}):
+            return False
+        if token.depth == depth and token.text == "by":
+            return True
+    return False
+
+
+def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepared]) -> set[str]:
+    """Return ids of the rules of which at least one row passes a leading filter: one scan for all.
+
+    Equal filters are evaluated once.
+    """
+    fused = [item for item in prepared if item.predicates]
+    distinct = list(dict.fromkeys(predicate for item in fused for predicate in item.predicates))
+    passed: set[str] = set()
+    # A statement with thousands of expressions plans slowly; chunks keep planning linear.
+    for start in range(0, len(distinct), 128):
+        chunk = distinct[start : start + 128]
+        counts = ", ".join(f"bool_or({predicate})" for predicate in chunk)
+        row = connection.execute(f"SELECT {counts} FROM {ACTIVITY}").fetchall()[0]
+        passed |= {predicate for predicate, hit in zip(chunk, row, strict=True) if hit}
+    return {item.rule.id for item in fused if passed & set(item.predicates)}
+
+
+def detect(connection: duckdb.DuckDBPyConnection, prepared: list[Prepared], *, fused: bool = True, seen: Callable[[Finding], None] | None = None) -> Iterator[tuple[RuleOutcome, list[Finding]]]:
+    """Run prepared rules, the most severe first, and yield each outcome with its findings.
+
+    Args:
+        connection: the locked database.
+        prepared: from :func:`prepare`.
+        fused: skip rules of which no row passes a leading filter; the result is the same.
+        seen: called with the very first finding.
+    """
+    ordered = sorted(prepared, key=lambda item: (-SEVERITIES.index(item.rule.level()), item.rule.name))
+    alive = candidates(connection, ordered) if fused else set()
+    first = True
+    for item in ordered:
+        if item.reason:
+            yield _outcome(item.rule, "not_evaluated", item.reason, 0), []
+            continue
+        if fused and item.predicates and item.rule.id not in alive:
+            yield _outcome(item.rule, "clear", "", 0), []
+            continue
+        try:
+            found = run(connection, item)
+        except MailwitnessError as error:
+            yield _outcome(item.rule, "not_evaluated", str(error), 0), []
+            continue
+        if found and first and seen is not None:
+            first = False
+            seen(found[0])
+        yield _outcome(item.rule, "found" if found else "clear", "", len(found)), found
+
+
+def _outcome(rule: Rule, outcome: str, reason: str, findings: int) -> RuleOutcome:
+    return RuleOutcome(
+        id=rule.id,
+        name=rule.name,
+        severity=rule.level(),
+        outcome=outcome,
+        reason=reason,
+        findings=findings,
+        techniques=techniques(rule),
+    )
+
+
+def techniques(rule: Rule) -> tuple[str, ...]:
+    """Return the rule's technique ids of the newest ATT&CK version it names."""
+    return tuple(rule.attack.v19 or rule.attack.v18 or rule.relevantTechniques)
+
+
+def run(connection: duckdb.DuckDBPyConnection, prepared: Prepared) -> list[Finding]:
+    """Run one rule.
+
+    Raises:
+        QueryTimeout: it took longer than allowed.
+        MailwitnessError: the database refused it.
+    """
+    found = execute(connection, prepared.sql, timeout_seconds=RULE_TIMEOUT_SECONDS, limit=_MAXIMUM_FINDINGS)
+    return [as_finding(prepared.rule, row) for row in found]
+
+
+def execute(connection: duckdb.DuckDBPyConnection, sql: str, *, timeout_seconds: float, limit: int) -> list[dict[str, Any]]:
+    """Run translated SQL with a time limit and return at most ``limit`` rows.
+
+    Raises:
+        QueryTimeout: it took longer than ``timeout_seconds``.
+        MailwitnessError: the database refused it, in one sentence.
+    """
+    import duckdb  # noqa: PLC0415
+
+    timer = threading.Timer(timeout_seconds, connection.interrupt)
+    timer.start()
+    try:
+        return rows(connection.execute(f"SELECT * FROM ({sql}) LIMIT {limit}"))
+    except duckdb.InterruptException as error:
+        message = f"it took longer than {timeout_seconds:g} seconds"
+        raise QueryTimeout(message, remedy="Narrow its filters.") from error
+    except duckdb.Error as error:
+        message = f"the database refused it: {str(error).splitlines()[0][:300]}"
+        raise MailwitnessError(message, remedy="Correct the query.") from error
+    finally:
+        timer.cancel()
+
+
+def as_finding(rule: Rule, row: dict[str, Any]) -> Finding:  # Any: query cells
+    """Make a finding of one result row."""
+    severity = _severity(rule, row)
+    title = rule.finding.title if rule.finding else rule.name
+    return Finding(
+        rule=rule.id,
+        title=_filled(title, row),
+        severity=severity,
+        confidence=str(row.get("Confidence") or rule.confidence).lower(),
+        phase=str(row.get("Phase") or (rule.finding.phase if rule.finding else "clearing")),
+        techniques=techniques(rule),
+        time=_time(row, "TimeGenerated", "Timestamp", "FirstTime", "StartTime"),
+        last_time=_time(row, "LastTime", "EndTime", "TimeGenerated", "Timestamp"),
+        actor=_text(row, "Actor", "UserId", "AccountUpn", "AccountName", "Caller"),
+        actor_type=_text(row, "ActorType"),
+        mailbox=_text(row, "Mailbox", "MailboxOwnerUPN", "RecipientEmailAddress"),
+        address=_text(row, "ClientIP", "IPAddress", "ClientIPAddress"),
+        session=_text(row, "SessionId"),
+        host=_text(row, "Host", "DeviceName", "Computer"),
+        description=rule.description.strip(),
+        reasons=_reasons(rule, row),
+        evidence={key: value for key, value in row.items() if not _is_blank(value) and key != "_Rows"},
+        rows=_rows(row),
+        count=int(row.get("Count") or 1),
+    )
+
+
+def _severity(rule: Rule, row: dict[str, Any]) -> str:
+    stated = str(row.get("Severity") or "").lower()
+    if stated in SEVERITIES:
+        return stated
+    # The product's own services do most of what intruders do; the actor tells them apart.
+    if row.get("ActorType") == "System":
+        return "informational"
+    return rule.level()
+
+
+def _reasons(rule: Rule, row: dict[str, Any]) -> tuple[str, ...]:
+    stated = row.get("Reason") or row.get("Reasons")
+    listed = [str(item) for item in stated] if isinstance(stated, list) else [str(stated)] if stated else []
+    for value in rule.reasons.values():
+        listed += [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    return tuple(dict.fromkeys(reason.strip() for reason in listed if reason.strip()))
+
+
+def _filled(title: str, row: dict[str, Any]) -> str:
+    """Replace ``{Column}`` by the row's value; never by formatting rules an attacker could use."""
+    for key, value in row.items():
+        if "{" + key + "}" in title:
+            title = title.replace("{" + key + "}", _short(value))
+    return title
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - a query cell
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    return text if len(text) <= 120 else text[:119] + "…"
+
+
+def _text(row: dict[str, Any], *names: str) -> str:
+    return next((str(row[name]) for name in names if row.get(name)), "")
+
+
+def _time(row: dict[str, Any], *names: str) -> dt.datetime | None:
+    return next((row[name] for name in names if isinstance(row.get(name), dt.datetime)), None)
+
+
+def _rows(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Return the supporting rows: the proving one first, then those the rule collected."""
+    found: list[tuple[str, int]] = []
+    if row.get("_Exhibit") and row.get("_Position") is not None:
+        found.append((str(row["_Exhibit"]), int(row["_Position"])))
+    listed = row.get("_Rows") or []
+    if isinstance(listed, str):
+        listed = json.loads(listed)
+    for item in listed[:_KEPT_ROWS]:
+        value = json.loads(item) if isinstance(item, str) else item
+        if isinstance(value, dict) and value.get("e") and value.get("p") is not None:
+            found.append((str(value["e"]), int(value["p"])))
+    return tuple(dict.fromkeys(found))
+
+
+def _is_blank(value: Any) -> bool:  # noqa: ANN401 - a query cell
+    return value is None or value in ("", [], {})
+
+
+def quoted(table: str) -> str:
+    """Return a table name for SQL."""
+    return identifier(table)

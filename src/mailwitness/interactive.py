@@ -1,0 +1,184 @@
+"""What a person asks between runs: queries, sources, rules."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mailwitness import activities, completion, findings, pipeline, tables
+from mailwitness.content import loader, pack
+from mailwitness.errors import ConfigError
+from mailwitness.evidence.store import CaseFolder
+from mailwitness.kql import referenced_tables
+from mailwitness.outcome import _json_ready as json_ready
+from mailwitness.report.text import safe_csv_cell, visible
+from mailwitness.settings import clock
+from mailwitness.verification import read_report
+
+if TYPE_CHECKING:
+    from mailwitness.content.schemas import Rule
+
+_QUERY_TIMEOUT_SECONDS = 300
+_WIDEST_CELL = 80
+_OK, _NOTHING_EVALUATED = 0, 2
+
+
+def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> int:
+    """Run a query on a case and print its rows.
+
+    Columns that a run stores only where rules need them are completed from the sealed originals first,
+    so that a query never sees a gap as an empty value.
+
+    Raises:
+        MailwitnessError: the query is refused, unsupported, too slow, or the case is none.
+    """
+    folder = CaseFolder(case, create=False)
+    moment = clock(now) if now else dt.datetime.fromisoformat(read_report(folder)["evaluated"]["now"])
+    settings = pipeline.Settings(now=moment)
+    knowledge = pack.load()
+    with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
+        completion.complete(folder, kql, settings, Path(temporary))
+        connection, engine = pipeline.open_case(folder.path, settings, knowledge, Path(temporary))
+        if activities.TABLE in referenced_tables(kql, engine.schema):
+            present = tables.TableStore(folder.tables).tables()
+            activities.create(connection, engine, knowledge.parsers, present, now=moment, needed=None)
+        tables.lock(connection, [folder.tables, Path(temporary)])
+        sql = engine.to_sql(kql, now=moment)
+        rows = findings.execute(connection, sql, timeout_seconds=_QUERY_TIMEOUT_SECONDS, limit=limit + 1)
+        connection.close()
+    _print_rows(rows[:limit], form)
+    if len(rows) > limit:
+        print(f"only the first {limit} rows are shown; use --limit", file=sys.stderr)
+    return _OK
+
+
+def _print_rows(rows: list[dict[str, Any]], form: str) -> None:  # Any: query cells
+    if form == "json":
+        print(json.dumps([json_ready(row) for row in rows], indent=1))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        if rows:
+            writer.writerow([safe_csv_cell(name) for name in rows[0]])
+        for row in rows:
+            writer.writerow([safe_csv_cell(_text(value)) for value in row.values()])
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:  # Any: query cells
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    if not rows:
+        print("no rows")
+        return
+    names = [name for name in rows[0] if any(row[name] not in (None, "", [], {}) for row in rows)] or list(rows[0])
+    table = Table(show_lines=False)
+    for name in names:
+        table.add_column(Text(visible(name, _WIDEST_CELL)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(_text(row[name]), _WIDEST_CELL)) for name in names))
+    Console().print(table)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - a query cell
+    ready = json_ready(value)
+    return ready if isinstance(ready, str) else "" if ready is None else json.dumps(ready, ensure_ascii=False)
+
+
+def list_sources(*, as_json: bool) -> int:
+    """Print every source with how it is recognised and an example."""
+    listed = [
+        {
+            "id": source.id,
+            "name": source.name,
+            "description": source.description.strip(),
+            "recognised_by": [_condition(rule) for rule in source.recognise] or ["the columns of a known table"],
+            "table": _table_of(source.mapping),
+            "limits": source.limits,
+            "example": source.example.strip(),
+        }
+        for source in loader.sources()
+    ]
+    if as_json:
+        print(json.dumps(listed, indent=1))
+        return _OK
+    for item in listed:
+        print(f"{item['name']}\n  {item['description']}\n  to table: {item['table']}")
+        for condition in item["recognised_by"]:
+            print(f"  recognised by: {condition}")
+        for limit in item["limits"]:
+            print(f"  mind: {limit}")
+        print(f"  example: {item['example'][:200]}\n")
+    names = sorted(name for name in loader.tables() if name != activities.TABLE)
+    print(f"Tables: {', '.join(names)}")
+    return _OK
+
+
+def _table_of(mapping: str) -> str:
+    return "the table whose columns it has" if mapping == "table_export" else loader.mappings()[mapping].table
+
+
+def _condition(rule: Any) -> str:  # noqa: ANN401 - Recognise
+    parts = [f"{rule.format} with {', '.join(rule.keys)}" if rule.keys else rule.format]
+    if rule.any_keys:
+        parts.append(f"one of {', '.join(rule.any_keys)}")
+    for name, keys in rule.nested.items():
+        parts.append(f"{name} holding {', '.join(keys) or 'an object'}")
+    if rule.first:
+        parts.append(f"lines like {' or '.join(rule.first)}")
+    return "; ".join(parts)
+
+
+def list_rules(folders: list[Path], *, as_json: bool) -> int:
+    """Print the rules with severity, techniques and name."""
+    found = _all_rules(folders)
+    listed = [
+        {"id": r.id, "name": r.name, "severity": r.level(), "confidence": r.confidence, "techniques": list(findings.techniques(r)), "file": path.stem}
+        for path, r in found
+    ]
+    if as_json:
+        print(json.dumps(listed, indent=1))
+        return _OK
+    for item in listed:
+        print(f"{item['severity']:14}{item['confidence']:8}{','.join(item['techniques']):24.24} {item['file']}: {visible(item['name'], 120)}")
+    print(f"{len(listed)} rules")
+    return _OK
+
+
+def _all_rules(folders: list[Path]) -> list[tuple[Path, Rule]]:
+    found = loader.rules()
+    for folder in folders:
+        found += loader.rules(folder)
+    return found
+
+
+def show_rule(name: str, folders: list[Path]) -> int:
+    """Print one rule.
+
+    Raises:
+        ConfigError: no rule, or more than one, fits the name.
+    """
+    wanted = name.lower()
+    fitting = [(p, r) for p, r in _all_rules(folders) if wanted in {r.id, p.stem.lower()}]
+    fitting = fitting or [(p, r) for p, r in _all_rules(folders) if wanted in r.name.lower() or wanted in p.stem.lower()]
+    if len(fitting) != 1:
+        names = ", ".join(path.stem for path, _ in fitting[:10])
+        problem = f"{len(fitting)} rules fit: {names}" if fitting else "no rule fits"
+        raise ConfigError(problem, place=repr(name), remedy="See `mailwitness rules list`.")
+    path, rule = fitting[0]
+    print(f"{rule.name}\n  {path.stem}  {rule.id}\n  severity {rule.level()}, confidence {rule.confidence}, {', '.join(findings.techniques(rule))}\n")
+    print(f"{rule.description.strip()}\n")
+    for title, lines in (("False positives", rule.falsePositives), ("Known gaps", rule.gaps), ("Investigation", rule.guide), ("Tuning", rule.tuning)):
+        if lines:
+            print(title + "\n" + "\n".join(f"  - {line}" for line in lines) + "\n")
+    for parameter, value in rule.parameters.items():
+        print(f"  parameter {parameter} = {value.default}: {value.description}")
+    print(f"\n{rule.query.strip()}")
+    return _OK

@@ -1,0 +1,304 @@
+"""Turn records into Parquet segments: SQL for the many, Python for the few that need care."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.content import loader
+from mailwitness.content.schemas import Mapping
+from mailwitness.kql import DUCKDB_TYPES
+from mailwitness.tables import STATE, Segment, empty, identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import duckdb
+
+    from mailwitness.content.schemas import Column, Table
+    from mailwitness.tables import TableStore
+
+# Members that the Python path adds to a record, so that its rows know where they came from.
+EXHIBIT_KEY = "_mw_exhibit"
+POSITION_KEY = "_mw_position"
+SALVAGED_KEY = "_mw_salvaged"
+_OWN_KEYS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What one load statement stored.
+
+    Attributes:
+        rows: rows written, damaged ones included.
+        damaged: record numbers of the damaged rows.
+    """
+
+    segment: Segment
+    rows: int
+    damaged: tuple[int, ...]
+
+
+def export_mapping(table: Table) -> Mapping:
+    """Return the mapping that loads a table from its own columns, as exports write them."""
+    names = {column.name.lower() for column in table.columns}
+    public = [column for column in table.columns if not column.name.startswith("_") or column.name == "_ResourceId"]
+    raw = {column.name: "JSON" if column.type == "dynamic" else "VARCHAR" for column in public}
+    columns = {column.name: _export_cell(column) for column in public}
+    # Defender's advanced hunting has Timestamp, Sentinel has TimeGenerated; rules use either.
+    if {"timestamp", "timegenerated"} <= names:
+        both = "coalesce(mw_time(TimeGenerated), mw_time(Timestamp))"
+        columns |= {"TimeGenerated": both, "Timestamp": both}
+        time = "coalesce(nullif(TimeGenerated, ''), Timestamp)"
+    else:
+        time = "TimeGenerated"
+    derived = set(derived_columns(table.table))
+    own = {name for name in columns if name in derived}
+    return Mapping(
+        id=f"export_{table.table}",
+        table=table.table,
+        raw=raw,
+        columns={name: sql for name, sql in columns.items() if name not in own},
+        required=time,
+    )
+
+
+def _export_cell(column: Column) -> str:
+    name = identifier(column.name)
+    if column.type == "datetime":
+        return f"mw_time({name})"
+    if column.type == "dynamic":
+        return f"mw_dynamic({name})"
+    if column.type == "bool":
+        return f"try_cast(CASE {name} WHEN '1' THEN 'true' WHEN '0' THEN 'false' ELSE {name} END AS BOOLEAN)"
+    if DUCKDB_TYPES[column.type] == "VARCHAR":
+        return name
+    return f"try_cast({name} AS {DUCKDB_TYPES[column.type]})"
+
+
+def derived_columns(table: str) -> dict[str, str]:
+    """Return the extension columns of a table that follow from its public columns."""
+    return loader.read_yaml(loader.CONTENT / "tables" / "_derived.yaml").get(table, {})
+
+
+def identity_columns(table: str) -> list[str]:
+    """Return the columns that make a row of a table unique; empty when nothing does."""
+    return loader.read_yaml(loader.CONTENT / "tables" / "_identity.yaml").get(table, [])
+
+
+def mapping_for(mapping: str, table: str) -> Mapping:
+    """Return a mapping by id; ``table_export`` is made from the table's schema."""
+    if mapping == "table_export":
+        return export_mapping(loader.tables()[table])
+    return loader.mappings()[mapping]
+
+
+def _cast(column: Column, expression: str) -> str:
+    kind = DUCKDB_TYPES[column.type]
+    if kind == "VARCHAR":
+        return f"coalesce(CAST(({expression}) AS VARCHAR), '')"
+    return f"TRY_CAST(({expression}) AS {kind})"
+
+
+def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own: bool) -> tuple[str, list[str], list[str]]:
+    """Write the SELECT that turns raw records into rows of the mapping's table.
+
+    Args:
+        mapping: SQL for each column.
+        relation: SQL of the raw records, columns named as the mapping's raw keys.
+        wanted: columns to store; None stores every column completely.
+        own: the raw records carry their exhibit and position themselves.
+
+    Returns:
+        The SQL, the stored columns, and those of them whose values are only stored for kept rows.
+    """
+    table = loader.tables()[mapping.table]
+    by_name = {column.name.lower(): column for column in table.columns}
+    derived = {k: v for k, v in derived_columns(mapping.table).items() if k not in mapping.columns}
+    chosen = [n for n in mapping.columns if wanted is None or n in wanted]
+    chosen_derived = [n for n in derived if wanted is None or n in wanted]
+    # A derived column reads public columns, also those that are not stored themselves.
+    inputs = {word for name in chosen_derived for word in _identifiers(derived[name])}
+    inner = [name for name in mapping.columns if name in chosen or name in inputs]
+    nested = set(mapping.nested) if wanted is not None else set()
+
+    shown = [f"{_gated(by_name[n.lower()], mapping, nested)} AS {identifier(n)}" for n in inner]
+    missing = sorted(inputs - set(inner))
+    shown += [f"{empty(by_name[n.lower()])} AS {identifier(n)}" for n in missing if n.lower() in by_name]
+    required = _required(mapping)
+    shown.append(f"CAST(CASE WHEN {required} IS NULL THEN 1 WHEN {mapping.accept} THEN 0 ELSE 2 END AS UTINYINT) AS {STATE}")
+    carried = []
+    if own:
+        shown += [f"{EXHIBIT_KEY} AS _Exhibit", f"{POSITION_KEY} AS _Position", f"coalesce({SALVAGED_KEY}, false) AS _Salvaged"]
+        carried = ["_Exhibit", "_Position", "_Salvaged"]
+    outer = [identifier(name) for name in chosen]
+    outer += [f"{_cast(by_name[n.lower()], derived[n])} AS {identifier(n)}" for n in chosen_derived]
+    outer += [STATE, *carried]
+    sql = f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(shown)} FROM ({relation}) AS raw)"
+    partial = [n for n in chosen if n in nested]
+    partial += [n for n in chosen_derived if nested & set(_identifiers(derived[n]))]
+    return sql, [*chosen, *chosen_derived, *carried], partial
+
+
+def _required(mapping: Mapping) -> str:
+    required = mapping.required or "TimeGenerated"
+    return required if "(" in required else f"nullif({identifier(required)}, '')"
+
+
+def _gated(column: Column, mapping: Mapping, nested: set[str]) -> str:
+    expression = mapping.columns[column.name] if column.name in mapping.columns else "NULL"
+    if column.name in nested:
+        expression = f"CASE WHEN {mapping.keep} THEN {expression} END"
+    return _cast(column, expression)
+
+
+def _identifiers(sql: str) -> list[str]:
+    from mailwitness.kql import words  # noqa: PLC0415 - the same shape of identifiers
+
+    return sorted(words(sql))
+
+
+def struct_of(mapping: Mapping, *, own: bool) -> dict[str, str]:
+    """Return the raw keys with their DuckDB types."""
+    return mapping.raw | (_OWN_KEYS if own else {})
+
+
+def json_relation(paths: Iterable[Path], mapping: Mapping, *, largest: int, own: bool, record: str = "", outer: Iterable[tuple[str, str]] = ()) -> str:
+    """Return the SQL that reads one JSON record for each line.
+
+    ``read_json`` with explicit columns is the only reader that yields exactly one row for each
+    line that is not blank, in file order, damaged lines included (all null).
+
+    Args:
+        paths: files of one record for each line.
+        mapping: names the raw keys.
+        largest: bytes of the longest line.
+        own: the records carry their exhibit and position.
+        record: member that holds the record itself; empty when the line is the record.
+        outer: pairs of outer member and raw key, used where the record lacks the key.
+    """
+    size = max(16 * 1024 * 1024, largest + 1024)
+    options = f"format = 'newline_delimited', ignore_errors = true, auto_detect = false, maximum_object_size = {size}"
+    listed = "[" + ", ".join(literal(str(path)) for path in paths) + "]"
+    if not record:
+        columns = ", ".join(f"{literal(k)}: {literal(t)}" for k, t in struct_of(mapping, own=own).items())
+        return f"SELECT * FROM read_json({listed}, columns = {{{columns}}}, {options})"
+    members = dict.fromkeys([record, *(name for name, _ in outer)])
+    columns = ", ".join(f"{literal(k)}: {literal('JSON' if k == record else 'VARCHAR')}" for k in members)
+    inner = f"SELECT * FROM read_json({listed}, columns = {{{columns}}}, {options})"
+    text = f"CASE WHEN left({identifier(record)}::VARCHAR, 1) = '\"' THEN {identifier(record)} ->> '$' ELSE {identifier(record)}::VARCHAR END"
+    return record_relation(inner, text, mapping, outer)
+
+
+def record_relation(inner: str, text: str, mapping: Mapping, outer: Iterable[tuple[str, str]], carried: Iterable[str] = ()) -> str:
+    """Return the SQL that parses each record's JSON text once and fills gaps from outer columns."""
+    structure = json.dumps(mapping.raw)
+    fallback = {key: name for name, key in outer}
+    shown = []
+    for key, kind in mapping.raw.items():
+        member = f"mw_r.{identifier(key)}"
+        if key in fallback and kind == "VARCHAR":
+            # A record that cannot be parsed stays all null: it is salvaged or quarantined, not guessed.
+            member = f"CASE WHEN mw_r IS NULL THEN NULL ELSE coalesce(nullif({member}, ''), {identifier(fallback[key])}) END"
+        shown.append(f"{member} AS {identifier(key)}")
+    shown += carried
+    return (
+        f"SELECT {', '.join(shown)} FROM (SELECT *, TRY(json_transform({text}, {literal(structure)})) AS mw_r FROM ({inner}))"
+    )
+
+
+class Writer:
+    """Write segments of one case through one connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, wanted: dict[str, set[str]] | None) -> None:
+        """Take the columns that rules and parsers name, by table; None stores everything."""
+        self.connection = connection
+        self.store = store
+        self.wanted = wanted
+
+    def name(self, parts: Iterable[str], mapping: Mapping) -> str:
+        """Return the segment's name: the digest of what it comes from."""
+        wanted = ["*"] if self.wanted is None else sorted(self.stored_columns(mapping))
+        text = "\n".join([*parts, mapping.id, msgspec.json.encode(mapping).decode(), *wanted])
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def store_rows(self, relation: str, mapping: Mapping, name: str, *, exhibit: str = "") -> Stored:
+        """Load the records of ``relation`` as one committed segment.
+
+        Args:
+            relation: SQL of the raw records.
+            mapping: how they become rows.
+            name: digest name of the segment.
+            exhibit: the exhibit of all rows, whose record number is then the row number; empty
+                when the records carry both themselves.
+        """
+        wanted = None if self.wanted is None else self.stored_columns(mapping)
+        sql, columns, partial = select_sql(mapping, relation, wanted, own=not exhibit)
+        path = self.store.partial_path(mapping.table, name)
+        self.connection.execute(
+            f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION lz4_raw)"
+        )
+        number = "file_row_number" if exhibit else "_Position"
+        option = ", file_row_number = true" if exhibit else ""
+        file = f"read_parquet({literal(str(path))}{option})"
+        rows, other = self.connection.execute(f"SELECT count(*), count(*) FILTER ({STATE} = 2) FROM {file}").fetchall()[0]
+        damaged = self.connection.execute(f"SELECT {number} FROM {file} WHERE {STATE} = 1 ORDER BY 1").fetchall()
+        segment = Segment(
+            name=name,
+            table=mapping.table,
+            columns=tuple(columns),
+            exhibit=exhibit,
+            mapping=mapping.id,
+            rows=rows - len(damaged) - other,
+            partial=tuple(partial),
+        )
+        self.store.commit(segment)
+        return Stored(segment=segment, rows=rows, damaged=tuple(number for (number,) in damaged))
+
+    def stored_columns(self, mapping: Mapping) -> set[str]:
+        """Return the columns worth storing: what rules and parsers name, time and identity."""
+        always = {"TimeGenerated", "Timestamp", *identity_columns(mapping.table)}
+        return (self.wanted or {}).get(mapping.table, set()) | always
+
+
+class Lines:
+    """Random access to the records of a sealed file."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the file; nothing is read yet."""
+        self._handle = path.open("rb")
+        size = path.stat().st_size
+        self._map = mmap.mmap(self._handle.fileno(), 0, access=mmap.ACCESS_READ) if size else None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes of one record."""
+        return b"" if self._map is None else self._map[offset : offset + length]
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._map is not None:
+            self._map.close()
+        self._handle.close()
+
+
+def json_line(record: dict[str, Any]) -> bytes:  # Any: a parsed JSON object
+    """Write a record as one line that DuckDB reads: no lone surrogates, no NUL."""
+    try:
+        line = msgspec.json.encode(record)
+    except (UnicodeEncodeError, TypeError, ValueError, msgspec.MsgspecError):
+        line = json.dumps(_clean(record), ensure_ascii=False).encode("utf-8", "replace")
+    return line.replace(b"\\u0000", b"\\u2400")
+
+
+def _clean(value: Any) -> Any:  # noqa: ANN401 - a parsed JSON value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value

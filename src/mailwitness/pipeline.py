@@ -1,0 +1,332 @@
+"""The whole flow, in one direction: seal, load, normalise, detect, group, report."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness import __version__, activities, cases, findings, tables
+from mailwitness import outcome as outcome_document
+from mailwitness.content import loader, pack
+from mailwitness.errors import MailwitnessError
+from mailwitness.evidence import containers, custody, seal, store, walk
+from mailwitness.kql import KqlEngine
+from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
+from mailwitness.sources import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import duckdb
+
+    from mailwitness.content.schemas import Parser, Rule
+
+TOOL = f"mailwitness {__version__}"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is done; nothing here changes what is true about the evidence.
+
+    Attributes:
+        now: the clock of the run, aware UTC; verdicts can be derived again with the same clock.
+        memory: limit of the database, such as ``1GB``; empty takes a quarter of the machine.
+        threads: worker threads; 0 takes one for each core.
+        rules: folders of further rules in Sentinel's YAML.
+        fused: evaluate leading filters of all rules in one scan (the result is the same).
+    """
+
+    now: dt.datetime
+    memory: str = ""
+    threads: int = 0
+    rules: tuple[Path, ...] = ()
+    fused: bool = True
+
+    def memory_limit(self) -> str:
+        """Return the database's limit with its unit."""
+        if self.memory:
+            return self.memory
+        pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        # The rest of a run (digests, indexes, report) needs about 300 MB beside the database.
+        return f"{max(512, min(pages // 4, 1200 * 1024 * 1024) // (1024 * 1024))}MB"
+
+    def thread_count(self) -> int:
+        """Return the number of worker threads."""
+        return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.threads or 2
+
+
+class Progress:
+    """What a run tells while it works; the entry points subclass it."""
+
+    def stage(self, name: str, done: int = 0, total: int = 0) -> None:
+        """Say which stage runs and how far it is."""
+
+    def first_finding(self, finding: Finding) -> None:
+        """Say the first finding as soon as there is one."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished run: the report as written, and where it lies."""
+
+    report: dict[str, Any]  # Any: the JSON document of report/schema.json
+    case: Path
+
+
+def investigate(paths: Iterable[Path], case: Path, settings: Settings, progress: Progress) -> Result:
+    """Investigate evidence and write the case.
+
+    Args:
+        paths: files and folders.
+        case: the case folder; a new or an existing one, whose earlier exhibits stay part of it.
+        settings: see Settings.
+        progress: is told what happens.
+
+    Raises:
+        MailwitnessError: the run as a whole cannot be done; single bad inputs never raise.
+    """
+    folder = store.CaseFolder(case)
+    with folder.lock():
+        run = _Run(folder, settings, progress)
+        try:
+            return run.all(list(paths))
+        finally:
+            run.close()
+
+
+class _Run:
+    """State of one run: the custody log, the exhibits, and the database."""
+
+    def __init__(self, folder: store.CaseFolder, settings: Settings, progress: Progress) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.progress = progress
+        self.log = custody.CustodyLog(folder.custody, now=settings.now, tool=TOOL)
+        self.work = folder.path / f"work.tmp-{os.getpid()}"
+        self.work.mkdir(mode=0o700)
+        self.digests: dict[str, Future[str]] = {}
+        self.sealed: dict[str, seal.Sealed] = {}
+        self.not_evaluated: list[NotEvaluated] = []
+
+    def close(self) -> None:
+        """Release the log and remove temporary files."""
+        self.log.close()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def all(self, paths: list[Path]) -> Result:
+        """Do every stage in order."""
+        knowledge = pack.load(*self.settings.rules)
+        self.log.append("run", now=self.settings.now, rule_pack=knowledge.digest, rules=len(knowledge.rules))
+        exhibits = self._exhibits(paths)
+        loaded = self._load(exhibits, knowledge)
+        outcomes, found = self._detect(loaded, knowledge)
+        self.progress.stage("grouping")
+        stories = cases.group(found)
+        self._confirm(exhibits)
+        report = outcome_document.build(
+            stories=stories,
+            outcomes=outcomes,
+            intake=loaded,
+            exhibits=exhibits,
+            sha256=self._sha256(),
+            not_evaluated=[*self.not_evaluated, *loaded.not_evaluated],
+            rule_pack=(knowledge.digest, len(knowledge.rules)),
+            now=self.settings.now,
+            version=__version__,
+        )
+        self._write(report, loaded)
+        return Result(report=report, case=self.folder.path)
+
+    # -- evidence ----------------------------------------------------------------------------
+
+    def _exhibits(self, paths: list[Path]) -> list[Exhibit]:
+        """Seal every input and give it its name within the case; the same bytes keep their name."""
+        known = {(item["blake3"], item["path"]): item["id"] for item in self.folder.description().get("exhibits", [])}
+        earlier = list(self.folder.description().get("exhibits", []))
+        exhibits: list[Exhibit] = []
+        self.progress.stage("sealing")
+        found = [*walk.collect(paths, exclude=[self.folder.path]), *_still_there(earlier, paths)]
+        for sealed in seal.seal(found, self.log, now=self.settings.now, threads=self.settings.thread_count()):
+            if isinstance(sealed, seal.Refused):
+                self._refuse(sealed)
+                continue
+            self.progress.stage("sealing", len(exhibits), len(found))
+            if containers.kind_of(sealed) is None:
+                self._take(sealed, known, exhibits)
+                continue
+            for member in containers.expand(sealed, self.folder.originals, containers.Limits(), self.log, now=self.settings.now):
+                if isinstance(member, seal.Refused):
+                    self._refuse(member)
+                else:
+                    self._take(member.sealed, known, exhibits, member)
+        listed = [{"id": e.id, "path": e.path, "blake3": e.blake3, "location": str(e.location), "size_bytes": e.size_bytes, "kept": e.kept} for e in exhibits]
+        given = list(dict.fromkeys([*self.folder.description().get("given", []), *(str(path.absolute()) for path in paths)]))
+        self.folder.describe(exhibits=listed, given=given, rules=[str(path.absolute()) for path in self.settings.rules])
+        return exhibits
+
+    def _take(self, sealed: seal.Sealed, known: dict[tuple[str, str], str], exhibits: list[Exhibit], member: containers.Member | None = None) -> None:
+        key = (sealed.blake3, sealed.display_name)
+        if any((exhibit.blake3, exhibit.path) == key for exhibit in exhibits):
+            return
+        same = next((exhibit for exhibit in exhibits if exhibit.blake3 == sealed.blake3 and exhibit.size_bytes), None)
+        if same is not None:
+            self.not_evaluated.append(
+                NotEvaluated(
+                    what=sealed.display_name,
+                    reason=f"the same bytes are already exhibit {same.id} ({same.path})",
+                    remedy="Nothing is lost; leave one of them out.",
+                )
+            )
+            return
+        name = known.get(key) or f"E{1 + max([int(n[1:]) for n in known.values()] + [int(e.id[1:]) for e in exhibits] + [0])}"
+        known[key] = name
+        exhibits.append(Exhibit(id=name, path=sealed.display_name, location=sealed.path, size_bytes=sealed.size_bytes, blake3=sealed.blake3, kept=member is not None))
+        self.digests[name] = sealed.sha256
+        if member is not None and (member.truncated or member.notes):
+            reason = "; ".join([*member.notes, *(["its end is missing"] if member.truncated else [])])
+            self.not_evaluated.append(
+                NotEvaluated(what=sealed.display_name, reason=reason, remedy="Get the archive from its source again.", blocking=member.truncated)
+            )
+        self.sealed[name] = sealed
+
+    def _refuse(self, refused: seal.Refused) -> None:
+        self.not_evaluated.append(
+            NotEvaluated(what=refused.display_name, reason=refused.reason, remedy=refused.remedy, blocking=refused.blocking)
+        )
+
+    # -- tables ------------------------------------------------------------------------------
+
+    def _load(self, exhibits: list[Exhibit], knowledge: pack.Pack) -> Intake:
+        connection = tables.connect(memory=self.settings.memory_limit(), threads=self.settings.thread_count(), temporary=self.work)
+        wanted = activities.wanted_columns([*(p.query for p in knowledge.parsers), *(r.query for r in knowledge.rules)], loader.tables())
+        intake = Intake(connection, tables.TableStore(self.folder.tables), wanted=wanted, work=self.work, index_folder=self.folder.index)
+        for i, exhibit in enumerate(exhibits):
+            self.progress.stage("loading", i, len(exhibits))
+            intake.add(exhibit)
+        intake.finish()
+        connection.close()
+        return intake
+
+    # -- rules -------------------------------------------------------------------------------
+
+    def _detect(self, intake: Intake, knowledge: pack.Pack) -> tuple[list[RuleOutcome], list[Finding]]:
+        self.progress.stage("detecting")
+        connection, engine = open_case(self.folder.path, self.settings, knowledge, self.work)
+        present = intake.store.tables()
+        vocabulary = activities.vocabulary(knowledge.parsers)
+        needed = {a for rule in knowledge.rules for a in activities.named_activities(rule.query, vocabulary)}
+        activities.create(connection, engine, knowledge.parsers, present, now=self.settings.now, needed=needed)
+        evidence = _evidence(connection, knowledge.parsers, present)
+        self._note_absent(evidence, present)
+        tables.lock(connection, [self.folder.tables, self.work])
+        prepared = [findings.prepare(rule, engine, evidence, vocabulary, now=self.settings.now) for rule in knowledge.rules]
+        pack.save(knowledge, engine)
+        outcomes: list[RuleOutcome] = []
+        found: list[Finding] = []
+        for outcome, rows in findings.detect(connection, prepared, fused=self.settings.fused, seen=self.progress.first_finding):
+            outcomes.append(outcome)
+            found += rows
+            if outcome.outcome == "not_evaluated":
+                self.not_evaluated.append(
+                    NotEvaluated(what=f"rule: {outcome.name}", reason=outcome.reason, remedy="Give evidence that can show it.")
+                )
+        connection.close()
+        return outcomes, found
+
+    def _note_absent(self, evidence: findings.Evidence, present: set[str]) -> None:
+        if not present:
+            self.not_evaluated.append(
+                NotEvaluated(what="the whole evidence", reason="no record could be loaded", remedy="Give an audit export; see `mailwitness sources`.", blocking=True)
+            )
+        for reason in sorted(set(evidence.absent.values())):
+            self.not_evaluated.append(
+                NotEvaluated(what="what such records would show", reason=reason, remedy="Export the audit log without that filter, and check that auditing was on.", blocking=True)
+            )
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def _confirm(self, exhibits: list[Exhibit]) -> None:
+        """Wait for the SHA-256 of every exhibit; one that changed meanwhile is no evidence."""
+        self.progress.stage("confirming digests")
+        for exhibit in exhibits:
+            try:
+                self.digests[exhibit.id].result()
+                self.sealed[exhibit.id].ensure_unchanged()
+            except MailwitnessError as error:
+                self.digests[exhibit.id] = _ready("")
+                self.not_evaluated.append(
+                    NotEvaluated(what=exhibit.path, reason=error.message, remedy=error.remedy, blocking=True)
+                )
+
+    def _sha256(self) -> dict[str, str]:
+        return {name: digest.result() for name, digest in self.digests.items()}
+
+    def _write(self, report: dict[str, Any], intake: Intake) -> None:
+        self.progress.stage("reporting")
+        (self.work / "quarantine.jsonl").replace(self.folder.path / "quarantine.jsonl")
+        self.folder.write_json("report.json", report)
+        write_reports(self.folder, report)
+        summary = report["summary"]
+        digest = outcome_document.digest(report)
+        self.log.append("evaluated", now=self.settings.now, outcome=summary["outcome"], cases=len(report["cases"]), report=digest)
+
+
+def write_reports(folder: store.CaseFolder, report: dict[str, Any]) -> None:
+    """Write the pages people read beside report.json."""
+    from mailwitness.report import html, markdown  # noqa: PLC0415 - jinja2 is slow to import
+
+    folder.write_bytes("report.html", html.render_html(report).encode("utf-8", "replace"))
+    folder.write_bytes("report.md", markdown.render_markdown(report).encode("utf-8", "replace"))
+
+
+def open_case(case: Path, settings: Settings, knowledge: pack.Pack, temporary: Path) -> tuple[duckdb.DuckDBPyConnection, KqlEngine]:
+    """Open a case's tables as views, with the engine that knows their columns."""
+    connection = tables.connect(memory=settings.memory_limit(), threads=settings.thread_count(), temporary=temporary)
+    tables.TableStore(case / "tables").create_views(connection)
+    schema = {name: [column.name for column in table.columns] for name, table in loader.tables().items()}
+    return connection, KqlEngine(schema, knowledge.sql)
+
+
+def _evidence(connection: duckdb.DuckDBPyConnection, parsers: list[Parser], present: set[str]) -> findings.Evidence:
+    """Say what the case can show, and what its records cannot although their table is there."""
+    provided = {activity for parser in parsers if parser.table in present for activity in parser.activities}
+    absent: dict[str, str] = {}
+    other: set[str] = set()
+    for family in pack.families():
+        if family.table not in present:
+            continue
+        types = ", ".join(tables.literal(name) for name in family.record_types)
+        has = connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM {family.table} WHERE RecordType IN ({types}) LIMIT 1)").fetchall()[0][0]
+        if has:
+            other |= set(family.activities)
+        else:
+            absent |= dict.fromkeys(family.activities, f"the evidence holds no {family.name}")
+    return findings.Evidence(tables=present, activities=provided, absent={a: r for a, r in absent.items() if a not in other})
+
+
+def _still_there(earlier: list[dict[str, Any]], paths: list[Path]) -> list[Path]:  # Any: case.json
+    """Return originals of earlier runs that were not given again: a case grows, it does not shrink."""
+    given = {path.resolve() for path in paths}
+    locations = [Path(item["location"]) for item in earlier if not item["kept"]]
+    return [path for path in locations if path.exists() and not any(path.resolve().is_relative_to(g) for g in given)]
+
+
+def _ready(value: str) -> Future[str]:
+    done: Future[str] = Future()
+    done.set_result(value)
+    return done
+
+
+def elapsed_since_start() -> float:
+    """Return seconds since this process began, as the operating system counts."""
+    with Path("/proc/self/stat").open(encoding="ascii") as handle:
+        ticks = int(handle.read().rsplit(")", 1)[1].split()[19])
+    with Path("/proc/uptime").open(encoding="ascii") as handle:
+        uptime = float(handle.read().split()[0])
+    return uptime - ticks / os.sysconf("SC_CLK_TCK")
+
+

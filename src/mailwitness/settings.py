@@ -1,0 +1,82 @@
+"""Settings of a run: flags first, then the TOML file, then defaults. Secrets never live here."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from mailwitness.errors import ConfigError
+from mailwitness.pipeline import Settings
+
+_DEFAULT_FILE = Path("mailwitness.toml")
+_DEFAULT_CASE = Path("mailwitness-case")
+_MEMORY = re.compile(r"^\d+(?:\.\d+)?\s*(?:[KMGT]i?B|%)$", re.IGNORECASE)
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the TOML file may hold; every key is also a flag."""
+
+    case: str | None = None
+    rules: list[str] | None = None
+    memory: str | None = None
+    threads: int | None = None
+    now: str | None = None
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The settings in force."""
+
+    case: Path
+    run: Settings
+
+
+def settings(config: Path | None, *, case: Path | None, rules: list[Path] | None, memory: str | None, threads: int | None, now: str | None) -> Chosen:
+    """Return the settings in force.
+
+    Raises:
+        ConfigError: the file or a value is wrong.
+    """
+    file = _read(config)
+    limit = memory or file.memory or ""
+    if limit and not _MEMORY.match(limit):
+        raise ConfigError(f"{limit!r} is not an amount of memory", place="--memory", remedy="Write for example 1GB.")
+    count = threads if threads is not None else file.threads or 0
+    if count < 0:
+        raise ConfigError(f"{count} is not a number of threads", place="--threads", remedy="Write 1 or more.")
+    folders = tuple(rules or [Path(name) for name in file.rules or []])
+    for folder in folders:
+        if not folder.exists():
+            raise ConfigError("there is no such folder of rules", place=str(folder), remedy="Correct the path.")
+    return Chosen(
+        case or Path(file.case or _DEFAULT_CASE),
+        Settings(now=clock(now or file.now), memory=limit, threads=count, rules=folders),
+    )
+
+
+def _read(config: Path | None) -> File:
+    path = config or _DEFAULT_FILE
+    if config is None and not path.exists():
+        return File()
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), File)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(str(error), place=str(path), remedy="See docs/reference/settings.md.") from error
+
+
+def clock(text: str | None) -> dt.datetime:
+    """Return the run's clock as aware UTC; this is the only place that reads the real one.
+
+    Raises:
+        ConfigError: the text is no ISO 8601 time.
+    """
+    if not text:
+        return dt.datetime.now(dt.UTC).replace(microsecond=0)
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a time", place="--now", remedy="Write 2026-03-02T09:00:00Z.") from error
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)

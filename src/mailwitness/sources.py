@@ -1,0 +1,649 @@
+"""Recognise sealed inputs and load their records; every record is loaded, a duplicate, or in quarantine."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.content import loader
+from mailwitness.loading import (
+    EXHIBIT_KEY,
+    POSITION_KEY,
+    SALVAGED_KEY,
+    Lines,
+    Writer,
+    identity_columns,
+    json_line,
+    json_relation,
+    mapping_for,
+    record_relation,
+)
+from mailwitness.models import Exhibit, NotEvaluated, Quarantined
+from mailwitness.readers import csv_records, index as line_index, json_records, salvage, text
+from mailwitness.readers.blocks import Damage
+from mailwitness.recognise import Match, Recogniser, base_name, unwrap
+from mailwitness.tables import identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+    from mailwitness.content.schemas import Mapping
+    from mailwitness.readers.index import RecordIndex
+    from mailwitness.tables import TableStore
+
+# Below this size records go through Python one by one: many small files then share one segment.
+SMALL_BYTES = 2 * 1024 * 1024
+# Above this a record is not loaded: its place and start are kept in quarantine.
+LARGEST_RECORD_BYTES = 64 * 1024 * 1024
+_BATCH_BYTES = 64 * 1024 * 1024
+_SAMPLE_RECORDS = 200
+_KEPT_IN_REPORT = 1000
+_START_BYTES = 200
+_PARQUET_MAGIC = b"PAR1"
+_MAGICS = {
+    b"ElfFile\x00": "a Windows event log (EVTX)",
+    b"\xd0\xcf\x11\xe0": "an OLE compound file (such as Outlook .msg)",
+    b"!BDN": "an Outlook data file (PST or OST)",
+    b"SQLite format 3\x00": "an SQLite database",
+    b"bplist": "a binary property list",
+    b"%PDF": "a PDF document",
+    b"\x7fELF": "a Linux program",
+    b"MZ": "a Windows program",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+}
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """Counts of one exhibit while it is being loaded."""
+
+    exhibit: Exhibit
+    source: str = ""
+    tables: Counter[str] = msgspec.field(default_factory=Counter)
+    sources: Counter[str] = msgspec.field(default_factory=Counter)
+    records: int = 0
+    loaded: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    salvaged: int = 0
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class Batch:
+    """Records of many small inputs on their way into one segment."""
+
+    def __init__(self, path: Path, mapping: Mapping, also: list[Mapping]) -> None:
+        """Collect records in ``path`` for one mapping, and further ones of the same records."""
+        self.path = path
+        self.mapping = mapping
+        self.also = also
+        self.exhibits: list[str] = []
+        self.largest = 0
+        self.size = 0
+        self.handle = path.open("wb")
+
+    def add(self, line: bytes, digest: str) -> None:
+        """Append one record."""
+        self.handle.write(line + b"\n")
+        self.largest = max(self.largest, len(line))
+        self.size += len(line)
+        if not self.exhibits or self.exhibits[-1] != digest:
+            self.exhibits.append(digest)
+
+
+class Intake:
+    """Load exhibits one after the other and keep count of every record."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, *, wanted: dict[str, set[str]] | None, work: Path, index_folder: Path) -> None:
+        """Take the case's store, a folder for temporary files and one for record indexes."""
+        self.connection = connection
+        self.store = store
+        self.writer = Writer(connection, store, wanted)
+        self.recogniser = Recogniser()
+        self.work = work
+        self.index_folder = index_folder
+        self.tallies: dict[str, Tally] = {}
+        self.quarantine: list[Quarantined] = []
+        self.not_evaluated: list[NotEvaluated] = []
+        self.segments: list[tuple[str, str]] = []
+        self.spans: dict[str, tuple[str, str]] = {}
+        self._batches: dict[tuple[str, str, tuple[str, ...]], Batch] = {}
+        self._batch_number = 0
+        self._quarantine_log = (work / "quarantine.jsonl").open("wb")
+
+    # -- one exhibit -------------------------------------------------------------------------
+
+    def add(self, exhibit: Exhibit) -> None:
+        """Recognise and load one exhibit.
+
+        Damage inside the exhibit never raises: it is counted and kept in quarantine.
+        """
+        tally = self.tallies[exhibit.id] = Tally(exhibit=exhibit)
+        with exhibit.location.open("rb") as handle:
+            head = handle.read(1024 * 1024)
+        if not head:
+            tally.notes.append("the file is empty")
+            self._not_read(exhibit, "the file is empty", "Check how it was collected.")
+        elif head[:4] == _PARQUET_MAGIC:
+            self._add_parquet(exhibit, tally)
+        else:
+            self._add_text(exhibit, tally, head)
+
+    def _add_text(self, exhibit: Exhibit, tally: Tally, head: bytes) -> None:
+        match = self.recogniser.match_start(head, is_text=False)
+        if match is not None:
+            self._add_read(exhibit, tally, exhibit.location, match, None)
+            return
+        binary = next((name for magic, name in _MAGICS.items() if head.startswith(magic)), "")
+        encoding = "" if binary else text.detect_encoding(head)
+        if binary or not encoding:
+            self._not_recognised(exhibit, binary or "binary data", [])
+            return
+        path, offsets = exhibit.location, None
+        if encoding not in {"utf-8", "utf-8-sig", "ascii"}:
+            path = self.work / f"{exhibit.id}.utf8"
+            offsets = text.to_utf8(exhibit.location, path, encoding)
+            tally.notes.append(f"decoded from {encoding.upper()}")
+            with path.open("rb") as handle:
+                head = handle.read(1024 * 1024)
+        kind = json_records.sniff_json(head)
+        match = self.recogniser.match_start(head, is_text=True)
+        if match is not None:
+            self._add_read(exhibit, tally, path, match, offsets)
+        elif kind:
+            self._add_json(exhibit, tally, path, kind, offsets)
+        else:
+            shape = csv_records.sniff_csv(head)
+            if shape is None:
+                self._not_recognised(exhibit, "text", [])
+            else:
+                self._add_csv(exhibit, tally, path, shape, offsets)
+        if path != exhibit.location:
+            path.unlink(missing_ok=True)
+
+    # -- JSON --------------------------------------------------------------------------------
+
+    def _add_json(self, exhibit: Exhibit, tally: Tally, path: Path, kind: str, offsets: text.OffsetMap | None) -> None:
+        if kind == "ndjson":
+            lines = line_index.index_lines(path)
+            index, lines_path, longest = lines.records, path, lines.longest
+            if lines.longest > LARGEST_RECORD_BYTES or line_index.needs_rewrite(path, lines):
+                lines_path, longest = self._rewritten(exhibit, path, index), LARGEST_RECORD_BYTES
+        else:
+            lines_path = self.work / f"{exhibit.id}.lines"
+            split = json_records.split_json(path, lines_path, max_record=LARGEST_RECORD_BYTES)
+            index, longest = split.index, int(split.index.lengths.max(initial=0)) + 1024
+            for damage in split.damaged:
+                self._quarantine(tally, exhibit, -1, damage.line, damage.offset, damage.length, damage.reason, path)
+            tally.records += len(split.damaged)
+        tally.records += len(index.offsets)
+        self._save_index(exhibit, index, offsets)
+        if path.stat().st_size < SMALL_BYTES or not self._load_lines(exhibit, tally, lines_path, index, longest):
+            self._route_all(exhibit, tally, path, index, "json")
+        if lines_path not in {path, exhibit.location}:
+            lines_path.unlink(missing_ok=True)
+
+    def _load_lines(self, exhibit: Exhibit, tally: Tally, path: Path, index: RecordIndex, longest: int) -> bool:
+        """Load a large file through SQL alone; False when its records need the Python path."""
+        match = self._match_sample(path, index)
+        if match is None or "." in match.record:
+            return False
+        mapping = mapping_for(match.mapping, match.table)
+        if not self._has_exact_keys(path, match, mapping):
+            return False
+        name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
+        relation = json_relation([path], mapping, largest=longest, own=False, record=match.record, outer=match.outer)
+        stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit.id)
+        if stored.rows != len(index.offsets):
+            # The one-row-for-each-line promise did not hold: positions would lie. Go the slow, exact way.
+            self.store.path(stored.segment).with_suffix(".json").unlink()
+            tally.notes.append("loaded record by record because of its damage")
+            return False
+        self.segments.append((mapping.table, name))
+        self._count(tally, match, mapping.table, stored.segment.rows)
+        for further in (mapping_for(name, "") for name in match.also):
+            relation = json_relation([path], further, largest=longest, own=False, record=match.record, outer=match.outer)
+            self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
+        self._second_chance(exhibit, tally, index, stored.damaged, "json")
+        return True
+
+    def _has_exact_keys(self, path: Path, match: Match, mapping: Mapping) -> bool:
+        """Tell whether keys are spelled as the mapping does: the database matches them exactly."""
+        known = {key.lower(): key for key in mapping.raw}
+        with path.open("rb") as handle:
+            for line in handle.readlines(1024 * 1024)[:_SAMPLE_RECORDS]:
+                record = _parse(line)
+                inner = unwrap(record, match.record) if isinstance(record, dict) else None
+                inner = _parse(inner.encode()) if isinstance(inner, str) else inner
+                if isinstance(inner, dict) and any(known.get(key.lower(), key) != key for key in inner):
+                    return False
+        return True
+
+    def _match_sample(self, path: Path, index: RecordIndex) -> Match | None:
+        """Return the source of most of the first records."""
+        found: Counter[Match | None] = Counter()
+        with path.open("rb") as handle:
+            for line in handle.readlines(4 * 1024 * 1024)[:_SAMPLE_RECORDS]:
+                record = _parse(line)
+                found[self.recogniser.match(record, "json") if isinstance(record, dict) else None] += 1
+        ranked = [match for match, _ in found.most_common() if match is not None]
+        return ranked[0] if ranked else None
+
+    def _rewritten(self, exhibit: Exhibit, path: Path, index: RecordIndex) -> Path:
+        """Write the lines anew with ``{}`` for those the database must not see; the order stays."""
+        target = self.work / f"{exhibit.id}.lines"
+        lines = Lines(path)
+        with target.open("wb") as out:
+            for offset, length in zip(index.offsets.tolist(), index.lengths.tolist(), strict=True):
+                line = b"{}" if length > LARGEST_RECORD_BYTES else lines.read(offset, length)
+                sound = length <= LARGEST_RECORD_BYTES and isinstance(_parse(line), dict)
+                out.write((line if sound else b"{}") + b"\n")
+        lines.close()
+        return target
+
+    # -- CSV ---------------------------------------------------------------------------------
+
+    def _add_csv(self, exhibit: Exhibit, tally: Tally, path: Path, shape: csv_records.CsvShape, offsets: text.OffsetMap | None) -> None:
+        match = self._match_csv(path, shape)
+        if match is None:
+            self._not_recognised(exhibit, "a table of comma separated values", shape.header)
+            return
+        index = csv_records.index_csv(path, shape)
+        self._save_index(exhibit, index, offsets)
+        tally.records += len(index.offsets)
+        mapping = mapping_for(match.mapping, match.table)
+        if path.stat().st_size < SMALL_BYTES:
+            self._route_all(exhibit, tally, path, index, "csv", shape)
+            return
+        damaged: list[int] = []
+        name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
+        relation = self._csv_relation(exhibit, path, shape, index, match, mapping, damaged)
+        stored = self.writer.store_rows(relation, mapping, name)
+        self.connection.unregister("mw_batches")
+        self.segments.append((mapping.table, name))
+        self._count(tally, match, mapping.table, stored.segment.rows)
+        self._second_chance(exhibit, tally, index, sorted({*stored.damaged, *damaged}), "csv", shape)
+
+    def _match_csv(self, path: Path, shape: csv_records.CsvShape) -> Match | None:
+        return self.recogniser.match(dict.fromkeys(shape.header, ""), "csv")
+
+    def _csv_relation(self, exhibit: Exhibit, path: Path, shape: csv_records.CsvShape, index: RecordIndex, match: Match, mapping: Mapping, damaged: list[int]) -> str:
+        """Register the file's batches and return the SQL that gives them the mapping's raw keys."""
+        import pyarrow as pa  # noqa: PLC0415 - 81 ms, only for large tables
+
+        columns = _canonical(shape.header, mapping, match)
+        reader = csv_records.read_csv(path, shape, index)
+        first = next(reader, None)
+        fields = [*first.batch.schema.names] if first is not None else list(shape.header)
+        schema = pa.schema([(name, pa.string()) for name in fields] + [(POSITION_KEY, pa.int64())])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            batch = first
+            while batch is not None:
+                damaged.extend(damage.record for damage in batch.damaged)
+                numbers = pa.array(batch.records.astype("int64"))
+                yield pa.RecordBatch.from_arrays([*batch.batch.columns, numbers], schema=schema)
+                batch = next(reader, None)
+
+        self.connection.register("mw_batches", pa.RecordBatchReader.from_batches(schema, batches()))
+        own = f"{literal(exhibit.id)} AS {EXHIBIT_KEY}, {POSITION_KEY}, false AS {SALVAGED_KEY}"
+        named = ", ".join(f"{identifier(column)} AS {identifier(key)}" for column, key in columns.items() if column in fields)
+        inner = f"SELECT {named}, {own} FROM mw_batches"
+        if match.record:
+            text_sql = identifier(match.record)
+            return record_relation(inner, text_sql, mapping, match.outer, [EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY])
+        missing = [k for k in mapping.raw if k not in columns.values()]
+        nulls = "".join(f", NULL::{mapping.raw[key]} AS {identifier(key)}" for key in missing)
+        return f"SELECT *{nulls} FROM ({inner})"
+
+    # -- Parquet -----------------------------------------------------------------------------
+
+    def _add_parquet(self, exhibit: Exhibit, tally: Tally) -> None:
+        file = f"read_parquet({literal(str(exhibit.location))}, file_row_number = true)"
+        try:
+            described = self.connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()
+        except Exception as error:  # noqa: BLE001 - DuckDB raises many types for a damaged file
+            self._not_read(exhibit, f"the Parquet file is damaged ({_first_line(error)})", "Export it again.")
+            return
+        header = [str(row[0]) for row in described if row[0] != "file_row_number"]
+        match = self.recogniser.match(dict.fromkeys(header, ""), "csv")
+        if match is None or match.record:
+            self._not_recognised(exhibit, "a Parquet table", header)
+            return
+        mapping = mapping_for(match.mapping, match.table)
+        columns = _canonical(header, mapping, match)
+        kinds = {str(row[0]): str(row[1]) for row in described}
+        named = ", ".join(f"{_parquet_cell(column, kinds[column], mapping.raw[key])} AS {identifier(key)}" for column, key in columns.items() if key in mapping.raw)
+        missing = "".join(f", NULL::{kind} AS {identifier(key)}" for key, kind in mapping.raw.items() if key not in columns.values())
+        name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
+        stored = self.writer.store_rows(f"SELECT {named}{missing} FROM {file}", mapping, name, exhibit=exhibit.id)
+        self.segments.append((mapping.table, name))
+        tally.records += stored.rows
+        tally.notes.append("positions are row numbers: the format has no lines")
+        self._count(tally, match, mapping.table, stored.segment.rows)
+        for number in stored.damaged:
+            self._quarantine(tally, exhibit, number, 0, 0, 0, "the row has no time", exhibit.location)
+
+    # -- readers -----------------------------------------------------------------------------
+
+    def _add_read(self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, offsets: text.OffsetMap | None) -> None:
+        """Load a file through a Python reader: records with their places, and what is damaged."""
+        mapping = mapping_for(match.mapping, match.table)
+        reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
+        places: list[tuple[int, int, int]] = []
+        for number, item in enumerate(reader.read(path)):
+            tally.records += 1
+            places.append((item.offset, item.length, item.line))
+            if isinstance(item, Damage):
+                self._quarantine(tally, exhibit, number, item.line, item.offset, item.length, item.reason, path)
+                continue
+            inner = {key: value for key, value in item.data.items() if key in mapping.raw or match.also}
+            if not _has_required(inner, mapping):
+                self._quarantine(tally, exhibit, number, item.line, item.offset, item.length, f"it lacks {_required_name(mapping)}", path)
+                continue
+            inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, item.salvaged
+            tally.salvaged += item.salvaged
+            self._batch(match, mapping).add(json_line(inner), exhibit.blake3)
+            self._count(tally, match, mapping.table, 1)
+        if places:
+            self._save_index(exhibit, line_index.from_places(places), offsets)
+
+    # -- record by record --------------------------------------------------------------------
+
+    def _route_all(self, exhibit: Exhibit, tally: Tally, path: Path, index: RecordIndex, form: str, shape: csv_records.CsvShape | None = None) -> None:
+        lines = Lines(path)
+        for number, (offset, length) in enumerate(zip(index.offsets.tolist(), index.lengths.tolist(), strict=True)):
+            self._route(exhibit, tally, number, lines.read(offset, min(length, LARGEST_RECORD_BYTES + 1)), index, form, shape)
+        lines.close()
+        if tally.records and tally.loaded == 0 and not tally.sources:
+            self._forget(exhibit, tally)
+
+    def _second_chance(self, exhibit: Exhibit, tally: Tally, index: RecordIndex, numbers: list[int] | tuple[int, ...], form: str, shape: csv_records.CsvShape | None = None) -> None:
+        """Look again, record by record, at what the database refused."""
+        lines = Lines(exhibit.location)
+        for number in numbers:
+            data = lines.read(int(index.offsets[number]), min(int(index.lengths[number]), LARGEST_RECORD_BYTES + 1))
+            self._route(exhibit, tally, number, data, index, form, shape)
+        lines.close()
+
+    def _route(self, exhibit: Exhibit, tally: Tally, number: int, data: bytes, index: RecordIndex, form: str, shape: csv_records.CsvShape | None) -> None:
+        """Send one record to its table, or to quarantine with the reason."""
+        if len(data) > LARGEST_RECORD_BYTES:
+            reason = f"the record is longer than {LARGEST_RECORD_BYTES // (1024 * 1024)} MiB"
+            self._quarantine_record(tally, exhibit, number, index, reason, data)
+            return
+        record, salvaged = _read_record(data, form, shape)
+        match = self.recogniser.match(record, form) if record else None
+        if match is None:
+            reason = "it is not a record of a known source" if record and not salvaged else "it cannot be parsed"
+            self._quarantine_record(tally, exhibit, number, index, reason, data)
+            return
+        mapping = mapping_for(match.mapping, match.table)
+        inner, partial = self._inner(record, match, mapping)
+        if inner is None or not _has_required(inner, mapping):
+            self._quarantine_record(tally, exhibit, number, index, f"it lacks {_required_name(mapping)}", data)
+            return
+        salvaged = salvaged or partial
+        inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, salvaged
+        self._batch(match, mapping).add(json_line(inner), exhibit.blake3)
+        tally.salvaged += salvaged
+        self._count(tally, match, mapping.table, 1)
+
+    def _inner(self, record: dict[str, Any], match: Match, mapping: Mapping) -> tuple[dict[str, Any] | None, bool]:
+        """Unwrap a record, fill its gaps from outside and spell its keys as the mapping does."""
+        value = unwrap(record, match.record)
+        partial = False
+        if isinstance(value, str):
+            value, partial = _read_record(value.encode("utf-8", "surrogatepass"), "json", None)
+            partial = partial or not value
+        if not isinstance(value, dict):
+            value = {}
+        if match.mapping == "table_export":
+            names = {key.lower(): key for key in mapping.raw}
+            return {names[base_name(k)]: _cell(v) for k, v in value.items() if base_name(k) in names and v not in ("", None)}, partial
+        keys = [*mapping.raw, *(key for name in match.also for key in mapping_for(name, "").raw)]
+        names = {key.lower(): key for key in reversed(keys)}
+        inner = {names[key.strip().lower()]: item for key, item in value.items() if key.strip().lower() in names}
+        for outer, key in match.outer:
+            if inner.get(key) in (None, "") and _folded(record, outer) not in (None, ""):
+                inner[key] = _folded(record, outer)
+        return inner, partial
+
+    def _batch(self, match: Match, mapping: Mapping) -> Batch:
+        key = (match.mapping, mapping.table, match.also)
+        batch = self._batches.get(key)
+        if batch is not None and batch.size > _BATCH_BYTES:
+            self._flush(batch)
+            batch = None
+        if batch is None:
+            self._batch_number += 1
+            batch = self._batches[key] = Batch(
+                self.work / f"batch{self._batch_number}.lines", mapping, [mapping_for(name, "") for name in match.also]
+            )
+        return batch
+
+    def _flush(self, batch: Batch) -> None:
+        batch.handle.close()
+        name = self.writer.name([*batch.exhibits, str(self._batch_number)], batch.mapping)
+        relation = json_relation([batch.path], batch.mapping, largest=batch.largest, own=True)
+        stored = self.writer.store_rows(relation, batch.mapping, name)
+        if stored.damaged:
+            message = f"{len(stored.damaged)} prepared records did not load into {batch.mapping.table}"
+            raise AssertionError(message)
+        self.segments.append((batch.mapping.table, name))
+        for mapping in batch.also:
+            self._store_also(mapping, [*batch.exhibits, str(self._batch_number)], json_relation([batch.path], mapping, largest=batch.largest, own=True), "")
+        batch.path.unlink()
+
+    def _store_also(self, mapping: Mapping, parts: list[str], relation: str, exhibit: str) -> None:
+        """Store the rows that the same records give in a further table."""
+        name = self.writer.name(parts, mapping)
+        stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit)
+        if stored.segment.rows:
+            self.segments.append((mapping.table, name))
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Load what is still waiting, drop segments of earlier runs, and mark duplicates."""
+        for batch in self._batches.values():
+            self._flush(batch)
+        self._batches.clear()
+        self._quarantine_log.close()
+        current = set(self.segments)
+        for segment in list(self.store.segments()):
+            if (segment.table, segment.name) not in current:
+                self.store.remove(segment)
+        for table in sorted(self.store.tables()):
+            self._mark_duplicates(table)
+        self._note_times()
+        self.spans = self._spans()
+
+    def _mark_duplicates(self, table: str) -> None:
+        """List the rows of a table that repeat an earlier row's identity."""
+        path = self.store.duplicates_path(table)
+        path.unlink(missing_ok=True)
+        columns = identity_columns(table)
+        if not columns:
+            return
+        view = self.store.view_sql(table, loader.tables()[table].columns, raw=True)
+        key = identifier(columns[0])
+        # Comparing hashes first keeps the common case, no duplicates, to one narrow scan.
+        repeated = self.connection.execute(
+            f"SELECT count(*) FROM (SELECT hash({key}) AS h FROM ({view}) WHERE {key} <> '' GROUP BY h HAVING count(*) > 1)"
+        ).fetchall()[0][0]
+        if not repeated:
+            return
+        identity = ", ".join(identifier(name) for name in columns)
+        partial = path.with_name(path.name + ".tmp-new")
+        self.connection.execute(
+            f"""COPY (SELECT _Exhibit, _Position FROM (
+                  SELECT _Exhibit, _Position, row_number() OVER (
+                    PARTITION BY {identity} ORDER BY _Salvaged, try_cast(substr(_Exhibit, 2) AS BIGINT), _Position) AS n
+                  FROM ({view}) WHERE {key} <> '' AND hash({key}) IN (
+                    SELECT hash({key}) FROM ({view}) WHERE {key} <> '' GROUP BY 1 HAVING count(*) > 1))
+                WHERE n > 1) TO {literal(str(partial))} (FORMAT parquet)"""
+        )
+        partial.replace(path)
+        counted = self.connection.execute(
+            f"SELECT _Exhibit, count(*) FROM read_parquet({literal(str(path))}) GROUP BY 1"
+        ).fetchall()
+        for exhibit, count in counted:
+            self.tallies[exhibit].duplicates += count
+            self.tallies[exhibit].loaded -= count
+
+    def _note_times(self) -> None:
+        """Say where records came without a readable time: time rules cannot see them."""
+        for table in sorted(self.store.tables()):
+            columns = loader.tables()[table].columns
+            view = self.store.view_sql(table, columns)
+            missing = self.connection.execute(
+                f"SELECT _Exhibit, count(*) FROM ({view}) WHERE TimeGenerated IS NULL GROUP BY 1"
+            ).fetchall()
+            for exhibit, count in missing:
+                self.tallies[exhibit].notes.append(f"{count} records have no readable time")
+                self.not_evaluated.append(
+                    NotEvaluated(
+                        what=f"{count} records of {self.tallies[exhibit].exhibit.path} by time",
+                        reason="their time cannot be read",
+                        remedy="Look at them with `mailwitness query` and report the time format.",
+                        blocking=False,
+                    )
+                )
+
+    def _spans(self) -> dict[str, tuple[str, str]]:
+        """Return first and last event time of each exhibit, ISO 8601 UTC."""
+        found: dict[str, tuple[str, str]] = {}
+        for table in sorted(self.store.tables()):
+            view = self.store.view_sql(table, loader.tables()[table].columns, raw=True)
+            cursor = self.connection.execute(
+                f"SELECT _Exhibit, strftime(min(TimeGenerated), '%Y-%m-%dT%H:%M:%SZ'), "
+                f"strftime(max(TimeGenerated), '%Y-%m-%dT%H:%M:%SZ') FROM ({view}) GROUP BY 1"
+            )
+            for exhibit, first, last in cursor.fetchall():
+                if first:
+                    old = found.get(exhibit, (first, last))
+                    found[exhibit] = (min(old[0], first), max(old[1], last))
+        return found
+
+    # -- counting ----------------------------------------------------------------------------
+
+    def _count(self, tally: Tally, match: Match, table: str, number: int) -> None:
+        tally.loaded += number
+        tally.tables[table] += number
+        tally.sources[match.name] += number
+
+    def _quarantine_record(self, tally: Tally, exhibit: Exhibit, number: int, index: RecordIndex, reason: str, data: bytes) -> None:
+        self._keep(tally, exhibit, number, int(index.lines[number]), int(index.offsets[number]), int(index.lengths[number]), reason, data)
+
+    def _quarantine(self, tally: Tally, exhibit: Exhibit, number: int, line: int, offset: int, length: int, reason: str, path: Path) -> None:
+        with path.open("rb") as handle:
+            handle.seek(offset)
+            data = handle.read(min(length, _START_BYTES * 4))
+        self._keep(tally, exhibit, number, line, offset, length, reason, data)
+
+    def _keep(self, tally: Tally, exhibit: Exhibit, number: int, line: int, offset: int, length: int, reason: str, data: bytes) -> None:
+        tally.quarantined += 1
+        start = data[: _START_BYTES * 4].decode("utf-8", "backslashreplace")[:_START_BYTES]
+        kept = Quarantined(exhibit=exhibit.id, record=number, line=line, offset=offset, length=length, reason=reason, start=start)
+        self._quarantine_log.write(json.dumps(msgspec.to_builtins(kept), ensure_ascii=True).encode() + b"\n")
+        if len(self.quarantine) < _KEPT_IN_REPORT:
+            self.quarantine.append(kept)
+
+    def _forget(self, exhibit: Exhibit, tally: Tally) -> None:
+        """Take back the counts of an input of which not one record is known: it is not recognised."""
+        self.quarantine = [kept for kept in self.quarantine if kept.exhibit != exhibit.id]
+        tally.notes.append(f"{tally.records} records of an unknown kind")
+        self._not_recognised(exhibit, "JSON of an unknown kind", [])
+
+    def _save_index(self, exhibit: Exhibit, index: RecordIndex, offsets: text.OffsetMap | None) -> None:
+        saved = index if offsets is None else offsets.original_index(index)
+        saved.save(self.index_path(exhibit))
+
+    def index_path(self, exhibit: Exhibit) -> Path:
+        """Return where the record index of an exhibit is kept."""
+        return self.index_folder / f"{exhibit.blake3[:32]}.npz"
+
+    def _not_recognised(self, exhibit: Exhibit, looks_like: str, header: list[str]) -> None:
+        nearest = self.recogniser.nearest(header) if header else ""
+        near = f"; the nearest table is {nearest}" if nearest else ""
+        self._not_read(
+            exhibit, f"not recognised: it looks like {looks_like}{near}", "Compare it with `mailwitness sources`."
+        )
+
+    def _not_read(self, exhibit: Exhibit, reason: str, remedy: str) -> None:
+        self.tallies[exhibit.id].notes.append(reason)
+        self.not_evaluated.append(NotEvaluated(what=exhibit.path, reason=reason, remedy=remedy, blocking=True))
+
+
+def _parse(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _read_record(data: bytes, form: str, shape: csv_records.CsvShape | None) -> tuple[dict[str, Any], bool]:
+    """Parse one record; the second value says that only parts of it could be read."""
+    if form == "csv" and shape is not None:
+        row = csv_records.parse_record(data, shape)
+        return ({}, False) if row is None else (row, False)
+    value = _parse(data)
+    if isinstance(value, dict):
+        return value, False
+    return salvage.salvage_json(data)
+
+
+def _folded(record: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - a JSON value
+    if name in record:
+        return record[name]
+    return next((value for key, value in record.items() if key.strip().lower() == name.lower()), None)
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    """Keep a table cell as its text; objects stay objects."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value
+
+
+def _has_required(record: dict[str, Any], mapping: Mapping) -> bool:
+    if mapping.required in mapping.raw:
+        return record.get(mapping.required) not in (None, "")
+    return any(record.get(name) not in (None, "") for name in ("TimeGenerated", "Timestamp"))
+
+
+def _required_name(mapping: Mapping) -> str:
+    return mapping.required if mapping.required in mapping.raw else "a time"
+
+
+def _canonical(header: list[str], mapping: Mapping, match: Match) -> dict[str, str]:
+    """Pair a table's columns with raw keys; of several columns for one key the first wins."""
+    if match.record:
+        return {column: column.strip() for column in header}
+    names = {key.lower(): key for key in mapping.raw}
+    pairs: dict[str, str] = {}
+    for column in header:
+        folded = column.strip().lower() if column.strip().lower() in names else base_name(column)
+        if folded in names and names[folded] not in pairs.values():
+            pairs[column] = names[folded]
+    return pairs
+
+
+def _parquet_cell(column: str, kind: str, wanted: str) -> str:
+    name = identifier(column)
+    if wanted == "JSON":
+        return f"CASE WHEN {name} IS NULL THEN NULL ELSE mw_dynamic({name}::VARCHAR) END" if kind == "VARCHAR" else f"to_json({name})"
+    if kind.startswith("TIMESTAMP WITH"):
+        return f"strftime({name}::TIMESTAMPTZ AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f')"
+    return f"CAST({name} AS VARCHAR)"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,143 @@
+"""Do everything again and compare: the exhibits' digests, the custody chain, the verdict."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mailwitness import outcome as outcome_document
+from mailwitness import pipeline
+from mailwitness.content import loader
+from mailwitness.errors import CaseError, MailwitnessError
+from mailwitness.evidence import custody, seal
+from mailwitness.evidence.store import CaseFolder
+
+JsonDict = dict[str, Any]  # Any: JSON values
+_SHOWN = 8
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One thing that was compared."""
+
+    ok: bool
+    text: str
+
+
+def read_report(folder: CaseFolder) -> JsonDict:
+    """Return the report of a case.
+
+    Raises:
+        CaseError: the case has no report, or it cannot be read.
+    """
+    path = folder.path / "report.json"
+    try:
+        found: JsonDict = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CaseError(
+            "the case has no readable report.json", place=str(path), remedy="Run `mailwitness investigate` again."
+        ) from error
+    return found
+
+
+def verify(case: Path, *, memory: str = "") -> list[Line]:
+    """Compare a case with what its evidence gives now.
+
+    The exhibits are hashed again; the same rules run at the same clock in a new, temporary case.
+
+    Returns:
+        One line for each thing compared; all are ok when nothing differs.
+
+    Raises:
+        CaseError: there is no case or no report.
+    """
+    folder = CaseFolder(case, create=False)
+    report = read_report(folder)
+    lines = [_custody(folder, report)]
+    lines += [_exhibit(item) for item in _exhibits(folder, report)]
+    lines.append(_rules(folder, report))
+    lines += _repeat(folder, report, memory)
+    return lines
+
+
+def _custody(folder: CaseFolder, report: JsonDict) -> Line:
+    checked = custody.verify(folder.custody)
+    if not checked.ok:
+        return Line(ok=False, text=f"custody log: {'; '.join(checked.problems[:_SHOWN])}")
+    recorded = [entry for entry in _entries(folder.custody) if entry.get("event") == "evaluated"]
+    if not recorded or recorded[-1].get("report") != outcome_document.digest(report):
+        return Line(ok=False, text="custody log: the chain holds, but report.json is not the one it records")
+    return Line(ok=True, text=f"custody log: {checked.entries} entries, chain unbroken, head {checked.head[:16]}")
+
+
+def _entries(path: Path) -> list[JsonDict]:
+    with path.open("rb") as handle:
+        return [json.loads(line) for line in handle]
+
+
+def _exhibits(folder: CaseFolder, report: JsonDict) -> list[tuple[JsonDict, JsonDict]]:
+    places = {item["id"]: item for item in folder.description().get("exhibits", [])}
+    return [(item, places.get(item["exhibit"], {})) for item in report["intake"]]
+
+
+def _exhibit(pair: tuple[JsonDict, JsonDict]) -> Line:
+    item, place = pair
+    name = f"exhibit {item['exhibit']} ({item['path']})"
+    location = Path(place.get("location", ""))
+    if not place or not location.is_file():
+        return Line(ok=False, text=f"{name}: the original is not at its place, so it could not be hashed")
+    try:
+        digests = seal.rehash(location)
+    except MailwitnessError as error:
+        return Line(ok=False, text=f"{name}: {error}")
+    if digests.sha256 != item["sha256"] or digests.blake3 != item["blake3"]:
+        return Line(ok=False, text=f"{name}: its bytes changed: SHA-256 is {digests.sha256}, was {item['sha256']}")
+    return Line(ok=True, text=f"{name}: SHA-256 {digests.sha256} unchanged")
+
+
+def _rules(folder: CaseFolder, report: JsonDict) -> Line:
+    folders = [Path(name) for name in folder.description().get("rules", [])]
+    present = loader.digest(*[path for path in folders if path.exists()])
+    if present != report["rule_pack"]["digest"]:
+        return Line(ok=False, text=f"rule pack: {present[:16]} here, the case used {report['rule_pack']['digest'][:16]}")
+    return Line(ok=True, text=f"rule pack: {present[:16]} unchanged, {report['rule_pack']['rules']} rules")
+
+
+def _repeat(folder: CaseFolder, report: JsonDict, memory: str) -> list[Line]:
+    """Investigate the same exhibits once more and compare the verdicts field by field."""
+    now = dt.datetime.fromisoformat(report["evaluated"]["now"])
+    listed = folder.description().get("exhibits", [])
+    rules = tuple(Path(name) for name in folder.description().get("rules", []))
+    settings = pipeline.Settings(now=now, memory=memory, rules=rules)
+    with tempfile.TemporaryDirectory(prefix="mailwitness-verify-") as temporary:
+        inputs = folder.description().get("given", []) or [item["location"] for item in listed]
+        repeated = pipeline.investigate(
+            [Path(name) for name in inputs], Path(temporary) / "case", settings, pipeline.Progress()
+        ).report
+    if outcome_document.digest(repeated) == outcome_document.digest(report):
+        text = f"verdict: repeated at {report['evaluated']['now']}: {report['summary']['outcome']}, {len(report['cases'])} cases, identical"
+        return [Line(ok=True, text=text)]
+    return [Line(ok=False, text=f"verdict: {difference}") for difference in differences(report, repeated)[:_SHOWN]]
+
+
+def differences(before: Any, after: Any, place: str = "") -> list[str]:  # noqa: ANN401 - JSON values
+    """Return where two reports differ, as paths with both values."""
+    if type(before) is not type(after):
+        return [f"{place or 'report'}: was {_short(before)}, is {_short(after)}"]
+    if isinstance(before, dict):
+        keys = [key for key in [*before, *(k for k in after if k not in before)] if key not in outcome_document.VOLATILE]
+        return [d for key in keys for d in differences(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))]
+    if isinstance(before, list):
+        if len(before) != len(after):
+            return [f"{place}: was {len(before)} long, is {len(after)}"]
+        return [d for i, (b, a) in enumerate(zip(before, after, strict=True)) for d in differences(b, a, f"{place}[{i}]")]
+    return [] if before == after else [f"{place}: was {_short(before)}, is {_short(after)}"]
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - a JSON value
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= 100 else text[:99] + "…"  # noqa: PLR2004
