@@ -1,4 +1,4 @@
-"""The page in a real browser: hostile text runs nothing, and even smuggled markup gets no script and no network."""
+"""The page in a real browser: hostile text runs nothing, smuggled markup gets no script and no network."""
 
 from __future__ import annotations
 

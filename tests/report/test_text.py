@@ -1,4 +1,5 @@
 """Text from evidence: nothing obeyed, nothing hidden, nothing silently lost."""
+# ruff: noqa: RUF001 - angle quotes and the multiplication sign are the signs we show on purpose
 
 from __future__ import annotations
 
@@ -96,10 +97,9 @@ def test_html_holds_no_tag_but_ours(text: str) -> None:
 @given(EVIL_TEXT)
 def test_markdown_stays_text_even_where_html_is_allowed(text: str) -> None:
     renderer = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    shown = safe_markdown(text)
 
-    page = renderer.render(
-        f"| {safe_markdown(text)} | b |\n| --- | --- |\n| {safe_markdown(text)} | b |\n\n{safe_markdown(text)}\n"
-    )
+    page = renderer.render(f"| {shown} | b |\n| --- | --- |\n| {shown} | b |\n\n{shown}\n")
 
     tags = {one.split(">")[0].strip("/").split(" ")[0] for one in page.split("<")[1:]}
     assert tags <= {"table", "thead", "tbody", "tr", "th", "td", "p"}

@@ -8,6 +8,7 @@ from mailwitness.report import wording
 from mailwitness.report.document import read_report
 from mailwitness.report.text import plain, safe_markdown
 from mailwitness.report.timeline import fold, read_timeline
+from mailwitness.report.wording import count_of, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,10 +33,9 @@ def render_markdown(report: dict[str, Any]) -> str:
     """
     document = read_report(report)
     parts: list[str] = [*_verdict(document), *_not_evaluated(document)]
-    for number, case in enumerate(document.cases[:CASES_SHOWN]):
-        parts += _case(document, case, number)
-    if len(document.cases) > CASES_SHOWN:
-        parts += ["", f"*{wording.number(len(document.cases) - CASES_SHOWN)} more cases are in report.json.*"]
+    for index, case in enumerate(document.cases[:CASES_SHOWN]):
+        parts += _case(document, case, index)
+    parts += [*_left(len(document.cases) - CASES_SHOWN, "more cases", "jq .cases report.json")]
     parts += [*_rules(document), *_intake(document), *_quarantine(document), *_foot(document)]
     return "\n".join(parts).strip() + "\n"
 
@@ -49,10 +49,10 @@ def _verdict(report: Report) -> Iterator[str]:
     findings = sum(len(case.findings) for case in report.cases)
     records = sum(entry.records for entry in report.intake)
     yield (
-        f"{wording.count_of(len(report.cases), 'case').capitalize()}, {wording.count_of(findings, 'finding')}, "
-        f"{wording.count_of(records, 'record')} from {wording.count_of(len(report.intake), 'file')}, "
-        f"{wording.number(report.quarantine_total)} quarantined, "
-        f"{wording.number(len(report.not_evaluated))} not evaluated."
+        f"{count_of(len(report.cases), 'case').capitalize()}, {count_of(findings, 'finding')}, "
+        f"{count_of(records, 'record')} from {count_of(len(report.intake), 'file')}, "
+        f"{number(report.quarantine_total)} quarantined, "
+        f"{number(len(report.not_evaluated))} not evaluated."
     )
     yield f"Evidence of {wording.span(report.evaluated.from_, report.evaluated.to)}."
     yield ""
@@ -68,10 +68,10 @@ def _not_evaluated(report: Report) -> Iterator[str]:
         remedy = f" To do: {safe_markdown(one.remedy)}" if one.remedy else ""
         yield f"- **{safe_markdown(one.what)}**{blocking}: {safe_markdown(one.reason)}{remedy}"
     if report.quarantine_total:
-        yield f"- **{wording.count_of(report.quarantine_total, 'record').capitalize()} in quarantine**, not judged."
+        yield f"- **{count_of(report.quarantine_total, 'record').capitalize()} in quarantine**, not judged."
 
 
-def _case(report: Report, case: Case, number: int) -> Iterator[str]:
+def _case(report: Report, case: Case, index: int) -> Iterator[str]:
     severity = wording.severity_of(case.severity).capitalize()
     yield from ("", f"## {safe_markdown(case.id, 80)}, {severity}: {safe_markdown(case.title)}", "")
     confidence = f", {safe_markdown(case.confidence, 20)} confidence" if case.confidence else ""
@@ -80,8 +80,8 @@ def _case(report: Report, case: Case, number: int) -> Iterator[str]:
     yield from (f"- {safe_markdown(reason, 500)}" for reason in case.reasons[:12])
     yield ""
     yield from _table(("About", "Value"), _facts(case))
-    yield from _timeline(case, number)
-    yield from _findings(report, case, number)
+    yield from _timeline(case, index)
+    yield from _findings(report, case, index)
     for heading, bags in (("Chains", case.chains), ("Questions", case.questions)):
         if bags:
             yield from ("", f"### {heading}", "")
@@ -97,15 +97,11 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     yield "When", wording.span(case.first_seen, case.last_seen) + (f" ({length})" if length else "")
     for label, values in several.items():
         if values:
-            more = (
-                f" and {wording.number(len(values) - VALUES_SHOWN)} more"
-                if len(values) > VALUES_SHOWN
-                else ""
-            )
+            more = f" and {number(len(values) - VALUES_SHOWN)} more" if len(values) > VALUES_SHOWN else ""
             yield label, ", ".join(safe_markdown(value, 120) for value in values[:VALUES_SHOWN]) + more
 
 
-def _timeline(case: Case, number: int) -> Iterator[str]:
+def _timeline(case: Case, index: int) -> Iterator[str]:
     if not case.timeline:
         return
     stretches, left = fold(read_timeline(case.timeline), TIMELINE_SHOWN)
@@ -113,31 +109,26 @@ def _timeline(case: Case, number: int) -> Iterator[str]:
     rows = []
     for stretch in stretches:
         for line in stretch.lines:
-            times = f" × {wording.number(line.times)}" if line.times > 1 else ""
-            record = "" if line.entry.record is None else f" record {wording.number(line.entry.record)}"
+            times = wording.times(line.times)
+            record = "" if line.entry.record is None else f" record {number(line.entry.record)}"
             rows.append((
                 wording.moment(line.entry.time), safe_markdown(stretch.label, 80),
                 safe_markdown(line.entry.what) + times, safe_markdown(line.entry.exhibit, 80) + record,
             ))  # fmt: skip
     yield from _table(("Time", "Phase", "What happened", "Record"), rows)
-    if left:
-        yield from ("", f"*{wording.number(left)} more lines: `jq '.cases[{number}].timeline' report.json`*")
+    yield from _left(left, "more lines", f"jq '.cases[{index}].timeline' report.json")
 
 
-def _findings(report: Report, case: Case, number: int) -> Iterator[str]:
-    yield from ("", f"### {wording.count_of(len(case.findings), 'finding').capitalize()}", "")
+def _findings(report: Report, case: Case, index: int) -> Iterator[str]:
+    yield from ("", f"### {count_of(len(case.findings), 'finding').capitalize()}", "")
     rows = (_finding(report, finding) for finding in case.findings[:FINDINGS_SHOWN])
     yield from _table(("Severity", "Time (UTC)", "Finding", "Proof"), rows)
-    if len(case.findings) > FINDINGS_SHOWN:
-        left = wording.number(len(case.findings) - FINDINGS_SHOWN)
-        yield from (
-            "",
-            f"*{left} more findings: `jq '.cases[{number}].findings[{FINDINGS_SHOWN}:]' report.json`*",
-        )
+    where = f"jq '.cases[{index}].findings[{FINDINGS_SHOWN}:]' report.json"
+    yield from _left(len(case.findings) - FINDINGS_SHOWN, "more findings", where)
 
 
 def _finding(report: Report, finding: Finding) -> tuple[str, ...]:
-    times = f" × {wording.number(finding.count)}" if finding.count > 1 else ""
+    times = wording.times(finding.count)
     description = f"<br>{safe_markdown(finding.description)}" if finding.description else ""
     file_name = safe_markdown(wording.file_name(report.exhibit(finding.exhibit)), 120)
     return (
@@ -152,23 +143,22 @@ def _rules(report: Report) -> Iterator[str]:
     yield from ("", "## Rules", "")
     outcomes = [wording.outcome_of(rule.outcome) for rule in report.rules]
     yield (
-        f"{wording.number(outcomes.count('found'))} found something, {wording.number(outcomes.count('clear'))} "
-        f"clear, {wording.number(outcomes.count('not_evaluated'))} not evaluated."
+        f"{number(outcomes.count('found'))} found something, {number(outcomes.count('clear'))} "
+        f"clear, {number(outcomes.count('not_evaluated'))} not evaluated."
     )
     told = [rule for rule in report.rules if wording.outcome_of(rule.outcome) != "clear"]
     told.sort(key=lambda rule: wording.outcome_of(rule.outcome) != "not_evaluated")
     rows = [
         (
             safe_markdown(rule.name), wording.OUTCOMES[wording.outcome_of(rule.outcome)],
-            wording.number(rule.findings), safe_markdown(rule.reason),
+            number(rule.findings), safe_markdown(rule.reason),
         )
         for rule in told[:ROWS_SHOWN]
     ]  # fmt: skip
     if rows:
         yield ""
         yield from _table(("Rule", "Outcome", "Findings", "Reason"), rows)
-    if len(told) > ROWS_SHOWN:
-        yield from ("", f"*{wording.number(len(told) - ROWS_SHOWN)} more: `jq .rules report.json`*")
+    yield from _left(len(told) - ROWS_SHOWN, "more rules", "jq .rules report.json")
 
 
 def _intake(report: Report) -> Iterator[str]:
@@ -181,21 +171,15 @@ def _intake(report: Report) -> Iterator[str]:
     )
     heads = ("Exhibit", "File", "Records", "Loaded", "Duplicates", "Quarantined", "Salvaged", "SHA-256")
     yield from _table(heads, (_intake_row(entry) for entry in report.intake[:ROWS_SHOWN]))
-    if len(report.intake) > ROWS_SHOWN:
-        yield from (
-            "",
-            f"*{wording.number(len(report.intake) - ROWS_SHOWN)} more files: `jq .intake report.json`*",
-        )
+    yield from _left(len(report.intake) - ROWS_SHOWN, "more files", "jq .intake report.json")
 
 
 def _intake_row(entry: Intake) -> tuple[str, ...]:
     counts = (entry.records, entry.loaded, entry.duplicates, entry.quarantined, entry.salvaged)
-    wrong = (
-        f"<br>**Does not add up: off by {wording.number(abs(entry.difference))}**" if entry.difference else ""
-    )
+    wrong = f"<br>**Does not add up: off by {number(abs(entry.difference))}**" if entry.difference else ""
     return (
         safe_markdown(entry.exhibit, 80), safe_markdown(entry.path) + wrong,
-        *(wording.number(count) for count in counts), safe_markdown(entry.sha256, 80),
+        *(number(count) for count in counts), safe_markdown(entry.sha256, 80),
     )  # fmt: skip
 
 
@@ -205,18 +189,14 @@ def _quarantine(report: Report) -> Iterator[str]:
     yield from ("", "## Quarantine", "")
     rows = [
         (
-            safe_markdown(one.exhibit, 80), "" if one.line is None else wording.number(one.line),
-            "" if one.offset is None else wording.number(one.offset), safe_markdown(one.reason),
+            safe_markdown(one.exhibit, 80), "" if one.line is None else number(one.line),
+            "" if one.offset is None else number(one.offset), safe_markdown(one.reason),
             safe_markdown(one.start, 80),
         )
         for one in report.quarantine[:VALUES_SHOWN]
     ]  # fmt: skip
     yield from _table(("Exhibit", "Line", "Offset", "Reason", "Begins with"), rows)
-    if report.quarantine_total > len(rows):
-        yield from (
-            "",
-            f"*{wording.number(report.quarantine_total - len(rows))} more: quarantine.jsonl of the case folder*",
-        )
+    yield from _left(report.quarantine_total - len(rows), "more records", "quarantine.jsonl")
 
 
 def _foot(report: Report) -> Iterator[str]:
@@ -224,8 +204,15 @@ def _foot(report: Report) -> Iterator[str]:
     yield from ("", "---", "")
     yield (
         f"Written by {tool}, judged from {wording.moment(report.evaluated.now)} UTC. "
-        f"Rule pack {safe_markdown(report.rule_pack.digest, 100)}. The proving records are in report.html and report.json."
+        f"Rule pack {safe_markdown(report.rule_pack.digest, 100)}. "
+        "The proving records are in report.html and report.json."
     )
+
+
+def _left(count: int, what: str, where: str) -> Iterator[str]:
+    """Say how much was left out and where it is; nothing if nothing was."""
+    if count > 0:
+        yield from ("", f"*{number(count)} {what}:* `{where}`")
 
 
 def _bag(values: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import csv
 import re
 
 _DEEPEST_INDENT = 12  # Deeper levels stay at this column: a record may nest thousands of times.
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
 _OPENING, _CLOSING = frozenset("{["), frozenset("}]")
 _STRUCTURE = _OPENING | _CLOSING | frozenset(",:")
 
@@ -38,19 +38,19 @@ def _lay_out_json(text: str) -> str:
     parts: list[str] = []
     depth = 0
     previous = ""
-    for token in _TOKEN.findall(text):
-        if token in _CLOSING:
+    for piece in _PIECE.findall(text):
+        if piece in _CLOSING:
             depth = max(depth - 1, 0)
             if previous not in _OPENING:
                 parts.append(_new_line(depth))
         elif previous in _OPENING or previous == ",":
             parts.append(_new_line(depth))
-        elif previous and previous not in _STRUCTURE and token not in _STRUCTURE:
+        elif previous and previous not in _STRUCTURE and piece not in _STRUCTURE:
             parts.append(" ")  # only in damaged JSON: two values must not grow together
-        parts.append(": " if token == ":" else token)
-        if token in _OPENING:
+        parts.append(": " if piece == ":" else piece)
+        if piece in _OPENING:
             depth += 1
-        previous = token
+        previous = piece
     return "".join(parts)
 
 

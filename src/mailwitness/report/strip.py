@@ -8,6 +8,7 @@ silences, and each break says how long it is.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailwitness.report.wording import PHASES, count_of, duration, parse_moment, span
@@ -101,7 +102,7 @@ def _pieces(times: list[datetime]) -> list[_Piece]:
     """Break the axis at its longest silences and share the width among the pieces."""
     left_over = (times[-1] - times[0]).total_seconds()
     starts = {times[0]}
-    by_silence = sorted(zip(times, times[1:], strict=False), key=lambda pair: pair[0] - pair[1])
+    by_silence = sorted(pairwise(times), key=lambda pair: pair[0] - pair[1])
     for before, after in by_silence[:_MOST_BREAKS]:
         silence = (after - before).total_seconds()
         if silence < _SILENCE_SHARE * left_over or len(times) < 4:  # noqa: PLR2004 - too few to have a rhythm

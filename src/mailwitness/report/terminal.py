@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mailwitness.report import wording
 from mailwitness.report.document import read_report
 from mailwitness.report.text import visible
+from mailwitness.report.wording import count_of, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,13 +60,9 @@ def _outcome(report: Report) -> Iterator[_Row]:
     yield wording.OUTCOMES[outcome].upper(), visible(wording.headline(report), 240), outcome
     yield from (("", visible(sentence, 240), "") for sentence in report.summary.sentences[1:3])
     records = sum(entry.records for entry in report.intake)
-    yield (
-        "",
-        f"{wording.count_of(records, 'record')} from {wording.count_of(len(report.intake), 'file')}, "
-        f"{wording.number(report.quarantine_total)} quarantined; "
-        f"{wording.count_of(len(report.rules), 'rule')}, {wording.count_of(len(report.cases), 'case')}.",
-        "",
-    )
+    read = f"{count_of(records, 'record')} from {count_of(len(report.intake), 'file')}"
+    run = f"{count_of(len(report.rules), 'rule')}, {count_of(len(report.cases), 'case')}"
+    yield "", f"{read}, {number(report.quarantine_total)} quarantined; {run}.", ""
 
 
 def _cases(report: Report) -> Iterator[Iterator[_Row]]:
@@ -75,15 +72,8 @@ def _cases(report: Report) -> Iterator[Iterator[_Row]]:
     for case in ranked[:CASES_SHOWN]:
         yield _case(report, case)
     if len(ranked) > CASES_SHOWN:
-        yield iter(
-            [
-                (
-                    "",
-                    f"and {wording.count_of(len(ranked) - CASES_SHOWN, 'more case', 'more cases')} in the report",
-                    "",
-                )
-            ]
-        )
+        left = count_of(len(ranked) - CASES_SHOWN, "more case", "more cases")
+        yield iter([("", f"and {left} in the report", "")])
 
 
 def _case(report: Report, case: Case) -> Iterator[_Row]:
@@ -111,11 +101,11 @@ def _not_evaluated(report: Report) -> Iterator[_Row]:
         yield ("" if at else "NOT EVALUATED"), visible(one.what, 160), "not_evaluated"
         yield ("  to do" if one.remedy else "  reason"), visible(one.remedy or one.reason, 200), ""
     if len(ranked) > NOT_EVALUATED_SHOWN:
-        yield "", f"and {wording.number(len(ranked) - NOT_EVALUATED_SHOWN)} more in the report", ""
+        yield "", f"and {number(len(ranked) - NOT_EVALUATED_SHOWN)} more in the report", ""
 
 
 def _some(names: tuple[str, ...]) -> str:
-    more = f" and {wording.number(len(names) - 2)} more" if len(names) > 2 else ""  # noqa: PLR2004 - two fit a line
+    more = f" and {number(len(names) - 2)} more" if len(names) > 2 else ""  # noqa: PLR2004 - two fit a line
     return ", ".join(visible(name, 80) for name in names[:2]) + more
 
 

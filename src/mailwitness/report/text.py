@@ -5,13 +5,14 @@ the intruder. Each function takes such text and returns text for one kind of
 reader: any screen (`visible`), a web page (`visible_html`), Markdown
 (`safe_markdown`) or a spreadsheet (`safe_csv_cell`).
 """
+# ruff: noqa: RUF001, RUF002 - angle quotes and the multiplication sign are the signs we show on purpose
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
@@ -109,7 +110,7 @@ def visible_html(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = Fa
     return Markup("<bdi>{}</bdi>").format(Markup("").join(shown))
 
 
-def plain(value: Any) -> str:  # Any: a value of report.json can be of every JSON type
+def plain(value: object) -> str:
     """Write a JSON value as the text a reader expects: strings as they are, lists of them with commas."""
     if isinstance(value, str):
         return value

@@ -15,7 +15,7 @@ def schema() -> dict[str, Any]:
 
 
 def problems_of(report: dict[str, Any]) -> list[str]:
-    """Return every way in which a report breaks its promises, one sentence each with its place; empty if none.
+    """Return every way in which a report breaks its promises, one sentence each with its place.
 
     Besides the schema this adds up the counts of each exhibit and of the
     quarantine, which a schema cannot say, and asks that no blocking gap is called clear.

@@ -64,6 +64,11 @@ def count_of(value: int, noun: str, plural: str = "") -> str:
     return f"{number(value) if value else 'no'} {plural or noun + 's'}"
 
 
+def times(value: int) -> str:
+    """Say how often like things happened, to follow their name; empty for once."""
+    return f" \u00d7 {number(value)}" if value > 1 else ""
+
+
 def size(size_bytes: int) -> str:
     """Write a size as people say it, in units of 1,000: 812 B, 1.9 MB."""
     amount = float(size_bytes)
