@@ -6,7 +6,6 @@ import datetime as dt
 
 from demo_evidence.collection import (
     Evidence,
-    Place,
     add_sign_in,
     at,
     discard_draft,
@@ -237,48 +236,34 @@ def _add_housekeeping(evidence: Evidence) -> None:
     )
 
 
+FILING_RULE = [
+    ("Name", "Lettres Tailspin"),
+    ("From", "news@tailspin.example"),
+    ("MoveToFolder", "Lettres"),
+    ("StopProcessingRules", "False"),
+]
+DISCLAIMER = [
+    ("Name", "External sender notice"),
+    ("FromScope", "NotInOrganization"),
+    ("ApplyHtmlDisclaimerText", "<p>This message came from outside Contoso.</p>"),
+    ("ApplyHtmlDisclaimerLocation", "Prepend"),
+]
+SPAM_RULE = "tomas.riel\\Spam to junk"
+
+
 def _add_administration(evidence: Evidence) -> None:
     """Add authorised changes: a spam rule removed for a user, a disclaimer, a filing rule."""
     source = evidence.source
     desk, chief = usual_client(HELP_DESK, 4), usual_client(ADMINISTRATOR, 3)
     amelie = usual_client(PEOPLE["amelie.roux"], 2)
-    add_sign_in(evidence, at(4, 9, 55), desk, Place("192.0.2.10", "GB", "London"))
-    add_sign_in(evidence, at(3, 9, 58), chief, Place("192.0.2.10", "GB", "London"))
+    add_sign_in(evidence, at(4, 9, 55), desk, usual_place(HELP_DESK))
+    add_sign_in(evidence, at(3, 9, 58), chief, usual_place(ADMINISTRATOR))
+    filing = "amelie.roux\\Lettres Tailspin"
+    removal = [("Identity", SPAM_RULE), ("Mailbox", "tomas.riel"), ("Confirm", "False")]
     evidence.audit += [
-        cmdlet(
-            source,
-            at(2, 10, 17),
-            "New-InboxRule",
-            amelie,
-            "amelie.roux\\Lettres Tailspin",
-            [
-                ("Name", "Lettres Tailspin"),
-                ("From", "news@tailspin.example"),
-                ("MoveToFolder", "Lettres"),
-                ("StopProcessingRules", "False"),
-            ],
-        ),
-        cmdlet(
-            source,
-            at(3, 10, 4),
-            "New-TransportRule",
-            chief,
-            "",
-            [
-                ("Name", "External sender notice"),
-                ("FromScope", "NotInOrganization"),
-                ("ApplyHtmlDisclaimerText", "<p>This message came from outside Contoso.</p>"),
-                ("ApplyHtmlDisclaimerLocation", "Prepend"),
-            ],
-        ),
-        cmdlet(
-            source,
-            at(4, 10, 9),
-            "Remove-InboxRule",
-            desk,
-            "tomas.riel\\Spam to junk",
-            [("Identity", "tomas.riel\\Spam to junk"), ("Mailbox", "tomas.riel"), ("Confirm", "False")],
-        ),
+        cmdlet(source, at(2, 10, 17), "New-InboxRule", amelie, filing, FILING_RULE),
+        cmdlet(source, at(3, 10, 4), "New-TransportRule", chief, "", DISCLAIMER),
+        cmdlet(source, at(4, 10, 9), "Remove-InboxRule", desk, SPAM_RULE, removal),
     ]
 
 
