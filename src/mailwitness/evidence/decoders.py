@@ -9,7 +9,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import zstandard
 
@@ -20,10 +20,6 @@ _XZ_MEMORY_BYTES = 256 << 20
 _ZSTD_WINDOW_BYTES = 128 << 20
 # A gzip header is a name and a comment of any length; real ones have under 1 KB.
 _GZIP_HEADER_BYTES = 1 << 20
-
-
-if TYPE_CHECKING:
-    _Library = bz2.BZ2Decompressor | lzma.LZMADecompressor | zstandard.ZstdDecompressionObj
 
 
 class Decoder(Protocol):
@@ -200,6 +196,26 @@ def _gzip_header(header: bytes) -> tuple[int, str]:
     return (end, name) if 0 < end <= len(header) else (0, "")
 
 
+class _ZstdFrame:
+    """One zstd frame, with the face of the standard library's decompressors."""
+
+    needs_input = True
+
+    def __init__(self) -> None:
+        self._frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:  # noqa: ARG002 - zstandard takes no limit
+        return self._frame.decompress(data)
+
+
 class GuardedDecoder:
     """A decoder of a library (bzip2, xz, zstd) whose exceptions become a fault.
 
@@ -208,7 +224,9 @@ class GuardedDecoder:
     256 blocks of 4 bytes that say "repeat this byte 128 KiB long", 32 MiB in all.
     """
 
-    def __init__(self, library: _Library, feed_bytes: int) -> None:
+    def __init__(
+        self, library: bz2.BZ2Decompressor | lzma.LZMADecompressor | _ZstdFrame, feed_bytes: int
+    ) -> None:
         self._library = library
         self.feed_bytes = feed_bytes
         self.fault = ""
@@ -221,7 +239,7 @@ class GuardedDecoder:
     @property
     def needs_input(self) -> bool:
         """Say whether more can come without more input."""
-        return getattr(self._library, "needs_input", True)
+        return self._library.needs_input
 
     @property
     def unused_data(self) -> bytes:
@@ -231,8 +249,6 @@ class GuardedDecoder:
     def decompress(self, chunk: bytes, size: int) -> bytes:
         """Return about ``size`` bytes at most; never raises for bad input."""
         try:
-            if isinstance(self._library, zstandard.ZstdDecompressionObj):
-                return self._library.decompress(chunk)
             return self._library.decompress(chunk, size)
         except (OSError, EOFError, ValueError, lzma.LZMAError, zstandard.ZstdError, MemoryError) as error:
             self.fault = f"its compressed bytes are damaged ({display_name(str(error))})"
@@ -251,5 +267,4 @@ def xz_decoder() -> Decoder:
 
 def zstd_decoder() -> Decoder:
     """Return a decoder of one zstd frame."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-    return GuardedDecoder(decompressor.decompressobj(), 1 << 10)
+    return GuardedDecoder(_ZstdFrame(), 1 << 10)

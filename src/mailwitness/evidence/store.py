@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -150,10 +151,13 @@ class CaseFolder:
             raise _unwritable(self.path / ".lock", error) from error
 
     def _clear_leftovers(self) -> None:
-        for folder, _, names in os.walk(self.path):
+        for folder, folders, names in os.walk(self.path):
             for name in names:
                 if _TEMPORARY in name:
                     Path(folder, name).unlink(missing_ok=True)
+            for name in [name for name in folders if _TEMPORARY in name]:
+                shutil.rmtree(Path(folder, name), ignore_errors=True)
+                folders.remove(name)
 
     def _create(self, create: bool) -> None:
         if not create and not self.path.is_dir():

@@ -86,13 +86,13 @@ def zip_entries(descriptor: int, most: int) -> Iterator[Entry | Rejected]:
         remedy = "Save the sheet or text in it as CSV and give that."
         yield Rejected(name="", reason="it is an Office document, not an archive of logs", remedy=remedy)
         return
-    yield from trouble
     end = 0
     for one in sorted(listed, key=lambda one: one.offset):
         entry, stop = _member(descriptor, one, end)
         end = max(end, stop)
         if entry is not None:
             yield entry
+    yield from trouble
 
 
 class _CheckedStream:
