@@ -50,15 +50,14 @@ def take_batch(text: bytes, start: int, end: int, layout: Layout) -> Batch | Non
     for _ in range(_ATTEMPTS):
         if cut < 0:
             return None
-        chunk = text[start:cut]
         try:
-            records = _decode(chunk, layout)
+            chunk, records = _decode(text, start, cut, layout)
         except RecursionError:
             return None
         except msgspec.DecodeError as error:
             fault = _FAULT_PLACE.search(str(error))
             # The first byte is the bracket put before the chunk. Some faults come without a place.
-            end = start + (int(fault[1]) - 1 if fault else len(chunk) // 4)
+            end = start + (int(fault[1]) - 1 if fault else (cut - start) // 4)
             cut = layout.last_seam(text, start, end)
             continue
         batch = _placed(chunk, records, layout, cut) if records else None
@@ -88,24 +87,28 @@ def _only_rows(batch: Batch, layout: Layout) -> Batch | None:
     )
 
 
-def _decode(chunk: bytes, layout: Layout) -> list[msgspec.Raw] | None:
-    """Decode records separated by commas, or by the learned gap when that holds none."""
+def _decode(text: bytes, start: int, end: int, layout: Layout) -> tuple[bytes, list[msgspec.Raw]]:
+    """Decode `text[start:end]` as a list; return it in brackets, and no records when that cannot be done.
+
+    Without a comma in the learned gap its first byte becomes one for the decoder: the length stays, and a
+    count proves that no seam was replaced inside a string.
+    """
+    # One copy, not two: copying costs as much as decoding.
+    listed = b"".join((b"[", memoryview(text)[start:end], b"]"))
     gap = layout.gap or b""
     if b"," in gap:
-        return _RECORDS.decode(b"[%b]" % chunk)
+        return listed, _RECORDS.decode(listed)
     if not gap:
-        return None
+        return listed, []
     opening, closing = layout.brackets[:1], layout.brackets[1:]
     seam = closing + gap + opening
-    # Same length, so that places stay true; the count proves that no seam was replaced inside a string.
-    listed = chunk.replace(seam, closing + b"," + gap[1:] + opening)
-    records = _RECORDS.decode(b"[%b]" % listed)
-    return records if len(records) == chunk.count(seam) + 1 else None
+    records = _RECORDS.decode(listed.replace(seam, closing + b"," + gap[1:] + opening))
+    return listed, records if len(records) == listed.count(seam) + 1 else []
 
 
 def _placed(chunk: bytes, records: list[msgspec.Raw], layout: Layout, end: int) -> Batch | None:
     lengths = np.fromiter(map(len, records), np.int64, len(records))
-    data = np.frombuffer(chunk, np.uint8)
+    data = np.frombuffer(chunk, np.uint8)[1:-1]
     starts = _regular_starts(data, lengths, layout)
     if starts is None:
         starts = _irregular_starts(chunk, lengths)
@@ -135,9 +138,9 @@ def _regular_starts(data: NDArray[np.uint8], lengths: Positions, layout: Layout)
 
 def _irregular_starts(chunk: bytes, lengths: Positions) -> Positions | None:
     starts = []
-    place = 0
+    place = 1
     for length in lengths.tolist():
-        starts.append(place)
+        starts.append(place - 1)
         comma = _COMMA.match(chunk, place + length)
         if comma is None:
             break

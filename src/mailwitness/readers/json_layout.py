@@ -16,12 +16,17 @@ _TOP_START = re.compile(rb'(?<=\n)\{(?=[ \t\r\n]*+["}])|(?<!:)(?<!: )\[(?=[ \t\r
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CELLS = msgspec.json.Decoder(list[msgspec.Raw])
 _MAX_KEYS = 1000
-# A record shares at least this part of its keys with the records before it; the objects nested in a record
-# (parameters, affected items) share next to none.
+# At least this part of a record's keys was met in records before it, and it has at least this part of the
+# keys all of them have; the objects nested in a record (parameters, items) fail on one or the other.
 _MIN_SHARED = 0.5
 # Candidates are parsed until this many times the searched bytes have been looked at: nested damage must not
 # make the search quadratic.
-_SEARCH_BUDGET = 8
+_SEARCH_BUDGET = 2
+# After damage a value is followed this far for its end, or twice the longest record seen: a quote too many
+# would else be followed to the end of all bytes at hand, again and again.
+_FOLLOW_BYTES = 64 << 10
+# So many objects in a row are believed to be records when no good record has been seen yet.
+_ENOUGH_SIBLINGS = 16
 
 
 def members_of(raw: bytes) -> dict[str, msgspec.Raw] | None:
@@ -54,12 +59,17 @@ class Layout:
         self.brackets = b"{}" if columns is None else b"[]"
         self.gap: bytes | None = None
         self.lead: bytes | None = None
-        self._keys: set[str] = set()
+        self._keys: set[str] = set()  # of any record
+        self._common: set[str] = set()  # of all records
+        self._follow = _FOLLOW_BYTES
 
     def learn(self, text: bytes, start: int, end: int) -> None:
         """Take the good record `text[start:end]` and what follows it as an example."""
         if self.columns is None and len(self._keys) < _MAX_KEYS:
-            self._keys.update(members_of(text[start:end]) or ())
+            keys = set(members_of(text[start:end]) or ())
+            self._common = self._common & keys if self._keys else keys
+            self._keys |= keys
+        self._follow = max(self._follow, 2 * (end - start))
         separator = _SEPARATOR.match(text, end)
         if separator and text[separator.end() : separator.end() + 1] == self.brackets[:1]:
             self.gap = separator[0]
@@ -79,8 +89,11 @@ class Layout:
         members = members_of(raw)
         if not members:
             return False
-        shared = sum(1 for key in members if key in self._keys)
-        return not self._keys or shared >= _MIN_SHARED * len(members)
+        if not self._keys:
+            return True
+        shared = len(self._keys & members.keys())
+        common = len(self._common & members.keys())
+        return shared >= _MIN_SHARED * len(members) and common >= _MIN_SHARED * len(self._common)
 
     @property
     def is_known(self) -> bool:
@@ -106,7 +119,7 @@ class Layout:
         return -1
 
     def _is_whole_record(self, text: bytes, start: int) -> bool:
-        end = value_end(text, start)
+        end = value_end(text, start, min(len(text), start + self._follow))
         return end > 0 and self.resembles(text[start:end])
 
     def find_next(self, text: bytes, start: int, stop: int, end: int, *, in_array: bool) -> int:
@@ -134,11 +147,29 @@ class Layout:
                 return place
             if budget <= 0 or not _may_start_record(text, place):
                 continue
-            after = value_end(text, place, end)
-            budget -= (end if after < 0 else after) - place
-            if after > 0 and self.resembles(text[place:after]):
+            furthest = min(end, place + self._follow)
+            after = value_end(text, place, furthest)
+            budget -= (furthest if after < 0 else after) - place
+            is_like = after > 0 and self.resembles(text[place:after])
+            if is_like and (self.is_known or _has_siblings(text, after)):
                 return place
         return -1
+
+
+def _has_siblings(text: bytes, place: int) -> bool:
+    """Say whether the objects that follow `place` go on to the end of the text, or far enough.
+
+    Objects nested in a damaged record are few, and something of that record follows them.
+    """
+    for _ in range(_ENOUGH_SIBLINGS):
+        separator = _SEPARATOR.match(text, place)
+        following = separator.end() if separator else place
+        if text[following : following + 1] != b"{":
+            return not text[following:].strip(b" \t\r\n]")
+        place = value_end(text, following, min(len(text), following + _FOLLOW_BYTES))
+        if place < 0 or members_of(text[following:place]) is None:
+            return True  # the next damage; nested objects would have come to their end before
+    return True
 
 
 def _may_start_record(text: bytes, place: int) -> bool:

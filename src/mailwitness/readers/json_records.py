@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SplitResult", "sniff_json", "split_json"]
 
-_LARGEST_BATCH = 4 << 20
+_LARGEST_BATCH = 1 << 20
 _SMALLEST_BATCH = 64 << 10
 # How much of a wrapper is looked at before and after the array, and of the text in which the next record
 # after damage is searched at once.
@@ -36,6 +36,11 @@ _MOST_STEPS = 64
 _SEPARATORS = re.compile(rb"[ \t\r\n,]*+")
 _SCALAR = re.compile(rb'(?:"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|[^\s,\[\]{}":]++)(?=[ \t\r\n]*+[,\]])')
 _ROWS = frozenset({"rows"})
+# What may follow the end of a damaged value if that end can be believed: a quote too many turns text into
+# brackets, and then the value seems to end somewhere inside.
+_BOUNDARY = re.compile(
+    rb"[ \t\r\n]*+(?:\Z|,?+[ \t\r\n]*+[\[{]|\][ \t\r\n]*+(?:\Z|\[|,[ \t\r\n]*+\"|\}[ \t]*+(?:\Z|[\r\n])))"
+)
 
 
 def split_json(
@@ -283,7 +288,7 @@ class _Splitter:
             self._layout.learn(window.text, window.place, end)
             window.place = end
         else:
-            self._lose("not valid JSON", end)
+            self._lose("not valid JSON", end if _BOUNDARY.match(window.text, end) else None)
 
     # ------------------------------------------------------------------ damage
 

@@ -10,26 +10,26 @@ from mailwitness.readers.json_tokens import Member, Members, read_members, skip_
 # Names under which services wrap their records: Graph and the Management API (value), AWS (Records), Google
 # (items), Elasticsearch (hits.hits), Sentinel and Log Analytics (tables), Okta and others. Lower case.
 _WRAPPER_KEYS = frozenset(
-    (
-        "value records events items results hits data entries logs resources activities auditlogs auditevents "
-        "auditrecords documents docs alerts incidents messages responses searchresults tables d result "
-        "response body content"
-    ).split()  # noqa: SIM905 - a list of words is read and extended more easily as text
+    (  # noqa: SIM905 - words in a row are read and extended more easily than a tall list
+        "value records events items results hits data entries logs resources activities auditlogs "
+        "auditevents auditrecords documents docs alerts incidents messages responses searchresults tables "
+        "d result response body content"
+    ).split()
 )
 # An object with one of these keys beside the array is itself a record, for instance a Google activity, whose
 # `events` are part of one record.
 _RECORD_KEYS = frozenset(
-    (
+    (  # noqa: SIM905 - words in a row are read and extended more easily than a tall list
         "operation operationname creationtime creationdate createddatetime recordtype userid actor workload "
         "eventid eventname eventtime timegenerated timestamp @timestamp time id.time auditdata action"
-    ).split()  # noqa: SIM905 - a list of words is read and extended more easily as text
+    ).split()
 )
 # Objects that describe an answer, not a record.
 _DESCRIPTIONS = frozenset(
-    (
+    (  # noqa: SIM905 - words in a row are read and extended more easily than a tall list
         "_shards aggregations profile meta metadata _meta pagination paging links _links page statistics "
         "stats error errors warnings responseinfo render"
-    ).split()  # noqa: SIM905 - a list of words is read and extended more easily as text
+    ).split()
 )
 _MAX_SIBLINGS = 12
 # An unknown name is believed to wrap records when the array is at least this share of the object.
