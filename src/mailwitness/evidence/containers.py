@@ -12,7 +12,7 @@ import msgspec
 from mailwitness.errors import EvidenceError
 from mailwitness.evidence.decoders import GzipDecoder, bzip2_decoder, xz_decoder, zstd_decoder
 from mailwitness.evidence.entries import Entry, Rejected, notes_on_name
-from mailwitness.evidence.members import Budget, Kept, Limits, TooMuch, keep
+from mailwitness.evidence.members import Budget, Kept, Limits, TooMuch, keep, settle
 from mailwitness.evidence.names import display_name, original_name
 from mailwitness.evidence.opening import Found, Refused, ensure_unchanged, explain, open_evidence
 from mailwitness.evidence.seal import Sealed
@@ -137,6 +137,7 @@ def expand(
     Raises:
         CustodyBroken: the log cannot be written.
         Unreadable: the archive can no longer be opened.
+        EvidenceError: the disk of the case folder fails.
     """
     if kind_of(sealed) is not None:
         yield from _Expansion(folder, Budget(limits), log, now).archive(sealed, (sealed.blake3,))
@@ -162,6 +163,7 @@ class _Expansion:
         yield from self._record(batch, lineage)
 
     def _record(self, batch: list[Member | Refused], lineage: tuple[str, ...]) -> Iterator[Member | Refused]:
+        settle(one.sealed.path for one in batch if isinstance(one, Member))
         self._log.append_many(map(_log_entry, batch), now=self._now)
         for one in batch:
             if isinstance(one, Refused):

@@ -18,6 +18,8 @@ from mailwitness.evidence.seal import rehash
 from mailwitness.evidence.store import open_private, sync_folder, temp_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mailwitness.evidence.entries import Entry
 
 _PIECE_BYTES = 1 << 20
@@ -123,6 +125,7 @@ def keep(entry: Entry, folder: Path, budget: Budget) -> Kept:
 
     It is written under a temporary name, made durable and then renamed, so that a run killed at any moment
     leaves either the whole member or nothing that looks like one. A damaged member is kept as far as it goes.
+    ``settle`` makes the new names durable, many at once.
 
     Args:
         entry: the member; its stream is read to the end.
@@ -149,6 +152,19 @@ def keep(entry: Entry, folder: Path, budget: Budget) -> Kept:
         temporary.unlink(missing_ok=True)
 
 
+def settle(paths: Iterable[Path]) -> None:
+    """Make the names of kept members durable.
+
+    Raises:
+        EvidenceError: the disk fails.
+    """
+    try:
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
 def _write(entry: Entry, temporary: Path, budget: Budget) -> tuple[str, str]:
     fast, slow, size = blake3(), hashlib.sha256(), 0
     before = entry.stream.consumed
@@ -172,7 +188,6 @@ def _place(temporary: Path, folder: Path, fast: str, slow: str) -> Path:
     # An intact member of the same content stays: it may be in use, and a new file would look like a change.
     if not (path.is_file() and not path.is_symlink() and rehash(path).blake3 == fast):
         temporary.replace(path)
-        sync_folder(path.parent)
     return path
 
 

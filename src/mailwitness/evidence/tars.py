@@ -59,10 +59,13 @@ def is_tar_header(block: bytes) -> bool:
     if len(block) != BLOCK_BYTES or not any(block):
         return False
     claimed = _number(block[148:156])
-    blanked = block[:148] + b" " * 8 + block[156:]
+    if claimed < 0:
+        return False
+    unsigned = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    if claimed == unsigned:
+        return True
     # Old writers summed signed characters.
-    signed = sum(blanked) - 256 * sum(byte > 127 for byte in blanked)  # noqa: PLR2004 - the sign bit
-    return claimed in {sum(blanked), signed}
+    return claimed == unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:])  # noqa: PLR2004
 
 
 def tar_entries(stream: Stream) -> Iterator[Entry | Rejected]:
