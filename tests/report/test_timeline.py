@@ -12,7 +12,7 @@ from mailwitness.report.document import TimelineEntry
 from mailwitness.report.record_layout import lay_out
 from mailwitness.report.strip import draw_strip
 from mailwitness.report.timeline import fold, read_timeline
-from mailwitness.report.wording import duration, length_of, span
+from mailwitness.report.wording import duration, length_of, moment, span
 
 
 def entry(time: str | None, phase: str = "clearing", what: str = "deleted") -> TimelineEntry:
@@ -100,6 +100,20 @@ def test_every_event_is_on_the_strip_and_inside_it(events: list[tuple[str, str]]
 )
 def test_durations_are_said_in_their_two_largest_units(seconds: int, words: str) -> None:
     assert words == duration(seconds)
+
+
+@pytest.mark.parametrize(
+    "hostile", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2025-02-30", "x" * 99]
+)
+def test_an_impossible_time_is_shown_as_it_is(hostile: str) -> None:
+    assert moment(hostile).startswith(hostile[:19])
+
+
+def test_years_far_apart_still_have_a_strip() -> None:
+    ends = [entry("0001-01-01T00:00:00Z"), entry("9999-12-31T23:59:59.999999Z")]
+
+    assert draw_strip(ends)
+    assert draw_strip([*ends, *[entry("2000-01-01T00:00:00Z"), entry("2000-01-01T00:00:01Z")]])
 
 
 def test_a_span_names_the_day_once() -> None:

@@ -157,9 +157,10 @@ def _piece_ticks(piece: _Piece) -> list[Tick]:
     wanted = seconds / max(1.0, (piece.right - piece.left) / _TICK_WIDTH)
     step = next((one for one in _TICK_STEPS if one >= wanted), _DAY * max(1, round(wanted / _DAY)))
     form = "%Y-%m-%d" if step >= _DAY else "%H:%M:%S" if seconds > 0 and step < _MINUTE else "%H:%M"
-    first = -(-(piece.first - _EPOCH).total_seconds() // step) * step
-    times = [_EPOCH + timedelta(seconds=first + step * at) for at in range(int(seconds // step) + 1)]
-    labelled = [at for at in times if at <= piece.last] or [piece.first]
+    # Counted from the piece's start, so that no label lies outside it, nor beyond the year 9999.
+    offset = -(piece.first - _EPOCH).total_seconds() % step
+    number = int((seconds - offset) // step) + 1
+    labelled = [piece.first + timedelta(seconds=offset + step * at) for at in range(number)] or [piece.first]
     return [Tick(piece.x(at), at.strftime(form), _anchor(piece.x(at)), is_break=False) for at in labelled]
 
 

@@ -82,10 +82,10 @@ def size(size_bytes: int) -> str:
 def parse_moment(iso: str | None) -> datetime | None:
     """Read an ISO 8601 time as aware UTC; None if it is absent or not a time."""
     try:
-        moment = datetime.fromisoformat(iso or "")
-    except ValueError:
+        parsed = datetime.fromisoformat(iso or "")
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):  # overflow: a hostile year 1 or 9999 with an offset
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def moment(iso: str | None) -> str:
