@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import lzma
 import os
 import signal
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -727,3 +729,105 @@ def test_the_kind_is_told_by_content(bench: Bench) -> None:
     assert isinstance(sealed, Sealed)
 
     assert kind_of(sealed) == "zip"
+
+
+def test_a_case_folder_without_room_is_said_and_leaves_no_half_member(bench: Bench) -> None:
+    import resource  # noqa: PLC0415
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    packed = archives.make_zip(("big", RANDOM * 40), ("small", b"s"))
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(RANDOM) * 41, hard))
+        (bench.folder / "e.zip").write_bytes(packed)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(RANDOM), hard))
+        (sealed,) = seal([bench.folder / "e.zip"], bench.log, now=NOW)
+        assert isinstance(sealed, Sealed)
+        found = list(expand(sealed, bench.folder / "originals", Limits(), bench.log, now=NOW))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+
+    assert contents(found) == [("small", b"s")]
+    assert "no room left" in reasons(found)[0][1]
+    assert not list(bench.folder.rglob("*.tmp-*"))
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(500_000, True), (3 * MIB, False)])
+def test_a_gzip_header_of_great_length_ends_at_some_point(bench: Bench, length: int, is_read: bool) -> None:
+    packed = b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * length + b"\0" + archives.COMPRESS["gz"](b"x")[10:]
+
+    (one,) = bench.expand("a.gz", packed)
+
+    assert isinstance(one, Member) is is_read
+    assert is_read or "never ends" in reasons([one])[0][1]
+
+
+@pytest.mark.parametrize("suffix", sorted(archives.COMPRESS))
+def test_null_bytes_behind_a_compressed_file_are_padding(bench: Bench, suffix: str) -> None:
+    found = bench.expand("a." + suffix, archives.COMPRESS[suffix](b"x") + bytes(100_000))
+
+    assert contents(found) == [("a", b"x")]
+    assert [one.truncated for one in found if isinstance(one, Member)] == [False]
+
+
+@pytest.mark.parametrize(("window", "suffix"), [(30, "zst"), (0, "xz")])
+def test_a_file_that_asks_for_gigabytes_of_memory_is_refused(bench: Bench, window: int, suffix: str) -> None:
+    if suffix == "zst":
+        wide = zstandard.ZstdCompressionParameters(window_log=window, enable_ldm=True)
+        made = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+        packed = made.compress(RANDOM) + made.flush()
+    else:
+        packed = lzma.compress(RANDOM, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}])
+
+    (one,) = bench.expand("a." + suffix, packed)
+
+    assert isinstance(one, Refused)
+    assert "emory" in one.reason
+
+
+def test_a_zstd_file_may_begin_with_a_skippable_frame(bench: Bench) -> None:
+    packed = b"\x50\x2a\x4d\x18" + struct.pack("<L", 3) + b"abc" + archives.COMPRESS["zst"](b"x")
+
+    assert contents(bench.expand("a.zst", packed)) == [("a", b"x")]
+
+
+def test_folders_in_archives_are_not_members(bench: Bench) -> None:
+    zipped = archives.make_zip(("d/", b""), ("d/a", b"a"))
+
+    assert contents(bench.expand("e.zip", zipped)) == [("d/a", b"a")]
+    assert contents(bench.expand("e.zip", zipped[: zipped.index(b"PK\1\2")])) == [("d/a", b"a")]
+
+
+def test_names_that_windows_or_old_systems_wrote_are_read(bench: Bench) -> None:
+    packed = bytearray(archives.make_zip(("ab\\c", b"1"), ("d\x81", b"2")))
+    packed = packed.replace("d\x81".encode(), b"d\x81\x82")
+    first, second = packed.index(b"PK\1\2"), packed.rindex(b"PK\1\2")
+    packed[first + 5] = 0
+    struct.pack_into("<H", packed, second + 8, 0)
+
+    assert [name for name, _ in contents(bench.expand("e.zip", bytes(packed)))] == ["ab/c", "düé"]
+
+
+def test_a_size_written_in_base_256_is_read(bench: Bench) -> None:
+    info = tarfile.TarInfo("a")
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"\x80" + (5).to_bytes(11, "big")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+
+    found = bench.expand("e.tar", bytes(block) + b"12345".ljust(512, b"\0") + bytes(1024))
+
+    assert contents(found) == [("a", b"12345")]
+
+
+def test_long_link_targets_and_endless_padding_of_a_tar_do_no_harm(bench: Bench) -> None:
+    packed = archives.make_tar(
+        archives.special("link", tarfile.SYMTYPE, "t" * 200), ("a", b"a"), layout=tarfile.GNU_FORMAT
+    )
+
+    found = bench.expand("e.tar", packed + bytes(40 * MIB))
+
+    assert contents(found) == [("a", b"a")]
+    assert "t" * 200 in reasons(found)[0][1]
+    assert len(reasons(found)) == 1

@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -235,3 +237,22 @@ def test_hostile_names_are_found_and_shown_safely(tmp_path: Path) -> None:
 
     assert [os.fsencode(one.path.name) for one in found] == sorted(raw)
     assert all(one.display_name.isprintable() for one in found)
+
+
+def test_a_folder_that_never_rests_is_said(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nn = 0\n"
+        "while True:\n n += 1; p = sys.argv[1] + '/' + str(n % 50)\n open(p, 'w').close(); os.unlink(p)"
+    )
+    (tmp_path / "kept").write_text("x")
+
+    said = False
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path]) as writer:
+        until = time.monotonic() + 20
+        while not said and time.monotonic() < until:
+            found = list(collect([tmp_path]))
+            said = any("some may be missing" in one.reason for one in refusals(found).values())
+            assert "kept" in names(found, tmp_path)
+        writer.kill()
+
+    assert said
