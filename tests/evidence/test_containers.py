@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import hashlib
 import json
 import lzma
@@ -831,3 +832,18 @@ def test_long_link_targets_and_endless_padding_of_a_tar_do_no_harm(bench: Bench)
     assert contents(found) == [("a", b"a")]
     assert "t" * 200 in reasons(found)[0][1]
     assert len(reasons(found)) == 1
+
+
+@pytest.mark.parametrize("beyond", range(1, 9))
+def test_a_gzip_checksum_on_both_sides_of_a_read_is_compared(bench: Bench, beyond: int) -> None:
+    plain = 65536 + beyond - 18 - 5 * 3
+    content = hashlib.shake_256(b"x").digest(plain)
+    packed = gzip.compress(content, compresslevel=0, mtime=0)
+    content = hashlib.shake_256(b"x").digest(plain + 65536 + beyond - len(packed))
+    packed = gzip.compress(content, compresslevel=0, mtime=0)
+    assert len(packed) == 65536 + beyond
+
+    assert contents(bench.expand("a.gz", packed)) == [("a", content)]
+    (one,) = bench.expand("a.gz", packed[:-8] + bytes(8))
+    assert isinstance(one, Member)
+    assert "checksum" in str(one.notes)
