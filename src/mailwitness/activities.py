@@ -11,6 +11,7 @@ from mailwitness.tables import empty, identifier, literal
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable
+    from pathlib import Path
 
     import duckdb
 
@@ -45,9 +46,16 @@ def wanted_columns(queries: Iterable[str], tables: Iterable[str]) -> dict[str, s
     return {t: {c.name for c in known[t].columns if c.name in named} for t in tables if t in known}
 
 
-def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> str:
+def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, *, now: dt.datetime, needed: set[str] | None = None) -> str:
     """Return the SELECT that gives a parser's rows all columns of MailboxActivity, never a null string."""
     sql = engine.to_sql(parser.query, now=now)
+    left_out = [
+        operation for activity, names in parser.bulk.items() if needed is not None and activity not in needed for operation in names
+    ]
+    if left_out:
+        names = ", ".join(literal(operation) for operation in left_out)
+        table = identifier(parser.table)
+        sql = sql.replace(f"FROM {table}", f"FROM (SELECT * FROM {table} WHERE Operation NOT IN ({names}))")
     given = {str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     defaults = {"SourceTable": literal(parser.table)}
     shown = []
@@ -63,8 +71,8 @@ def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser:
     return f"SELECT {', '.join(shown)} FROM ({sql})"
 
 
-def create(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parsers: Iterable[Parser], present: set[str], *, now: dt.datetime, needed: set[str] | None) -> None:
-    """Create MailboxActivity from the tables that have rows.
+def union_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parsers: Iterable[Parser], present: set[str], *, now: dt.datetime, needed: set[str] | None = None) -> str:
+    """Return the SELECT that gives the acts of all tables that have rows.
 
     Args:
         connection: has a view for every table.
@@ -72,19 +80,46 @@ def create(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parsers: It
         parsers: all parsers; those whose table is absent are left out.
         present: tables with rows.
         now: the clock of the run.
-        needed: activities to compute and keep in memory; None creates a view of all of them.
+        needed: leave out parsers that yield none of these activities; None keeps all.
     """
-    parts = []
-    for parser in parsers:
-        if parser.table in present and (needed is None or needed & set(parser.activities)):
-            parts.append(parser_sql(connection, engine, parser, now=now))
+    parts = [
+        parser_sql(connection, engine, parser, now=now, needed=needed)
+        for parser in parsers
+        if parser.table in present and (needed is None or needed & set(parser.activities))
+    ]
     if not parts:
         nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in columns())
-        parts.append(f"SELECT {nothing} WHERE false")
-    union = " UNION ALL ".join(parts)
-    if needed is None:
-        connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {union}")
-        return
+        return f"SELECT {nothing} WHERE false"
+    return " UNION ALL ".join(parts)
+
+
+def create_view(connection: duckdb.DuckDBPyConnection, union: str) -> None:
+    """Create MailboxActivity as a view: complete, computed when it is asked."""
+    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {union}")
+
+
+def materialise(connection: duckdb.DuckDBPyConnection, union: str, path: Path, *, needed: set[str], named: set[str]) -> None:
+    """Compute the acts that rules name once, into a Parquet file, and show it as MailboxActivity.
+
+    A file instead of memory: a case of ten million records must fit into the same limit as a small one.
+
+    Args:
+        connection: has a view for every table.
+        union: from :func:`union_sql`.
+        path: the file to write.
+        needed: activities that rules name.
+        named: columns that rules name; the others are shown empty.
+    """
     kept = ", ".join(literal(activity) for activity in sorted(needed)) or "''"
-    connection.execute(f"DROP VIEW IF EXISTS {TABLE}")
-    connection.execute(f"CREATE OR REPLACE TABLE {TABLE} AS SELECT * FROM ({union}) WHERE Activity IN ({kept})")
+    always = {"TimeGenerated", "Activity", "ActorType", "_Exhibit", "_Position"}
+    stored = [column for column in columns() if column.name in named | always]
+    listed = ", ".join(identifier(column.name) for column in stored)
+    connection.execute(
+        f"COPY (SELECT {listed} FROM ({union}) WHERE Activity IN ({kept})) TO {literal(str(path))} "
+        "(FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 61440)"
+    )
+    present = {column.name for column in stored}
+    shown = ", ".join(
+        identifier(c.name) if c.name in present else f"{empty(c)} AS {identifier(c.name)}" for c in columns()
+    )
+    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS SELECT {shown} FROM read_parquet({literal(str(path))})")

@@ -46,7 +46,7 @@ def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> in
         connection, engine = pipeline.open_case(folder.path, settings, knowledge, Path(temporary))
         if activities.TABLE in referenced_tables(kql, engine.schema):
             present = tables.TableStore(folder.tables).tables()
-            activities.create(connection, engine, knowledge.parsers, present, now=moment, needed=None)
+            activities.create_view(connection, activities.union_sql(connection, engine, knowledge.parsers, present, now=moment))
         tables.lock(connection, [folder.tables, Path(temporary)])
         sql = engine.to_sql(kql, now=moment)
         rows = findings.execute(connection, sql, timeout_seconds=_QUERY_TIMEOUT_SECONDS, limit=limit + 1)

@@ -16,7 +16,8 @@ from mailwitness import outcome as outcome_document
 from mailwitness.content import loader, pack
 from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import containers, custody, seal, store, walk
-from mailwitness.kql import KqlEngine
+from mailwitness.evidence.names import display_name
+from mailwitness.kql import KqlEngine, words
 from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.sources import Intake
 
@@ -111,6 +112,7 @@ class _Run:
         self.digests: dict[str, Future[str]] = {}
         self.sealed: dict[str, seal.Sealed] = {}
         self.not_evaluated: list[NotEvaluated] = []
+        self.given: list[Path] = []
 
     def close(self) -> None:
         """Release the log and remove temporary files."""
@@ -149,7 +151,8 @@ class _Run:
         earlier = list(self.folder.description().get("exhibits", []))
         exhibits: list[Exhibit] = []
         self.progress.stage("sealing")
-        found = [*walk.collect(paths, exclude=[self.folder.path]), *_still_there(earlier, paths)]
+        self.given = [*paths, *_still_there(earlier, paths)]
+        found = list(walk.collect(self.given, exclude=[self.folder.path]))
         for sealed in seal.seal(found, self.log, now=self.settings.now, threads=self.settings.thread_count()):
             if isinstance(sealed, seal.Refused):
                 self._refuse(sealed)
@@ -169,14 +172,15 @@ class _Run:
         return exhibits
 
     def _take(self, sealed: seal.Sealed, known: dict[tuple[str, str], str], exhibits: list[Exhibit], member: containers.Member | None = None) -> None:
-        key = (sealed.blake3, sealed.display_name)
+        shown = self._shown(sealed.display_name)
+        key = (sealed.blake3, shown)
         if any((exhibit.blake3, exhibit.path) == key for exhibit in exhibits):
             return
         same = next((exhibit for exhibit in exhibits if exhibit.blake3 == sealed.blake3 and exhibit.size_bytes), None)
         if same is not None:
             self.not_evaluated.append(
                 NotEvaluated(
-                    what=sealed.display_name,
+                    what=shown,
                     reason=f"the same bytes are already exhibit {same.id} ({same.path})",
                     remedy="Nothing is lost; leave one of them out.",
                 )
@@ -184,18 +188,26 @@ class _Run:
             return
         name = known.get(key) or f"E{1 + max([int(n[1:]) for n in known.values()] + [int(e.id[1:]) for e in exhibits] + [0])}"
         known[key] = name
-        exhibits.append(Exhibit(id=name, path=sealed.display_name, location=sealed.path, size_bytes=sealed.size_bytes, blake3=sealed.blake3, kept=member is not None))
+        exhibits.append(Exhibit(id=name, path=shown, location=sealed.path.absolute(), size_bytes=sealed.size_bytes, blake3=sealed.blake3, kept=member is not None))
         self.digests[name] = sealed.sha256
         if member is not None and (member.truncated or member.notes):
             reason = "; ".join([*member.notes, *(["its end is missing"] if member.truncated else [])])
             self.not_evaluated.append(
-                NotEvaluated(what=sealed.display_name, reason=reason, remedy="Get the archive from its source again.", blocking=member.truncated)
+                NotEvaluated(what=shown, reason=reason, remedy="Get the archive from its source again.", blocking=member.truncated)
             )
         self.sealed[name] = sealed
 
+    def _shown(self, name: str) -> str:
+        """Return a path from the given file or folder on: the same wherever a run is repeated."""
+        for path in self.given:
+            full = display_name(path)
+            if name == full or name.startswith(full.rstrip("/") + "/"):
+                return display_name(path.absolute().name or "root") + name[len(full.rstrip("/")) :]
+        return name
+
     def _refuse(self, refused: seal.Refused) -> None:
         self.not_evaluated.append(
-            NotEvaluated(what=refused.display_name, reason=refused.reason, remedy=refused.remedy, blocking=refused.blocking)
+            NotEvaluated(what=self._shown(refused.display_name), reason=refused.reason, remedy=refused.remedy, blocking=refused.blocking)
         )
 
     # -- tables ------------------------------------------------------------------------------
@@ -219,7 +231,10 @@ class _Run:
         present = intake.store.tables()
         vocabulary = activities.vocabulary(knowledge.parsers)
         needed = {a for rule in knowledge.rules for a in activities.named_activities(rule.query, vocabulary)}
-        activities.create(connection, engine, knowledge.parsers, present, now=self.settings.now, needed=needed)
+        named = {word for rule in knowledge.rules for word in words(rule.query)}
+        union = activities.union_sql(connection, engine, knowledge.parsers, present, now=self.settings.now, needed=needed)
+        activities.materialise(connection, union, self.work / "activity.parquet", needed=needed, named=named)
+        self.progress.stage("running rules")
         evidence = _evidence(connection, knowledge.parsers, present)
         self._note_absent(evidence, present)
         tables.lock(connection, [self.folder.tables, self.work])

@@ -26,6 +26,8 @@ class TerminalProgress(Progress):
 
     def stage(self, name: str, done: int = 0, total: int = 0) -> None:
         """Redraw the line."""
+        if self.benchmark and not done:
+            print(json.dumps({"event": "stage", "name": name, "seconds": round(elapsed_since_start(), 3)}), file=sys.stderr, flush=True)
         if not self.shown:
             return
         filled = _BAR * done // total if total else 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,9 +70,7 @@ def save(pack: Pack, engine: KqlEngine) -> None:
     path = _path(pack.key)
     if path is None or not pack.key or path.exists():
         return
-    # Queries that ask for the clock are translated for one moment only.
-    dated = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.+]+\|")
-    pack.sql = {kql: sql for kql, sql in engine.cache.items() if not dated.match(kql)}
+    pack.sql = dict(engine.cache)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_suffix(f".tmp-{os.getpid()}")

@@ -94,7 +94,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """KQL from one table to MailboxActivity."""
+    """KQL from one table to MailboxActivity.
+
+    Attributes:
+        activities: everything the query can yield.
+        bulk: activity -> operations that yield nothing else; these rows are left out of a run whose
+            rules do not name the activity, because they are most of an audit log.
+    """
 
     id: str
     name: str
@@ -103,6 +109,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     query: str
     version: str = "1.0.0"
     description: str = ""
+    bulk: dict[str, list[str]] = {}
     tests: list[Case] = []
 
 

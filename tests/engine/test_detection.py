@@ -1,0 +1,173 @@
+"""Rules end as found, clear or not evaluated, whichever way they are run."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailwitness import activities, findings
+from mailwitness.content import loader
+from mailwitness.content.check import Bench
+from mailwitness.content.schemas import Rule
+from mailwitness.kql import leading_filters, scalar_lets
+
+NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
+VOCABULARY = {"HardDeleted", "SoftDeleted", "InboxRuleCreated", "Sent", "Exported", "ExportRemoved"}
+EVERYTHING = findings.Evidence(tables={"OfficeActivity"}, activities=VOCABULARY, absent={})
+
+QUERIES = [
+    "MailboxActivity | where Activity == 'HardDeleted' | where ItemCount > 5",
+    "MailboxActivity | where Activity in ('HardDeleted', 'SoftDeleted') and Actor startswith 'u1' | project TimeGenerated, Actor",
+    "let least = 3; MailboxActivity | where Activity in ('HardDeleted') | summarize Count = count(), TimeGenerated = min(TimeGenerated) by Actor | where Count >= least",
+    "MailboxActivity | where Activity =~ 'inboxrulecreated' and ObjectName contains '.' | project TimeGenerated, Actor, ObjectName",
+    """MailboxActivity | where Activity == 'Exported' | project Actor, Begun = TimeGenerated
+       | join kind=inner (MailboxActivity | where Activity == 'ExportRemoved' | project Actor, TimeGenerated) on Actor
+       | where TimeGenerated > Begun | project TimeGenerated, Actor""",
+    "MailboxActivity | where Activity == 'Sent' | where Subject has_any ('invoice', 'urgent') | summarize Count = count() by Mailbox, bin(TimeGenerated, 1h)",
+    "MailboxActivity | where Activity == 'HardDeleted' | summarize Count = count()",
+    "MailboxActivity | count",
+    "MailboxActivity | where ActorType == 'Nobody' | project TimeGenerated",
+]
+
+
+def rule(number: int, query: str) -> Rule:
+    """Return a rule around a query."""
+    return Rule(id=f"rule-{number}", name=f"rule {number}", description="", severity="Medium", query=query)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Return random activity rows."""
+    size = draw(st.integers(0, 30))
+    return [
+        {
+            "Activity": draw(st.sampled_from(sorted(VOCABULARY))),
+            "Actor": draw(st.sampled_from(["u1@contoso.example", "u2@contoso.example", ""])),
+            "Mailbox": draw(st.sampled_from(["u1@contoso.example", "u3@contoso.example"])),
+            "ItemCount": draw(st.integers(0, 9)),
+            "ObjectName": draw(st.sampled_from([".", "Newsletters", ""])),
+            "Subject": draw(st.sampled_from(["Urgent: invoice", "lunch", "a 'quoted' \"subject\""])),
+            "TimeGenerated": f"2026-03-0{draw(st.integers(1, 9))}T0{draw(st.integers(0, 9))}:00:00",
+        }
+        for _ in range(size)
+    ]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Any:  # noqa: ANN401 - a generator fixture
+    """Return one database for all examples."""
+    made = Bench()
+    yield made
+    made.close()
+
+
+def outcomes(bench: Bench, *, fused: bool) -> list[tuple[str, str, list[str]]]:
+    """Run all queries and return what each gave."""
+    prepared = [findings.prepare(rule(i, q), bench.engine, EVERYTHING, VOCABULARY, now=NOW) for i, q in enumerate(QUERIES)]
+    ran = findings.detect(bench.connection, prepared, fused=fused)
+    return sorted((o.id, o.outcome, sorted(str(f.evidence) for f in found)) for o, found in ran)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=histories())
+def test_evaluating_all_filters_in_one_scan_gives_the_same_as_one_rule_at_a_time(bench: Bench, rows: list[dict[str, Any]]) -> None:
+    """The fast way may only skip rules that have no findings."""
+    bench.fill("MailboxActivity", rows, "test")
+
+    fused = outcomes(bench, fused=True)
+
+    assert outcomes(bench, fused=False) == fused
+
+
+def test_most_of_the_queries_can_be_fused(bench: Bench) -> None:
+    """A fast path that nothing takes would prove nothing."""
+    prepared = [findings.prepare(rule(i, q), bench.engine, EVERYTHING, VOCABULARY, now=NOW) for i, q in enumerate(QUERIES)]
+
+    assert [True] * 6 + [False] * 2 + [True] == [bool(item.predicates) for item in prepared]
+
+
+def test_a_rule_whose_table_is_absent_is_not_evaluated(bench: Bench) -> None:
+    """It must never look clear."""
+    item = findings.prepare(rule(0, "SigninLogs | where ResultType == '0'"), bench.engine, EVERYTHING, VOCABULARY, now=NOW)
+
+    (outcome, found), *_ = findings.detect(bench.connection, [item])
+
+    assert ("not_evaluated", []) == (outcome.outcome, found)
+    assert "no exhibit holds SigninLogs" in outcome.reason
+
+
+def test_a_rule_whose_activities_no_record_can_show_is_not_evaluated(bench: Bench) -> None:
+    """An export without item records says nothing about deletions."""
+    blind = findings.Evidence(tables={"OfficeActivity"}, activities=VOCABULARY, absent={"HardDeleted": "the evidence holds no item records"})
+
+    item = findings.prepare(rule(0, QUERIES[0]), bench.engine, blind, VOCABULARY, now=NOW)
+
+    assert "the evidence holds no item records" == item.reason
+
+
+def test_a_rule_that_the_database_refuses_is_not_evaluated(bench: Bench) -> None:
+    """A run-time error of one rule is its outcome, and does not stop the others."""
+    bench.fill("MailboxActivity", [{"Activity": "Sent", "Subject": "x"}], "test")
+    bad = "MailboxActivity | where Activity == 'Sent' | extend n = toint(Subject) / 0, d = todatetime(Subject) | where NoSuchColumn == 1"
+    prepared = [findings.prepare(rule(0, bad), bench.engine, EVERYTHING, VOCABULARY, now=NOW), findings.prepare(rule(1, QUERIES[5]), bench.engine, EVERYTHING, VOCABULARY, now=NOW)]
+
+    ran = {outcome.id: outcome.outcome for outcome, _ in findings.detect(bench.connection, prepared, fused=False)}
+
+    assert {"rule-0": "not_evaluated", "rule-1": "clear"} == ran
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "['/etc/passwd'] | take 1",
+        "['data.csv']",
+        ".drop table OfficeActivity",
+        ".set-or-replace T <| OfficeActivity",
+        "NoSuchTable | take 1",
+        "externaldata(a:string)['file:///etc/passwd']",
+        "OfficeActivity | where",
+        "duckdb_settings",
+        "information_schema.tables | take 1",
+    ],
+)
+def test_a_query_that_reaches_beyond_the_tables_is_refused(bench: Bench, query: str) -> None:
+    """Rules and queries are half trusted: they may not read files, write, or see the database's own tables."""
+    from mailwitness.errors import MailwitnessError
+
+    with pytest.raises(MailwitnessError):
+        sql = bench.engine.to_sql(query, now=NOW)
+        findings.execute(bench.connection, sql, timeout_seconds=10, limit=10)
+
+
+def test_leading_filters_are_those_right_after_the_table() -> None:
+    """Strings, comments and brackets must not confuse the reading."""
+    query = """
+      let a = dynamic(['|', ';']);  // MailboxActivity | where Fake == 1
+      MailboxActivity | where Activity == 'x | y' and (Actor in (a) or Subject has ')') | where ItemCount > 1
+      | summarize count() by Actor | where count_ > 2
+      | join (MailboxActivity | where Activity != "z;" ) on Actor
+    """
+
+    found = leading_filters(query, "MailboxActivity")
+
+    assert found.complete
+    assert (
+        "(Activity == 'x | y' and (Actor in (a) or Subject has ')')) and (ItemCount > 1)",
+        '(Activity != "z;")',
+    ) == found.filters
+    assert scalar_lets(query).strip().startswith("let a = ")
+
+
+def test_a_mention_without_filter_is_seen() -> None:
+    """Then the rule must always run."""
+    assert not leading_filters("MailboxActivity | summarize count() by Actor", "MailboxActivity").complete
+
+
+def test_every_activity_column_has_a_description() -> None:
+    """The normalised table is the language of rules; each word of it is explained."""
+    assert [] == [column.name for column in activities.columns() if not column.description]
+    assert "MailboxActivity" in loader.tables()
