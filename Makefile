@@ -79,7 +79,7 @@ spelling: $(VENV)/dev.stamp
 	@$(BIN)/codespell
 
 content: $(VENV)/dev.stamp
-	@$(BIN)/python -m mailwitness.content.check
+	@$(BIN)/python -m mailwitness.content_check
 	@$(BIN)/python tools/make_tables.py --check
 
 queries: $(VENV)/dev.stamp $(KQL_CHECK)/node_modules/.stamp

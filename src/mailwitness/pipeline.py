@@ -191,7 +191,7 @@ class _Run:
         exhibits.append(Exhibit(id=name, path=shown, location=sealed.path.absolute(), size_bytes=sealed.size_bytes, blake3=sealed.blake3, kept=member is not None))
         self.digests[name] = sealed.sha256
         if member is not None and (member.truncated or member.notes):
-            reason = "; ".join([*member.notes, *(["its end is missing"] if member.truncated else [])])
+            reason = "; ".join(member.notes) or "its end is missing"
             self.not_evaluated.append(
                 NotEvaluated(what=shown, reason=reason, remedy="Get the archive from its source again.", blocking=member.truncated)
             )

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from mailwitness.content import loader
 from mailwitness.loading import (
@@ -23,7 +24,7 @@ from mailwitness.loading import (
     record_relation,
 )
 from mailwitness.models import Exhibit, NotEvaluated, Quarantined
-from mailwitness.readers import csv_records, index as line_index, json_records, salvage, text
+from mailwitness.readers import csv_records, csv_shape, index as line_index, json_records, salvage, text
 from mailwitness.readers.blocks import Damage
 from mailwitness.recognise import Match, Recogniser, base_name, unwrap
 from mailwitness.tables import identifier, literal
@@ -277,18 +278,19 @@ class Intake:
         """Register the file's batches and return the SQL that gives them the mapping's raw keys."""
         import pyarrow as pa  # noqa: PLC0415 - 81 ms, only for large tables
 
-        columns = _canonical(shape.header, mapping, match)
+        columns = _canonical(csv_shape.unique_names(shape.header), mapping, match)
         reader = csv_records.read_csv(path, shape, index)
         first = next(reader, None)
-        fields = [*first.batch.schema.names] if first is not None else list(shape.header)
+        fields = csv_shape.unique_names(shape.header)
         schema = pa.schema([(name, pa.string()) for name in fields] + [(POSITION_KEY, pa.int64())])
 
         def batches() -> Iterator[pa.RecordBatch]:
             batch = first
             while batch is not None:
-                damaged.extend(damage.record for damage in batch.damaged)
+                offsets = [damage.offset for damage in batch.damaged]
+                damaged.extend(np.searchsorted(index.offsets, offsets).tolist())
                 numbers = pa.array(batch.records.astype("int64"))
-                yield pa.RecordBatch.from_arrays([*batch.batch.columns, numbers], schema=schema)
+                yield pa.RecordBatch.from_arrays([*batch.rows.columns, numbers], schema=schema)
                 batch = next(reader, None)
 
         self.connection.register("mw_batches", pa.RecordBatchReader.from_batches(schema, batches()))
@@ -444,6 +446,11 @@ class Intake:
     def _store_also(self, mapping: Mapping, parts: list[str], relation: str, exhibit: str) -> None:
         """Store the rows that the same records give in a further table."""
         name = self.writer.name(parts, mapping)
+        if mapping.each:
+            if exhibit:
+                own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, row_number() OVER () - 1 AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
+                relation, exhibit = f"SELECT *, {own} FROM ({relation})", ""
+            relation = f"SELECT *, unnest({mapping.each}) AS mw_each FROM ({relation})"
         stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit)
         if stored.segment.rows:
             self.segments.append((mapping.table, name))
@@ -592,12 +599,20 @@ def _parse(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
 def _read_record(data: bytes, form: str, shape: csv_records.CsvShape | None) -> tuple[dict[str, Any], bool]:
     """Parse one record; the second value says that only parts of it could be read."""
     if form == "csv" and shape is not None:
-        row = csv_records.parse_record(data, shape)
-        return ({}, False) if row is None else (row, False)
+        return _read_row(data, shape), False
     value = _parse(data)
     if isinstance(value, dict):
         return value, False
     return salvage.salvage_json(data)
+
+
+def _read_row(data: bytes, shape: csv_records.CsvShape) -> dict[str, Any]:
+    """Parse one CSV record; a row with another number of cells than the header is damaged."""
+    lines = data.decode("utf-8", "replace").splitlines(keepends=True)
+    row = csv_shape.parse_row(iter(lines), shape.delimiter)
+    if row is None or row.lines != len(lines) or len(row.cells) != len(shape.header):
+        return {}
+    return dict(zip(csv_shape.unique_names(shape.header), row.cells, strict=True))
 
 
 def _folded(record: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - a JSON value

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mailwitness import activities, findings
 from mailwitness.content import loader
-from mailwitness.content.check import Bench
+from mailwitness.content_check import Bench
 from mailwitness.content.schemas import Rule
 from mailwitness.kql import leading_filters, scalar_lets
 

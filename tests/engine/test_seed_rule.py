@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailwitness import findings
-from mailwitness.content.check import Bench
+from mailwitness.content_check import Bench
 
 SEED = Path(__file__).parents[3] / "shared" / "seeds" / "004_b6b8d107fd205048.txt"
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)

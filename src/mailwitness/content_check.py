@@ -1,6 +1,6 @@
 """Run the tests inside content files on a real database, and lint what they say.
 
-``python -m mailwitness.content.check`` does both for everything that is shipped.
+``python -m mailwitness.content_check`` does both for everything that is shipped.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import activities, findings, tables
-from mailwitness.content import lint as linting
+from mailwitness import activities, content_lint, findings, tables
 from mailwitness.content import loader
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
@@ -194,7 +193,7 @@ def lint(paths: list[Path]) -> int:
     bench = Bench()
     vocabulary = activities.vocabulary(loader.parsers())
     for path, rule in rules:
-        for problem in linting.problems(rule, bench.engine, vocabulary, now=TEST_NOW):
+        for problem in content_lint.problems(rule, bench.engine, vocabulary, now=TEST_NOW):
             found += 1
             print(f"{_place(path)}: {problem}")
     bench.close()

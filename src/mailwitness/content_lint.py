@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailwitness.content.schemas import Rule
-    from mailwitness.kql import KqlEngine
+    from mailwitness.kql import KqlEngine, Token
 
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _TECHNIQUE = re.compile(r"^T\d{4}(?:\.\d{3})?$")
@@ -79,14 +79,30 @@ def _filters(rule: Rule, tables: set[str]) -> Iterator[str]:
 
 
 def _activities(rule: Rule, vocabulary: set[str], tables: set[str]) -> Iterator[str]:
+    """Find words compared with Activity that no parser ever yields."""
     if ACTIVITY not in tables:
         return
     listed = tokens(rule.query)
     for i, token in enumerate(listed):
-        if token.text != "Activity" or i + 2 >= len(listed):
+        if token.text != "Activity" or (i and listed[i - 1].text == "."):
             continue
-        for following in listed[i + 1 : i + 80]:
-            if following.kind in {"pipe", "end"} or following.text in {"and", "or"}:
-                break
-            if following.kind == "string" and following.text.strip("\"'") not in vocabulary:
-                yield f"{following.text} is no activity that a parser yields: the filter is dead"
+        for text in _compared_with(listed[i + 1 : i + 60]):
+            if text not in vocabulary:
+                yield f"{text!r} is no activity that a parser yields: the filter is dead"
+
+
+def _compared_with(following: list[Token]) -> Iterator[str]:
+    """Yield the strings that stand on the right of a comparison: one, or those in brackets."""
+    at = 0
+    while at < len(following) and following[at].text in {"=", "!", "~", "in"}:
+        at += 1
+    if at == 0 or at >= len(following):
+        return
+    if following[at].kind == "string":
+        yield following[at].text.strip("\"'")
+    elif following[at].kind == "open":
+        for token in following[at + 1 :]:
+            if token.kind == "close":
+                return
+            if token.kind == "string":
+                yield token.text.strip("\"'")
