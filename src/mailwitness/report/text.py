@@ -104,7 +104,7 @@ def visible_html(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = Fa
     so they differ from the same symbols typed by an attacker.
     """
     shown = [
-        _breakable(piece) if name is None else _mark(piece, name)
+        _mark(piece, name) if name else escape(piece) if keep_lines else _breakable(piece)
         for piece, name in _pieces(text, limit, keep_lines=keep_lines)
     ]
     return Markup("<bdi>{}</bdi>").format(Markup("").join(shown))
@@ -157,6 +157,7 @@ _MARKDOWN_LINK = re.compile(r"(\b(?:https?|ftp|mailto|xmpp|www))([:.])", re.IGNO
 _MARKDOWN_START = re.compile(r"^(?: +|[#+\-=]|(?=\d+[.)](?:\s|$))\d+)")
 
 
+_LONG_WORDS = re.compile(r"(\S{6,}[@/\\]\S{6,})")
 # After @ and path separators inside a long word, not at its ends.
 _BREAKS = re.compile(r"(?<=[^\s@/\\][@/\\])(?=[^\s@/\\]{6})")
 
@@ -216,5 +217,9 @@ def _mark(shown: str, name: str) -> Markup:
 
 
 def _breakable(piece: str) -> Markup:
-    """Escape, and let long addresses and paths break where a reader would break them."""
-    return Markup("<wbr>").join(escape(part) for part in _BREAKS.split(piece))
+    """Escape, and let an address or path that is wider than its line break where a reader would break it."""
+    parts = []
+    for at, words in enumerate(_LONG_WORDS.split(piece)):
+        whole = Markup("<wbr>").join(escape(part) for part in _BREAKS.split(words))
+        parts.append(Markup('<span class="unit">{}</span>').format(whole) if at % 2 else escape(words))
+    return Markup("").join(parts)
