@@ -36,6 +36,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     outer: tuple[tuple[str, str], ...] = ()
     also: tuple[str, ...] = ()
     reader: str = ""
+    prepare: str = ""
 
 
 def unwrap(record: Record, path: str) -> object:
@@ -122,6 +123,7 @@ class Recogniser:
             outer=tuple(source.outer.items()),
             also=tuple(source.also),
             reader=source.reader,
+            prepare=source.prepare,
         )
 
     def _table_of(self, record: Record, hint: str) -> str:

@@ -114,6 +114,7 @@ class Intake:
         self.not_evaluated: list[NotEvaluated] = []
         self.segments: list[tuple[str, str]] = []
         self.spans: dict[str, tuple[str, str]] = {}
+        self._preparers: dict[str, Any] = {}  # Any: the preparers of readers, of the exhibit being read
         self._batches: dict[tuple[str, str, tuple[str, ...]], Batch] = {}
         self._batch_number = 0
         self._quarantine_log = (work / "quarantine.jsonl").open("wb")
@@ -126,6 +127,7 @@ class Intake:
         Damage inside the exhibit never raises: it is counted and kept in quarantine.
         """
         tally = self.tallies[exhibit.id] = Tally(exhibit=exhibit)
+        self._preparers.clear()
         with exhibit.location.open("rb") as handle:
             head = handle.read(1024 * 1024)
         if not head:
@@ -193,7 +195,7 @@ class Intake:
     def _load_lines(self, exhibit: Exhibit, tally: Tally, path: Path, index: RecordIndex, longest: int) -> bool:
         """Load a large file through SQL alone; False when its records need the Python path."""
         match = self._match_sample(path, index)
-        if match is None or "." in match.record:
+        if match is None or "." in match.record or match.prepare:
             return False
         mapping = mapping_for(match.mapping, match.table)
         if not self._has_exact_keys(path, match, mapping):
@@ -259,7 +261,7 @@ class Intake:
         self._save_index(exhibit, index, offsets)
         tally.records += len(index.offsets)
         mapping = mapping_for(match.mapping, match.table)
-        if path.stat().st_size < SMALL_BYTES:
+        if path.stat().st_size < SMALL_BYTES or match.prepare:
             self._route_all(exhibit, tally, path, index, "csv", shape)
             return
         damaged: list[int] = []
@@ -406,6 +408,8 @@ class Intake:
             partial = partial or not value
         if not isinstance(value, dict):
             value = {}
+        if match.prepare:
+            return self._preparer(match).prepare(value), partial
         if match.mapping == "table_export":
             names = {key.lower(): key for key in mapping.raw}
             return {names[base_name(k)]: _cell(v) for k, v in value.items() if base_name(k) in names and v not in ("", None)}, partial
@@ -416,6 +420,12 @@ class Intake:
             if inner.get(key) in (None, "") and _folded(record, outer) not in (None, ""):
                 inner[key] = _folded(record, outer)
         return inner, partial
+
+    def _preparer(self, match: Match) -> Any:  # noqa: ANN401 - a Preparer of any reader
+        """Return the preparer of the exhibit being read; it remembers what earlier records of that exhibit said."""
+        if match.prepare not in self._preparers:
+            self._preparers[match.prepare] = importlib.import_module(f"mailwitness.readers.{match.prepare}").Preparer()
+        return self._preparers[match.prepare]
 
     def _batch(self, match: Match, mapping: Mapping) -> Batch:
         key = (match.mapping, mapping.table, match.also)
@@ -445,6 +455,9 @@ class Intake:
 
     def _store_also(self, mapping: Mapping, parts: list[str], relation: str, exhibit: str) -> None:
         """Store the rows that the same records give in a further table."""
+        if not exhibit and mapping.accept != "true":
+            # Rows that carry their position need no placeholders for the records of other tables.
+            relation = f"SELECT * FROM ({relation}) WHERE {mapping.accept}"
         name = self.writer.name(parts, mapping)
         if mapping.each:
             if exhibit:

@@ -144,6 +144,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         reader: module of ``mailwitness.readers`` whose ``read(path)`` yields the records of a format
             the database cannot read by itself.
         also: further mappings of the same records, each to another table; a record is counted once.
+        prepare: module of ``mailwitness.readers`` whose ``Preparer().prepare(record)`` brings the JSON or CSV records of one
+            input, in order, into the shape the mappings expect, or returns None for a record that is none of its kind.
     """
 
     id: str
@@ -155,6 +157,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     priority: int = 50
     reader: str = ""
     also: list[str] = []
+    prepare: str = ""
     description: str = ""
     example: str = ""
     limits: list[str] = []
@@ -178,6 +181,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
         required: raw key that a sound record has; a record without it goes to quarantine.
         accept: SQL over the raw keys; records for which it does not hold are no rows of this table.
+        each: SQL over the raw keys that gives a list; a mapping named under ``also`` then makes one row of each element,
+            which its columns know as ``mw_each``.
     """
 
     id: str
@@ -189,6 +194,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keep: str = "true"
     required: str = ""
     accept: str = "true"
+    each: str = ""
     tests: list[dict[str, Any]] = []  # Any: record and expected cells as written in YAML
 
 
