@@ -132,6 +132,8 @@ class Layout:
             end: candidates must be complete before it.
             in_array: False when the damage lies between top-level values.
         """
+        if text.find(self.brackets[:1], start, stop) < 0:
+            return -1
         top = None if in_array else _TOP_START.search(text, start, stop)
         found = self._find_like(text, start, stop, end) if self.is_known or in_array else -1
         if top and (found < 0 or top.start() < found):

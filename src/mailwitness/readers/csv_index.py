@@ -1,0 +1,191 @@
+"""Finding the records of a CSV file: quotes decide which line ends count."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mailwitness.readers.blocks import MAX_RECORD_BYTES
+from mailwitness.readers.csv_shape import CsvShape, parse_row
+from mailwitness.readers.index import RecordIndex, build_index
+from mailwitness.readers.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Positions = NDArray[np.int64]
+
+QUOTE = ord('"')
+NEWLINE = ord("\n")
+CARRIAGE_RETURN = ord("\r")
+_SMALLEST = 64 << 10
+_LARGEST = 1 << 20
+# A record that does not end within this is followed line by line: a stretch of nothing but quotes must not
+# cost a hundred bytes of memory a byte.
+_LONGEST = 4 << 20
+
+
+def misplaced_quote(data: NDArray[np.uint8], quotes: Positions, delimiter: int, *, is_all: bool) -> int:
+    """Return the place of the first quote that RFC 4180 does not allow there, or -1.
+
+    `data` starts at the start of a record. A quote opens a cell after a delimiter or a line end, closes it
+    before one, or stands doubled. One quote too many or too few turns inside into outside, and the next cell
+    shows it.
+    """
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = data[opening - 1]
+    good = (before == delimiter) | (before == NEWLINE) | (before == QUOTE)
+    if len(opening) and opening[0] == 0:
+        good[0] = True
+    first = int(opening[int(np.argmin(good))]) if len(good) and not good.all() else -1
+    last = len(data) - 1
+    after = data[np.minimum(closing + 1, last)]
+    good = (after == delimiter) | (after == NEWLINE) | (after == CARRIAGE_RETURN) | (after == QUOTE)
+    if len(closing) and closing[-1] == last:
+        good[-1] = True
+    if len(good) and not good.all():
+        place = int(closing[int(np.argmin(good))])
+        first = place if first < 0 else min(first, place)
+    if first < 0 and is_all and len(quotes) % 2:
+        return int(quotes[-1])
+    return first
+
+
+def index_csv(path: Path, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES) -> RecordIndex:
+    """Return the place of every data record of a CSV file, damaged ones included, header and blank lines not.
+
+    Line ends inside quoted cells belong to the record. Where quotes are misplaced, the record ends before the
+    next physical line that by itself has the right number of cells, so a quote that never closes costs one
+    record. Memory: a few times `max_record` at worst, usually 10 MB, plus 24 bytes a record.
+    """
+    with path.open("rb", buffering=0) as stream:
+        window = Window(stream)
+        _skip(window, shape.data_offset)
+        return _CsvIndexer(window, shape, max_record).run()
+
+
+def _skip(window: Window, offset: int) -> None:
+    while window.offset(window.place) < offset and window.ensure(1):
+        window.place = min(len(window.text), window.place + offset - window.offset(window.place))
+
+
+class _CsvIndexer:
+    """Walk through the file record by record, many at a time; always at the start of a record."""
+
+    def __init__(self, window: Window, shape: CsvShape, max_record: int) -> None:
+        self._window = window
+        self._delimiter = shape.delimiter
+        self._columns = len(shape.header)
+        self._max_record = max_record
+        self._size = _SMALLEST
+        self._offsets = array("Q")
+        self._lengths = array("Q")
+        self._lines = array("Q")
+        self._line_end = 0  # bytes of the line end that was passed last
+
+    def run(self) -> RecordIndex:
+        while have := self._window.ensure(self._size):
+            self._step(have)
+        pieces = ([np.array(values, np.uint64)] for values in (self._offsets, self._lengths, self._lines))
+        return build_index(*pieces)
+
+    def _step(self, have: int) -> None:
+        window = self._window
+        is_all = window.at_end and window.place + have == len(window.text)
+        data = np.frombuffer(window.text, np.uint8, have, window.place)
+        breaks = np.flatnonzero(data == NEWLINE)
+        quotes = np.flatnonzero(data == QUOTE)
+        wrong = misplaced_quote(data, quotes, ord(self._delimiter), is_all=is_all)
+        ends = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
+        if wrong >= 0:
+            ends = ends[: np.searchsorted(ends, wrong)]
+        elif is_all and data[-1] != NEWLINE:
+            ends = np.append(ends, have)
+        if len(ends):
+            self._add(data, ends, breaks)
+            window.place += min(int(ends[-1]) + 1, have)
+            self._size = _SMALLEST if wrong >= 0 else min(_LARGEST, 2 * self._size)
+        elif wrong >= 0 or is_all or self._size >= _LONGEST:
+            self._size = _SMALLEST
+            self._recover()
+        else:
+            self._size = min(4 * self._size, _LONGEST)
+
+    def _add(self, data: NDArray[np.uint8], ends: Positions, breaks: Positions) -> None:
+        window = self._window
+        starts = np.empty_like(ends)
+        starts[0] = 0
+        starts[1:] = ends[:-1] + 1
+        lengths = ends - starts
+        lengths -= (data[ends - 1] == CARRIAGE_RETURN) & (lengths > 0)
+        lines = np.searchsorted(breaks, starts) + window.line(window.place)
+        kept = lengths > 0
+        for values, new in (
+            (self._offsets, starts + window.offset(window.place)),
+            (self._lengths, lengths),
+            (self._lines, lines),
+        ):
+            values.frombytes(new[kept].astype(np.uint64).tobytes())
+
+    # ------------------------------------------------------------------ misplaced quotes
+
+    def _recover(self) -> None:
+        """Take one record by the judgement of its physical lines."""
+        window = self._window
+        offset, line = window.offset(window.place), window.line(window.place)
+        # Only how far the parser goes matters here; the cells are judged when they are read.
+        parse_row(self._lines_of_record(), self._delimiter)
+        length = window.offset(window.place) - offset
+        length -= self._line_end
+        if length:
+            for values, value in zip(
+                (self._offsets, self._lengths, self._lines), (offset, length, line), strict=True
+            ):
+                values.append(value)
+
+    def _lines_of_record(self) -> Iterator[str]:
+        """Yield physical lines and move behind each, until one is a record of its own."""
+        first = True
+        taken = 0
+        while taken <= self._max_record and (line := self._next_line()):
+            if not first and self._is_record(line):
+                return
+            first = False
+            self._window.place += len(line)
+            taken += len(line)
+            self._line_end = len(line) - len(line.removesuffix(b"\n").removesuffix(b"\r"))
+            if not line.endswith(b"\n"):
+                self._pass_line()
+                return
+            yield line.decode("utf-8", "replace")
+
+    def _pass_line(self) -> None:
+        """Move behind the line end of a physical line too long to be kept."""
+        window = self._window
+        while window.ensure(_LARGEST):
+            end = window.text.find(b"\n", window.place)
+            window.place = len(window.text) if end < 0 else end + 1
+            if end >= 0:
+                self._line_end = 1 + (end > 0 and window.text[end - 1] == CARRIAGE_RETURN)
+                return
+
+    def _next_line(self) -> bytes:
+        window = self._window
+        size = _SMALLEST
+        while True:
+            have = window.ensure(size)
+            end = window.text.find(b"\n", window.place, window.place + have)
+            if end >= 0:
+                return window.text[window.place : end + 1]
+            if have < size or size >= self._max_record:
+                return window.text[window.place : window.place + have]
+            size = min(4 * size, self._max_record)
+
+    def _is_record(self, line: bytes) -> bool:
+        row = parse_row([line.decode("utf-8", "replace"), ""], self._delimiter)
+        return row is not None and row.lines == 1 and len(row.cells) == self._columns
