@@ -146,7 +146,7 @@ def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own:
 
 def _required(mapping: Mapping) -> str:
     required = mapping.required or "TimeGenerated"
-    return required if "(" in required else f"nullif({identifier(required)}, '')"
+    return required if "(" in required else f"nullif({identifier(required)}::VARCHAR, '')"
 
 
 def _gated(column: Column, mapping: Mapping, nested: set[str]) -> str:

@@ -64,6 +64,8 @@ def connect(*, memory: str, threads: int, temporary: Path) -> duckdb.DuckDBPyCon
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET max_expression_depth = 10000")
     connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
+    for path in sorted((loader.CONTENT / "macros").glob("*.sql")):
+        connection.execute(path.read_text(encoding="utf-8"))
     record_types = _record_type_names()
     connection.execute(
         "CREATE MACRO mw_record_type(x) AS CASE WHEN try_cast(x AS INTEGER) IS NULL THEN x ELSE "
