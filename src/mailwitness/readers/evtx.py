@@ -1,0 +1,212 @@
+r"""Windows event logs (.evtx), by the Rust-backed package ``evtx``.
+
+The file is a 4096-byte header beginning ``ElfFile\0`` and chunks of 65536 bytes beginning ``ElfChnk\0``; records begin with
+``**\0\0``, their size (4 bytes) and their number (8 bytes), little endian (libyal, libevtx, "Windows XML Event Log format").
+
+Where every record stands is found by walking these marks, what it says by the package; a record that the walk finds and the
+package does not give is damage with its place, so that one bad record never costs another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import mmap
+import struct
+from bisect import bisect_left
+from collections import defaultdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.readers.blocks import Damage, RawRecord
+from mailwitness.readers.windows_state import Preparer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_HEADER_BYTES = 4096
+_CHUNK_BYTES = 65536
+_CHUNK_HEADER_BYTES = 512
+_CHUNK_MAGIC = b"ElfChnk\x00"
+_RECORD_MAGIC = b"\x2a\x2a\x00\x00"
+_SMALLEST_RECORD = 28
+_RECORD_HEAD = struct.Struct("<4xIQ")
+_FREE_SPACE = struct.Struct("<I")
+_FREE_SPACE_AT = 48
+_DECODER = msgspec.json.Decoder()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a record stands and which number it bears."""
+
+    offset: int
+    length: int
+    record: int
+
+
+def read(path: Path) -> Iterator[RawRecord | Damage]:
+    """Yield every record of the file in file order, in the shape of `windows_event`.
+
+    Records the package cannot parse, and bytes that look like a record in a damaged chunk, come as Damage.
+    """
+    try:
+        package: Any = importlib.import_module("evtx")  # Any: a compiled module without annotations
+    except ImportError:
+        yield Damage(0, path.stat().st_size, 0, "the package evtx is not installed (pip install mailwitness[evtx])")
+        return
+    preparer = Preparer()
+    cursor = _Cursor(walk(path))
+    lost: list[Place] = []
+    reason = "the record cannot be parsed"
+    for item in _items(package, str(path)):
+        if isinstance(item, str):
+            reason = item
+            continue
+        place, passed = cursor.take(item["event_record_id"])
+        lost += passed
+        yield _record(preparer, item, place, salvaged=False)
+    lost += cursor.rest()
+    if lost:
+        yield from _salvaged(package, path, lost, preparer, reason)
+
+
+def _record(preparer: Preparer, item: dict[str, Any], place: Place, *, salvaged: bool) -> RawRecord | Damage:  # Any: the package's record
+    try:
+        event = preparer.prepare(_DECODER.decode(item["data"]))
+    except (msgspec.MsgspecError, RecursionError):
+        event = None
+    if event is not None and not event["Time"]:
+        # The record's own header keeps the time of writing even where the event's content is lost.
+        event["Time"] = item["timestamp"].removesuffix(" UTC")
+    if event is None:
+        return Damage(place.offset, place.length, 0, "it is no Windows event")
+    return RawRecord(event, place.offset, place.length, 0, salvaged)
+
+
+def _salvaged(package: Any, path: Path, lost: list[Place], preparer: Preparer, reason: str) -> Iterator[RawRecord | Damage]:  # Any: the package
+    """Try each lost record once more in a copy of its chunk whose marks and sizes are put right."""
+    for start, group in groupby(lost, key=lambda place: (place.offset - _HEADER_BYTES) // _CHUNK_BYTES):
+        places = list(group)
+        found: dict[int, dict[str, Any]] = {}  # Any: the package's records
+        if start >= 0:
+            copy = _repaired(path, _HEADER_BYTES + start * _CHUNK_BYTES)
+            found = {item["event_record_id"]: item for item in _items(package, copy) if not isinstance(item, str)}
+        for place in places:
+            if place.record in found:
+                yield _record(preparer, found[place.record], place, salvaged=True)
+            else:
+                yield Damage(place.offset, place.length, 0, reason)
+
+
+def _repaired(path: Path, start: int) -> io.BytesIO:
+    """Return a log of one chunk: a sound file header, a sound chunk header, and every record with its size."""
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        places = _chunk(view, start, min(start + _CHUNK_BYTES, len(view)))
+        chunk = bytearray(view[start : start + _CHUNK_BYTES].ljust(_CHUNK_BYTES, b"\0"))
+    last = places[-1]
+    if chunk[:8] != _CHUNK_MAGIC:
+        numbers = (places[0].record, last.record) * 2
+        chunk[:40] = _CHUNK_MAGIC + struct.pack("<4Q", *numbers)
+        chunk[40:52] = struct.pack("<3I", 128, last.offset - start, last.offset + last.length - start)
+    end = _CHUNK_HEADER_BYTES
+    for place in places:
+        at = place.offset - start
+        if at - end >= _SMALLEST_RECORD:
+            # A record without content over the gap: it fails alone and leads to the next one.
+            chunk[end : end + 24] = _RECORD_MAGIC + _FREE_SPACE.pack(at - end) + bytes(16)
+        end = at + place.length
+        chunk[at + 4 : at + 8] = chunk[at + place.length - 4 : at + place.length] = _FREE_SPACE.pack(place.length)
+    header = bytearray(_HEADER_BYTES)
+    header[:8] = b"ElfFile\0"
+    header[24:44] = struct.pack("<QIHHHH", last.record + 1, 128, 1, 3, _HEADER_BYTES, 1)
+    return io.BytesIO(bytes(header + chunk))
+
+
+def _items(package: Any, log: str | io.BytesIO) -> Iterator[dict[str, Any] | str]:  # Any: the package and its records
+    """Yield records, and in their place the error of those that cannot be read.
+
+    The error comes out of the iterator's next step, after which iteration goes on.
+    """
+    try:
+        records = iter(package.PyEvtxParser(log).records_json())
+    except (RuntimeError, OSError, ValueError) as error:
+        yield f"the file header cannot be read ({error})"
+        return
+    while True:
+        try:
+            yield next(records)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, ValueError) as error:
+            yield str(error).splitlines()[0][:200]
+
+
+class _Cursor:
+    """Pair the records that the package gives with the places found by the walk."""
+
+    def __init__(self, places: list[Place]) -> None:
+        """Start at the first place."""
+        self._places = places
+        self._at = 0
+        self._by_number: dict[int, list[int]] = {}
+
+    def take(self, number: int) -> tuple[Place, list[Place]]:
+        """Return the place of the next record and the places passed over on the way to it."""
+        if self._at < len(self._places) and self._places[self._at].record == number:
+            self._at += 1
+            return self._places[self._at - 1], []
+        if not self._by_number:
+            by_number: defaultdict[int, list[int]] = defaultdict(list)
+            for at, place in enumerate(self._places):
+                by_number[place.record].append(at)
+            self._by_number = dict(by_number)
+        listed = self._by_number.get(number, [])
+        next_one = bisect_left(listed, self._at)
+        if next_one == len(listed):
+            return Place(0, 0, number), []
+        lost = self._places[self._at : listed[next_one]]
+        self._at = listed[next_one] + 1
+        return self._places[listed[next_one]], lost
+
+    def rest(self) -> list[Place]:
+        """Return the places that nothing was read from."""
+        return self._places[self._at :]
+
+
+def walk(path: Path) -> list[Place]:
+    """Find every record by its marks, also in chunks whose own header is damaged."""
+    size = path.stat().st_size
+    if size <= _HEADER_BYTES:
+        return [Place(0, size, 0)]
+    places: list[Place] = []
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        for start in range(_HEADER_BYTES, size, _CHUNK_BYTES):
+            places += _chunk(view, start, min(start + _CHUNK_BYTES, size))
+    return places
+
+
+def _chunk(view: mmap.mmap, start: int, limit: int) -> list[Place]:
+    end = limit
+    if view[start : start + 8] == _CHUNK_MAGIC and limit - start >= _CHUNK_HEADER_BYTES:
+        # Behind this place lie remains of older records: not part of the log any more.
+        free = _FREE_SPACE.unpack_from(view, start + _FREE_SPACE_AT)[0]
+        end = min(limit, start + free) if free >= _CHUNK_HEADER_BYTES else limit
+    places: list[Place] = []
+    at = start + _CHUNK_HEADER_BYTES
+    while at + _SMALLEST_RECORD <= end:
+        length, number = _RECORD_HEAD.unpack_from(view, at)
+        is_mark = view[at : at + 4] == _RECORD_MAGIC
+        if is_mark and _SMALLEST_RECORD <= length <= limit - at and view[at + length - 4 : at + length] == _FREE_SPACE.pack(length):
+            places.append(Place(at, length, number))
+            at += length
+            continue
+        following = view.find(_RECORD_MAGIC, at + 4, end)
+        if is_mark:
+            places.append(Place(at, (following if following >= 0 else end) - at, number))
+        if following < 0:
+            break
+        at = following
+    return places
