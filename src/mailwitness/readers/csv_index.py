@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mailwitness.readers.blocks import MAX_RECORD_BYTES
+from mailwitness.readers.csv_quotes import CARRIAGE_RETURN, NEWLINE, read_quotes
 from mailwitness.readers.csv_shape import CsvShape, parse_row
 from mailwitness.readers.index import RecordIndex, build_index
 from mailwitness.readers.window import Window
@@ -20,40 +21,11 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
-QUOTE = ord('"')
-NEWLINE = ord("\n")
-CARRIAGE_RETURN = ord("\r")
 _SMALLEST = 64 << 10
 _LARGEST = 1 << 20
 # A record that does not end within this is followed line by line: a stretch of nothing but quotes must not
 # cost a hundred bytes of memory a byte.
 _LONGEST = 4 << 20
-
-
-def misplaced_quote(data: NDArray[np.uint8], quotes: Positions, delimiter: int, *, is_all: bool) -> int:
-    """Return the place of the first quote that RFC 4180 does not allow there, or -1.
-
-    `data` starts at the start of a record. A quote opens a cell after a delimiter or a line end, closes it
-    before one, or stands doubled. One quote too many or too few turns inside into outside, and the next cell
-    shows it.
-    """
-    opening, closing = quotes[0::2], quotes[1::2]
-    before = data[opening - 1]
-    good = (before == delimiter) | (before == NEWLINE) | (before == QUOTE)
-    if len(opening) and opening[0] == 0:
-        good[0] = True
-    first = int(opening[int(np.argmin(good))]) if len(good) and not good.all() else -1
-    last = len(data) - 1
-    after = data[np.minimum(closing + 1, last)]
-    good = (after == delimiter) | (after == NEWLINE) | (after == CARRIAGE_RETURN) | (after == QUOTE)
-    if len(closing) and closing[-1] == last:
-        good[-1] = True
-    if len(good) and not good.all():
-        place = int(closing[int(np.argmin(good))])
-        first = place if first < 0 else min(first, place)
-    if first < 0 and is_all and len(quotes) % 2:
-        return int(quotes[-1])
-    return first
 
 
 def index_csv(path: Path, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES) -> RecordIndex:
@@ -98,16 +70,14 @@ class _CsvIndexer:
         window = self._window
         is_all = window.at_end and window.place + have == len(window.text)
         data = np.frombuffer(window.text, np.uint8, have, window.place)
-        breaks = np.flatnonzero(data == NEWLINE)
-        quotes = np.flatnonzero(data == QUOTE)
-        wrong = misplaced_quote(data, quotes, ord(self._delimiter), is_all=is_all)
-        ends = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
+        quotes = read_quotes(data, ord(self._delimiter), is_all=is_all)
+        ends, wrong = quotes.ends, quotes.wrong
         if wrong >= 0:
             ends = ends[: np.searchsorted(ends, wrong)]
         elif is_all and data[-1] != NEWLINE:
             ends = np.append(ends, have)
         if len(ends):
-            self._add(data, ends, breaks)
+            self._add(data, ends, quotes.breaks)
             window.place += min(int(ends[-1]) + 1, have)
             self._size = _SMALLEST if wrong >= 0 else min(_LARGEST, 2 * self._size)
         elif wrong >= 0 or is_all or self._size >= _LONGEST:

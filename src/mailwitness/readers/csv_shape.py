@@ -80,9 +80,9 @@ def unique_names(header: list[str]) -> list[str]:
 def sniff_csv(head: bytes) -> CsvShape | None:
     """Return the shape of a CSV file from its first bytes (64 KiB or more are advisable), or None.
 
-    Accepts what Export-Csv, Excel and the portals write: quoted or bare header cells, a byte order mark, a first
-    line `#TYPE ...`, a first line `sep=;`, blank lines before the header. A file counts as CSV when its first
-    record has two cells or more and most of the next records have as many.
+    Accepts what Export-Csv, Excel and the portals write: quoted or bare header cells, a byte order mark, a
+    first line `#TYPE ...`, a first line `sep=;`, blank lines before the header. A file counts as CSV when its
+    first record has two cells or more and most of the next records have as many.
     """
     has_bom = head.startswith(UTF8_BOM)
     offset = len(UTF8_BOM) if has_bom else 0
