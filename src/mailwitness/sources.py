@@ -25,7 +25,7 @@ from mailwitness.loading import (
 )
 from mailwitness.models import Exhibit, NotEvaluated, Quarantined
 from mailwitness.readers import csv_records, csv_shape, index as line_index, json_records, salvage, text
-from mailwitness.readers.blocks import Damage
+from mailwitness.readers.blocks import UTF8_BOM, Damage
 from mailwitness.recognise import Match, Recogniser, base_name, unwrap
 from mailwitness.tables import identifier, literal
 
@@ -301,7 +301,9 @@ class Intake:
         inner = f"SELECT {named}, {own} FROM mw_batches"
         if match.record:
             text_sql = identifier(match.record)
-            return record_relation(inner, text_sql, mapping, match.outer, [EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY])
+            present = {column.lower() for column in columns.values()}
+            outer = [(name, key) for name, key in match.outer if name.lower() in present]
+            return record_relation(inner, text_sql, mapping, outer, [EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY])
         missing = [k for k in mapping.raw if k not in columns.values()]
         nulls = "".join(f", NULL::{mapping.raw[key]} AS {identifier(key)}" for key in missing)
         return f"SELECT *{nulls} FROM ({inner})"
@@ -604,7 +606,7 @@ class Intake:
 
 def _parse(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        return msgspec.json.decode(line)
+        return msgspec.json.decode(line.removeprefix(UTF8_BOM))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
