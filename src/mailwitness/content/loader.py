@@ -21,6 +21,8 @@ CONTENT = Path(__file__).parent
 T = TypeVar("T")
 _PLACEHOLDER = re.compile(r"\{\{watchlist:([a-z0-9_]+):([A-Za-z0-9_]+)\}\}")
 
+_SHARED = re.compile(r"\{\{(before|after):([a-z0-9_]+)\}\}")
+
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML document
     """Parse one YAML document and refuse duplicate keys.
@@ -98,8 +100,24 @@ def watchlist(name: str, kind: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row["name"].strip().lower() for row in rows))
 
 
+@cache
+def shared_part(name: str, part: str) -> str:
+    """Return the text of another parser before its table, or from its first ``lookup`` on.
+
+    One platform's decisions (which cmdlet means what) then serve every source of the same commands.
+    """
+    path = CONTENT / "parsers" / f"{name}.yaml"
+    query = read(path, schemas.Parser).query
+    before, table, after = query.partition(f"\n{read(path, schemas.Parser).table}\n")
+    start = after.find("| lookup ")
+    if not table or start < 0:
+        raise ContentError("the parser has no table line or no lookup to share from", place=str(path), remedy="Correct the placeholder.")
+    return before if part == "before" else after[start:]
+
+
 def expand(query: str) -> str:
-    """Replace ``{{watchlist:file:kind}}`` by a comma separated list of KQL string literals."""
+    """Replace ``{{watchlist:file:kind}}`` by KQL string literals and ``{{before:parser}}``, ``{{after:parser}}`` by that parser's text."""
+    query = _SHARED.sub(lambda match: shared_part(match.group(2), match.group(1)), query)
 
     def literals(match: re.Match[str]) -> str:
         names = watchlist(match.group(1), match.group(2))
