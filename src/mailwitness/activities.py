@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailwitness.content import loader
-from mailwitness.kql import DUCKDB_TYPES, tokens, words
+from mailwitness.kql import DUCKDB_TYPES, referenced_tables, tokens, words
 from mailwitness.tables import empty, identifier, literal
 
 if TYPE_CHECKING:
@@ -37,13 +37,15 @@ def columns() -> list[Column]:
     return loader.tables()[TABLE].columns
 
 
-def wanted_columns(queries: Iterable[str], tables: Iterable[str]) -> dict[str, set[str]]:
-    """Return, for each table, the columns that the queries name: these are worth storing."""
-    named: set[str] = set()
-    for query in queries:
-        named |= words(query)
+def wanted_columns(queries: Iterable[str]) -> dict[str, set[str]]:
+    """Return, for each table, the columns that the queries on it name: these are worth storing."""
     known = loader.tables()
-    return {t: {c.name for c in known[t].columns if c.name in named} for t in tables if t in known}
+    wanted: dict[str, set[str]] = {}
+    for query in queries:
+        named = words(query)
+        for table in referenced_tables(query, known):
+            wanted.setdefault(table, set()).update(c.name for c in known[table].columns if c.name in named)
+    return wanted
 
 
 def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, *, now: dt.datetime, needed: set[str] | None = None) -> str:

@@ -39,8 +39,9 @@ def group(findings: list[Finding]) -> list[Story]:
     """
     parents = list(range(len(findings)))
     by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
+    full = _full_names(findings)
     for i, finding in enumerate(findings):
-        for key in _keys(finding):
+        for key in _keys(finding, full):
             by_key[key].append(i)
     for members in by_key.values():
         ordered = sorted(members, key=lambda i: findings[i].time or dt.datetime.min)
@@ -54,10 +55,21 @@ def group(findings: list[Finding]) -> list[Story]:
     return sorted(stories, key=lambda story: (-SEVERITIES.index(story.severity), _first(story.findings), story.id))
 
 
-def _keys(finding: Finding) -> list[tuple[str, str]]:
+def _full_names(findings: list[Finding]) -> dict[str, str]:
+    """Return the one full address for each name before the @: cmdlets name mailboxes either way."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for finding in findings:
+        for name in (finding.actor.lower(), finding.mailbox.lower()):
+            if "@" in name:
+                found[name.split("@", 1)[0]].add(name)
+    return {short: next(iter(names)) for short, names in found.items() if len(names) == 1}
+
+
+def _keys(finding: Finding, full: dict[str, str]) -> list[tuple[str, str]]:
     if finding.actor_type == "System" or finding.severity == "informational":
         return [("noise", f"{finding.rule}|{finding.actor.lower()}")]
-    keys = [("account", value.lower()) for value in {finding.actor, finding.mailbox} if value]
+    names = {full.get(value.lower(), value.lower()) for value in (finding.actor, finding.mailbox) if value}
+    keys = [("account", name) for name in sorted(names)]
     if finding.session:
         keys.append(("session", finding.session))
     return keys or [("rule", finding.rule)]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 EXHIBIT_KEY = "_mw_exhibit"
 POSITION_KEY = "_mw_position"
 SALVAGED_KEY = "_mw_salvaged"
+# Derived columns of this prefix are steps on the way to others and are not stored.
+_STEP = "mw_"
 _OWN_KEYS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
 
 
@@ -120,9 +122,11 @@ def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own:
     by_name = {column.name.lower(): column for column in table.columns}
     derived = {k: v for k, v in derived_columns(mapping.table).items() if k not in mapping.columns}
     chosen = [n for n in mapping.columns if wanted is None or n in wanted]
-    chosen_derived = [n for n in derived if wanted is None or n in wanted]
-    # A derived column reads public columns, also those that are not stored themselves.
-    inputs = {word for name in chosen_derived for word in _identifiers(derived[name])}
+    chosen_derived = [n for n in derived if not n.startswith(_STEP) and (wanted is None or n in wanted)]
+    # A derived column reads public columns, also those that are not stored themselves, and steps shared with others.
+    reads = {name: set(_identifiers(derived[name])) for name in derived}
+    steps = sorted({word for name in chosen_derived for word in reads[name] if word in derived and word.startswith(_STEP)})
+    inputs = {word for name in [*chosen_derived, *steps] for word in reads[name]} - set(steps)
     inner = [name for name in mapping.columns if name in chosen or name in inputs]
     nested = set(mapping.nested) if wanted is not None else set()
 
@@ -138,9 +142,12 @@ def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own:
     outer = [identifier(name) for name in chosen]
     outer += [f"{_cast(by_name[n.lower()], derived[n])} AS {identifier(n)}" for n in chosen_derived]
     outer += [STATE, *carried]
-    sql = f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(shown)} FROM ({relation}) AS raw)"
+    parsed = "".join(f", {derived[name]} AS {identifier(name)}" for name in steps)
+    inner_sql = f"SELECT {', '.join(shown)} FROM ({relation}) AS raw"
+    sql = f"SELECT {', '.join(outer)} FROM (SELECT *{parsed} FROM ({inner_sql}))"
     partial = [n for n in chosen if n in nested]
-    partial += [n for n in chosen_derived if nested & set(_identifiers(derived[n]))]
+    behind = {n: reads[n].union(*(reads[step] for step in steps if step in reads[n])) for n in chosen_derived}
+    partial += [n for n in chosen_derived if nested & behind[n]]
     return sql, [*chosen, *chosen_derived, *carried], partial
 
 

@@ -20,12 +20,13 @@ CREATE MACRO mw_dynamic(x) AS CASE
   ELSE x::JSON END;
 
 -- An address without port and brackets: 192.0.2.1:443, [2001:db8::1]:443, ::ffff:192.0.2.1.
-CREATE MACRO mw_address(x) AS lower(CASE
-  WHEN x IS NULL OR x = '' THEN ''
-  WHEN left(x, 1) = '[' THEN split_part(substr(x, 2), ']', 1)
+CREATE MACRO mw_address(x) AS (CASE
+  WHEN x IS NULL THEN ''
+  WHEN NOT contains(x, ':') THEN x
+  WHEN left(x, 1) = '[' THEN lower(split_part(substr(x, 2), ']', 1))
   WHEN x LIKE '::ffff:%.%' THEN split_part(substr(x, 8), ':', 1)
   WHEN contains(x, '.') THEN split_part(x, ':', 1)
-  ELSE x END);
+  ELSE lower(x) END);
 
 -- `-Name "value" -Switch:$true` as a bag; a switch without value becomes "".
 CREATE MACRO mw_bag_text(t) AS CASE WHEN t IS NULL OR t = '' THEN NULL ELSE

@@ -102,8 +102,8 @@ def build(*, stories: list[Story], outcomes: list[RuleOutcome], intake: Intake, 
     if quarantined:
         missing.append(
             {
-                "what": f"{quarantined} damaged records",
-                "reason": "they could not be read",
+                "what": _plural(quarantined, "damaged record"),
+                "reason": "damaged beyond reading, so no rule has seen them",
                 "remedy": "Look at the quarantine list; export the span again if it matters.",
                 "blocking": True,
             }

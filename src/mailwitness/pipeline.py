@@ -214,7 +214,7 @@ class _Run:
 
     def _load(self, exhibits: list[Exhibit], knowledge: pack.Pack) -> Intake:
         connection = tables.connect(memory=self.settings.memory_limit(), threads=self.settings.thread_count(), temporary=self.work)
-        wanted = activities.wanted_columns([*(p.query for p in knowledge.parsers), *(r.query for r in knowledge.rules)], loader.tables())
+        wanted = activities.wanted_columns([*(p.query for p in knowledge.parsers), *(r.query for r in knowledge.rules)])
         intake = Intake(connection, tables.TableStore(self.folder.tables), wanted=wanted, work=self.work, index_folder=self.folder.index)
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))
