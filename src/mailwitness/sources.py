@@ -30,7 +30,7 @@ from mailwitness.recognise import Match, Recogniser, base_name, unwrap
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import duckdb
@@ -74,6 +74,20 @@ class Tally(msgspec.Struct, kw_only=True):
     quarantined: int = 0
     salvaged: int = 0
     notes: list[str] = msgspec.field(default_factory=list)
+
+
+class Records(msgspec.Struct, frozen=True):
+    """Where the records of an exhibit stand.
+
+    Attributes:
+        path: file that is parsed: the original, its UTF-8 form, or its records written one a line.
+        index: their places in that file; None when each is one line of it.
+        original: their places in the sealed original.
+    """
+
+    path: Path
+    index: RecordIndex | None
+    original: RecordIndex
 
 
 class Batch:
@@ -183,18 +197,19 @@ class Intake:
             split = json_records.split_json(path, lines_path, max_record=LARGEST_RECORD_BYTES)
             index, longest = split.index, int(split.index.lengths.max(initial=0)) + 1024
             for damage in split.damaged:
-                self._quarantine(tally, exhibit, -1, damage.line, damage.offset, damage.length, damage.reason, path)
+                self._quarantine(tally, exhibit, -1, damage, path, offsets)
             tally.records += len(split.damaged)
         tally.records += len(index.offsets)
-        self._save_index(exhibit, index, offsets)
-        if path.stat().st_size < SMALL_BYTES or not self._load_lines(exhibit, tally, lines_path, index, longest):
-            self._route_all(exhibit, tally, path, index, "json")
+        # A split file is parsed from its lines: there rows have names, and control characters are escaped.
+        at = Records(path if kind == "ndjson" else lines_path, index if kind == "ndjson" else None, self._save_index(exhibit, index, offsets))
+        if path.stat().st_size < SMALL_BYTES or not self._load_lines(exhibit, tally, lines_path, at, longest):
+            self._route_all(exhibit, tally, at, "json")
         if lines_path not in {path, exhibit.location}:
             lines_path.unlink(missing_ok=True)
 
-    def _load_lines(self, exhibit: Exhibit, tally: Tally, path: Path, index: RecordIndex, longest: int) -> bool:
+    def _load_lines(self, exhibit: Exhibit, tally: Tally, path: Path, at: Records, longest: int) -> bool:
         """Load a large file through SQL alone; False when its records need the Python path."""
-        match = self._match_sample(path, index)
+        match = self._match_sample(path)
         if match is None or "." in match.record or match.prepare:
             return False
         mapping = mapping_for(match.mapping, match.table)
@@ -203,7 +218,7 @@ class Intake:
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
         relation = json_relation([path], mapping, largest=longest, own=False, record=match.record, outer=match.outer)
         stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit.id)
-        if stored.rows != len(index.offsets):
+        if stored.rows != len(at.original):
             # The one-row-for-each-line promise did not hold: positions would lie. Go the slow, exact way.
             self.store.path(stored.segment).with_suffix(".json").unlink()
             tally.notes.append("loaded record by record because of its damage")
@@ -213,7 +228,7 @@ class Intake:
         for further in (mapping_for(name, "") for name in match.also):
             relation = json_relation([path], further, largest=longest, own=False, record=match.record, outer=match.outer)
             self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
-        self._second_chance(exhibit, tally, index, stored.damaged, "json")
+        self._second_chance(exhibit, tally, at, stored.damaged, "json")
         return True
 
     def _has_exact_keys(self, path: Path, match: Match, mapping: Mapping) -> bool:
@@ -228,7 +243,7 @@ class Intake:
                     return False
         return True
 
-    def _match_sample(self, path: Path, index: RecordIndex) -> Match | None:
+    def _match_sample(self, path: Path) -> Match | None:
         """Return the source of most of the first records."""
         found: Counter[Match | None] = Counter()
         with path.open("rb") as handle:
@@ -258,11 +273,11 @@ class Intake:
             self._not_recognised(exhibit, "a table of comma separated values", shape.header)
             return
         index = csv_records.index_csv(path, shape)
-        self._save_index(exhibit, index, offsets)
+        at = Records(path, index, self._save_index(exhibit, index, offsets))
         tally.records += len(index.offsets)
         mapping = mapping_for(match.mapping, match.table)
         if path.stat().st_size < SMALL_BYTES or match.prepare:
-            self._route_all(exhibit, tally, path, index, "csv", shape)
+            self._route_all(exhibit, tally, at, "csv", shape)
             return
         damaged: list[int] = []
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
@@ -271,7 +286,7 @@ class Intake:
         self.connection.unregister("mw_batches")
         self.segments.append((mapping.table, name))
         self._count(tally, match, mapping.table, stored.segment.rows)
-        self._second_chance(exhibit, tally, index, sorted({*stored.damaged, *damaged}), "csv", shape)
+        self._second_chance(exhibit, tally, at, sorted({*stored.damaged, *damaged}), "csv", shape)
 
     def _match_csv(self, path: Path, shape: csv_records.CsvShape) -> Match | None:
         return self.recogniser.match(dict.fromkeys(shape.header, ""), "csv")
@@ -334,7 +349,7 @@ class Intake:
         tally.notes.append("positions are row numbers: the format has no lines")
         self._count(tally, match, mapping.table, stored.segment.rows)
         for number in stored.damaged:
-            self._quarantine(tally, exhibit, number, 0, 0, 0, "the row has no time", exhibit.location)
+            self._quarantine(tally, exhibit, number, Damage(0, 0, 0, "the row has no time"), exhibit.location)
 
     # -- readers -----------------------------------------------------------------------------
 
@@ -347,11 +362,12 @@ class Intake:
             tally.records += 1
             places.append((item.offset, item.length, item.line))
             if isinstance(item, Damage):
-                self._quarantine(tally, exhibit, number, item.line, item.offset, item.length, item.reason, path)
+                self._quarantine(tally, exhibit, number, item, path, offsets)
                 continue
             inner = {key: value for key, value in item.data.items() if key in mapping.raw or match.also}
             if not _has_required(inner, mapping):
-                self._quarantine(tally, exhibit, number, item.line, item.offset, item.length, f"it lacks {_required_name(mapping)}", path)
+                lacking = Damage(item.offset, item.length, item.line, f"it lacks {_required_name(mapping)}")
+                self._quarantine(tally, exhibit, number, lacking, path, offsets)
                 continue
             inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, item.salvaged
             tally.salvaged += item.salvaged
@@ -362,20 +378,20 @@ class Intake:
 
     # -- record by record --------------------------------------------------------------------
 
-    def _route_all(self, exhibit: Exhibit, tally: Tally, path: Path, index: RecordIndex, form: str, shape: csv_records.CsvShape | None = None) -> None:
-        lines = Lines(path)
-        for number, (offset, length) in enumerate(zip(index.offsets.tolist(), index.lengths.tolist(), strict=True)):
-            self._route(exhibit, tally, number, lines.read(offset, min(length, LARGEST_RECORD_BYTES + 1)), index, form, shape)
-        lines.close()
+    def _route_all(self, exhibit: Exhibit, tally: Tally, at: Records, form: str, shape: csv_records.CsvShape | None = None) -> None:
+        self._second_chance(exhibit, tally, at, range(len(at.original)), form, shape)
         if tally.records and tally.loaded == 0 and not tally.sources:
             self._forget(exhibit, tally)
 
-    def _second_chance(self, exhibit: Exhibit, tally: Tally, index: RecordIndex, numbers: list[int] | tuple[int, ...], form: str, shape: csv_records.CsvShape | None = None) -> None:
-        """Look again, record by record, at what the database refused."""
-        lines = Lines(exhibit.location)
+    def _second_chance(self, exhibit: Exhibit, tally: Tally, at: Records, numbers: Sequence[int], form: str, shape: csv_records.CsvShape | None = None) -> None:
+        """Look, record by record, at what the database does not get or refused."""
+        if not numbers:
+            return
+        index = line_index.index_lines(at.path).records if at.index is None else at.index
+        lines = Lines(at.path)
         for number in numbers:
             data = lines.read(int(index.offsets[number]), min(int(index.lengths[number]), LARGEST_RECORD_BYTES + 1))
-            self._route(exhibit, tally, number, data, index, form, shape)
+            self._route(exhibit, tally, number, data, at.original, form, shape)
         lines.close()
 
     def _route(self, exhibit: Exhibit, tally: Tally, number: int, data: bytes, index: RecordIndex, form: str, shape: csv_records.CsvShape | None) -> None:
@@ -564,11 +580,14 @@ class Intake:
     def _quarantine_record(self, tally: Tally, exhibit: Exhibit, number: int, index: RecordIndex, reason: str, data: bytes) -> None:
         self._keep(tally, exhibit, number, int(index.lines[number]), int(index.offsets[number]), int(index.lengths[number]), reason, data)
 
-    def _quarantine(self, tally: Tally, exhibit: Exhibit, number: int, line: int, offset: int, length: int, reason: str, path: Path) -> None:
+    def _quarantine(self, tally: Tally, exhibit: Exhibit, number: int, damage: Damage, path: Path, offsets: text.OffsetMap | None = None) -> None:
         with path.open("rb") as handle:
-            handle.seek(offset)
-            data = handle.read(min(length, _START_BYTES * 4))
-        self._keep(tally, exhibit, number, line, offset, length, reason, data)
+            handle.seek(damage.offset)
+            data = handle.read(min(damage.length, _START_BYTES * 4))
+        start, end = damage.offset, damage.offset + damage.length
+        if offsets is not None:
+            start, end = offsets.original_offset(start), offsets.original_offset(end)
+        self._keep(tally, exhibit, number, damage.line, start, end - start, damage.reason, data)
 
     def _keep(self, tally: Tally, exhibit: Exhibit, number: int, line: int, offset: int, length: int, reason: str, data: bytes) -> None:
         tally.quarantined += 1
@@ -584,9 +603,11 @@ class Intake:
         tally.notes.append(f"{tally.records} records of an unknown kind")
         self._not_recognised(exhibit, "JSON of an unknown kind", [])
 
-    def _save_index(self, exhibit: Exhibit, index: RecordIndex, offsets: text.OffsetMap | None) -> None:
+    def _save_index(self, exhibit: Exhibit, index: RecordIndex, offsets: text.OffsetMap | None) -> RecordIndex:
+        """Save and return the index of the original."""
         saved = index if offsets is None else offsets.original_index(index)
         saved.save(self.index_path(exhibit))
+        return saved
 
     def index_path(self, exhibit: Exhibit) -> Path:
         """Return where the record index of an exhibit is kept."""
