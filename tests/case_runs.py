@@ -1,0 +1,52 @@
+"""Investigate evidence in tests the way a user does, and ask the case afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mailwitness import interactive
+from mailwitness.pipeline import Progress, Settings, investigate
+
+Record = dict[str, Any]  # Any: JSON values
+
+NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
+PUBLIC = Path(__file__).resolve().parents[2] / "shared" / "data" / "public"
+
+
+def run(tmp_path: Path, files: dict[str, str | bytes]) -> list[Record]:
+    """Investigate texts and bytes as files of one folder; return the intake, whose counts add up."""
+    evidence = tmp_path / "evidence"
+    for name, content in files.items():
+        path = evidence / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return run_paths(tmp_path, [evidence])
+
+
+def run_paths(tmp_path: Path, paths: Iterable[Path]) -> list[Record]:
+    """Investigate files and folders; return the intake, whose counts add up."""
+    result = investigate(list(paths), tmp_path / "case", Settings(now=NOW), Progress())
+    for row in result.report["intake"]:
+        assert row["records"] == row["loaded"] + row["duplicates"] + row["quarantined"], row
+    intake: list[Record] = result.report["intake"]
+    return intake
+
+
+def ask(tmp_path: Path, kql: str) -> list[Record]:
+    """Return the rows of a query on the case of `run`; times are ISO 8601 text."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        interactive.query(kql, tmp_path / "case", form="json", limit=100_000, now=NOW.isoformat())
+    rows: list[Record] = json.loads(printed.getvalue())
+    return rows
+
+
+def acts(tmp_path: Path) -> list[Record]:
+    """Return the rows of MailboxActivity in the order of the evidence."""
+    return ask(tmp_path, "MailboxActivity | order by _Exhibit asc, _Position asc")
