@@ -40,9 +40,9 @@ def read_quotes(data: Bytes, delimiter: int, *, is_all: bool) -> Quotes:
     """Find the line ends that end records, and the first misplaced quote.
 
     A quote opens a cell after a delimiter or a line end, closes it before one, or stands doubled. One quote
-    too many or too few turns inside into outside, and the next cell shows it. With `is_all` the text ends here,
-    and a quote still open at its end is misplaced too. About 0.6 ns a byte however many quotes there are, in
-    stretches of 1 MiB; four times that in stretches too large for the cache.
+    too many or too few turns inside into outside, and the next cell shows it. With `is_all` the text ends
+    here, and a quote still open at its end is misplaced too. About 0.6 ns a byte however many quotes there
+    are, in stretches of 1 MiB; four times that in stretches too large for the cache.
     """
     is_quote = data == QUOTE
     may_precede = data == delimiter

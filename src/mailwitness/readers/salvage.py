@@ -1,0 +1,183 @@
+"""Salvage: what can still be read of a truncated or damaged JSON object."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mailwitness.readers.blocks import MAX_RECORD_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Audit data is at most a dozen levels deep; what is deeper is an attack on readers.
+_MAX_DEPTH = 200
+_TOKEN = re.compile(
+    r"""[\s\0]*+(?:
+        (?P<string>"[^"\\]*+(?:\\.[^"\\]*+)*+")
+      | (?P<mark>[{}\[\],:])
+      | (?P<word>[^\s\0{}\[\],:"]++)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+# A surrogate pair is one character; half a pair is none, and no text with one can be written as UTF-8.
+_SURROGATE = re.compile(
+    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+_LONE_ESCAPE_LENGTH = len("\\ud800")
+
+Container = dict[str, object] | list[object]
+
+
+class Salvage(msgspec.Struct, frozen=True):
+    """Hold what was read of an object; `incomplete` names the members of which parts are missing."""
+
+    members: dict[str, object]
+    is_whole: bool
+    incomplete: list[str]
+
+
+def salvage_json(data: bytes) -> tuple[dict[str, object], bool]:
+    """Return the members of a JSON object that can still be read, and whether there are any.
+
+    As `salvage`, for callers that need no more. Returns ({}, False) when nothing can be salvaged.
+    """
+    found = salvage(data)
+    return found.members, bool(found.members)
+
+
+def salvage(data: bytes, limit: int = MAX_RECORD_BYTES) -> Salvage:
+    r"""Read as much of a JSON object as is certain.
+
+    First as a whole, accepting what the database refuses and people still read: raw control characters, lone
+    surrogates and bytes that are not UTF-8 (both become U+FFFD), NaN, text after the object. Otherwise member
+    by member up to the first fault in the structure; a member whose value is no JSON (`undefined`, `01`) is
+    left out. A string, number or word that touches the cut is left out, a nested value that is cut keeps its
+    complete parts:
+
+        {"Operation":"HardDelete","Folder":{"Path":"\\Inbox","Id":"Lg  ->  Operation, Folder.Path
+
+    Of equal keys the first counts, as in the database. Never recursive; at most `limit` bytes are looked at.
+    """
+    text = _SURROGATE.sub(_whole_character, data[:limit].decode("utf-8", "replace"))
+    start = text.find("{")
+    if start < 0:
+        return Salvage({}, is_whole=False, incomplete=[])
+    try:
+        value, _ = json.JSONDecoder(strict=False, object_pairs_hook=_first_of_equals).raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return _Salvager(text, start).run()
+    return Salvage(value, is_whole=True, incomplete=[])
+
+
+def _whole_character(escape: re.Match[str]) -> str:
+    return "\\ufffd" if len(escape[0]) == _LONE_ESCAPE_LENGTH else escape[0]
+
+
+def _first_of_equals(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    members: dict[str, object] = {}
+    for key, value in pairs:
+        members.setdefault(key, value)
+    return members
+
+
+class _Salvager:
+    """Build the object token by token; `_open` holds the containers not closed yet, outermost first."""
+
+    def __init__(self, text: str, start: int) -> None:
+        self._text = text
+        self._place = start
+        self._members: dict[str, object] = {}
+        self._open: list[Container] = []
+        self._keys: list[str] = []  # the key under which each open container but the first stands
+        self._key: str | None = None
+        self._skipped: list[str] = []
+
+    def run(self) -> Salvage:
+        self._open.append(self._members)
+        self._place += 1
+        while self._open and self._step():
+            pass
+        cut = self._keys[:1] if len(self._open) > 1 else []
+        incomplete = [key for key in dict.fromkeys(self._skipped + cut) if key in self._members]
+        return Salvage(self._members, is_whole=False, incomplete=incomplete)
+
+    def _step(self) -> bool:
+        """Take one token; False where nothing after it can be trusted."""
+        token = _TOKEN.match(self._text, self._place)
+        if token is None:
+            return False
+        self._place = token.end()
+        if token["mark"]:
+            return self._take_mark(token["mark"])
+        if token["string"] is not None and self._key is None and isinstance(self._open[-1], dict):
+            return self._take_key(token["string"])
+        return self._take_scalar(token)
+
+    def _take_mark(self, mark: str) -> bool:
+        inner = self._open[-1]
+        if mark in "{[":
+            return self._enter({} if mark == "{" else [])
+        if mark in "}]":
+            if isinstance(inner, dict) is not (mark == "}"):
+                return False
+            self._open.pop()
+            if self._keys:
+                self._keys.pop()
+            self._key = None
+            return True
+        return mark == "," and self._key is None
+
+    def _enter(self, container: Container) -> bool:
+        if len(self._open) >= _MAX_DEPTH or not self._may_take_value():
+            return False
+        key = self._key or ""
+        self._put(container)
+        self._open.append(container)
+        self._keys.append(key)
+        return True
+
+    def _may_take_value(self) -> bool:
+        return self._key is not None or isinstance(self._open[-1], list)
+
+    def _take_key(self, quoted: str) -> bool:
+        colon = _TOKEN.match(self._text, self._place)
+        if colon is None or colon["mark"] != ":":
+            return False
+        self._place = colon.end()
+        key = _decoded(quoted)
+        self._key = key if isinstance(key, str) else None
+        return self._key is not None
+
+    def _take_scalar(self, token: re.Match[str]) -> bool:
+        # A number at the very end may have lost digits.
+        if not self._may_take_value() or (token["word"] and self._place == len(self._text)):
+            return False
+        value = _decoded(token["string"] or token["word"])
+        if value is _NOTHING:
+            self._skipped += self._keys[:1]
+            self._key = None
+            return True
+        self._put(value)
+        return True
+
+    def _put(self, value: object) -> None:
+        inner = self._open[-1]
+        if isinstance(inner, list):
+            inner.append(value)
+        elif self._key is not None:
+            inner.setdefault(self._key, value)
+        self._key = None
+
+
+_NOTHING = object()
+
+
+def _decoded(token: str) -> object:
+    try:
+        return json.loads(token, strict=False)
+    except ValueError:
+        return _NOTHING
