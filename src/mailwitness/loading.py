@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EXHIBIT_KEY = "_mw_exhibit"
 POSITION_KEY = "_mw_position"
 SALVAGED_KEY = "_mw_salvaged"
+_TIME_COLUMNS = ("timegenerated", "timestamp", "createddatetime", "activitydatetime")
 # Derived columns of this prefix are steps on the way to others and are not stored.
 _STEP = "mw_"
 _OWN_KEYS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
@@ -51,13 +52,12 @@ def export_mapping(table: Table) -> Mapping:
     public = [column for column in table.columns if not column.name.startswith("_") or column.name == "_ResourceId"]
     raw = {column.name: "JSON" if column.type == "dynamic" else "VARCHAR" for column in public}
     columns = {column.name: _export_cell(column) for column in public}
-    # Defender's advanced hunting has Timestamp, Sentinel has TimeGenerated; rules use either.
-    if {"timestamp", "timegenerated"} <= names:
-        both = "coalesce(mw_time(TimeGenerated), mw_time(Timestamp))"
-        columns |= {"TimeGenerated": both, "Timestamp": both}
-        time = "coalesce(nullif(TimeGenerated, ''), Timestamp)"
-    else:
-        time = "TimeGenerated"
+    # Defender's advanced hunting has Timestamp, Sentinel has TimeGenerated, some exports only the product's own time.
+    times = [c.name for c in public if c.type == "datetime" and c.name.lower() in _TIME_COLUMNS]
+    times.sort(key=lambda name: _TIME_COLUMNS.index(name.lower()))
+    moment = "coalesce(" + ", ".join(f"mw_time({identifier(name)})" for name in times) + ", NULL)"
+    columns |= {name: moment for name in ("TimeGenerated", "Timestamp") if name.lower() in names}
+    time = "coalesce(" + ", ".join(f"nullif({identifier(name)}, '')" for name in times) + ", NULL)"
     derived = set(derived_columns(table.table))
     own = {name for name in columns if name in derived}
     return Mapping(
@@ -65,7 +65,7 @@ def export_mapping(table: Table) -> Mapping:
         table=table.table,
         raw=raw,
         columns={name: sql for name, sql in columns.items() if name not in own},
-        required=time,
+        required=[time],
     )
 
 
@@ -152,8 +152,9 @@ def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own:
 
 
 def _required(mapping: Mapping) -> str:
-    required = mapping.required or "TimeGenerated"
-    return required if "(" in required else f"nullif({identifier(required)}::VARCHAR, '')"
+    """Return SQL that is null for a record with none of the required keys."""
+    parts = [f"nullif({identifier(n)}::VARCHAR, '')" if n in mapping.raw else n for n in mapping.required]
+    return f"coalesce({', '.join(parts)}, NULL)"
 
 
 def _gated(column: Column, mapping: Mapping, nested: set[str]) -> str:

@@ -18,7 +18,7 @@ Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
 
 # Columns that an export adds or renames: `TimeGenerated [UTC]`, `OrganizationId_`, `Status_dynamic`.
 _SUFFIX = re.compile(r"(?:\s*\[[^\]]+\]|_string|_dynamic|_[sdgbt]|_)$")
-_TIME_COLUMNS = ("timegenerated", "timestamp")
+_TIME_COLUMNS = ("timegenerated", "timestamp", "createddatetime", "activitydatetime")
 # A table is only believed when this share of the input's columns is its own.
 _START_BYTES = 64 * 1024
 _MATCHING_SHARE = 0.6
@@ -78,7 +78,9 @@ class Recogniser:
     def match(self, record: Record, form: str) -> Match | None:
         """Return the source of one record of format ``json`` or ``csv``; None when nothing fits."""
         hint = str(record.get("Type") or record.get("category") or record.get("$table") or "")
-        key = (form, frozenset(record), hint)
+        # Rows of several tables in one reply carry the columns of all: only what is filled tells them apart.
+        filled = record if form == "csv" else [name for name, value in record.items() if value not in (None, "", [], {})]
+        key = (form, frozenset(filled), hint)
         # Nested conditions depend on values, so only the plain answer of a shape is kept.
         if key not in self._known or self._needs_values(record):
             self._known[key] = self._match(record, form, hint)
@@ -102,7 +104,7 @@ class Recogniser:
         for source in self.sources:
             if any(_fits(rule, record, names, form) for rule in source.recognise):
                 return self._as_match(source, record, hint)
-        table = self._table_of(record, hint)
+        table = self._table_of(record, hint, form)
         if table:
             return Match(source="table_export", name=f"{table} export", mapping="table_export", table=table)
         return None
@@ -111,7 +113,7 @@ class Recogniser:
         table = self.mapping_tables.get(source.mapping, "")
         if source.mapping == "table_export":
             inner = unwrap(record, source.record)
-            table = self._table_of(inner, hint) if isinstance(inner, dict) else ""
+            table = self._table_of(inner, hint, "json") if isinstance(inner, dict) else ""
             if not table:
                 return None
         return Match(
@@ -126,14 +128,14 @@ class Recogniser:
             prepare=source.prepare,
         )
 
-    def _table_of(self, record: Record, hint: str) -> str:
+    def _table_of(self, record: Record, hint: str, form: str) -> str:
         """Find the table whose columns an input has; its own word for the table wins."""
-        names = {base_name(name) for name in record if isinstance(name, str)}
-        if not names.intersection(_TIME_COLUMNS):
-            return ""
+        names = {base_name(n) for n, v in record.items() if isinstance(n, str) and (form == "csv" or v not in (None, "", [], {}))}
         stated = hint.removeprefix("AdvancedHunting-")
         if stated in self.tables and len(names & self.tables[stated]) >= min(3, len(names)):
             return stated
+        if not names.intersection(_TIME_COLUMNS):
+            return ""
         best = max(self.tables, key=lambda table: _likeness(names, self.tables[table]))
         common = len(names & self.tables[best])
         if common < min(_MATCHING_COLUMNS, len(names)) or common < _MATCHING_SHARE * len(names) or common < 3:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -430,7 +431,9 @@ class Intake:
             return self._preparer(match).prepare(value), partial
         if match.mapping == "table_export":
             names = {key.lower(): key for key in mapping.raw}
-            return {names[base_name(k)]: _cell(v) for k, v in value.items() if base_name(k) in names and v not in ("", None)}, partial
+            inner = {names[base_name(k)]: _cell(v) for k, v in value.items() if base_name(k) in names and v not in ("", None)}
+            inner |= {key: record[outer] for outer, key in match.outer if key in mapping.raw and not inner.get(key) and record.get(outer)}
+            return inner, partial
         keys = [*mapping.raw, *(key for name in match.also for key in mapping_for(name, "").raw)]
         names = {key.lower(): key for key in reversed(keys)}
         inner = {names[key.strip().lower()]: item for key, item in value.items() if key.strip().lower() in names}
@@ -665,13 +668,16 @@ def _cell(value: Any) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def _has_required(record: dict[str, Any], mapping: Mapping) -> bool:
-    if mapping.required in mapping.raw:
-        return record.get(mapping.required) not in (None, "")
-    return any(record.get(name) not in (None, "") for name in ("TimeGenerated", "Timestamp"))
+    keys = [key for name in mapping.required for key in ([name] if name in mapping.raw else _identifiers(name))]
+    return any(record.get(key) not in (None, "") for key in keys)
+
+
+def _identifiers(sql: str) -> list[str]:
+    return re.findall(r'"([^"]+)"', sql)
 
 
 def _required_name(mapping: Mapping) -> str:
-    return mapping.required if mapping.required in mapping.raw else "a time"
+    return " and ".join(mapping.required) if mapping.required[0] in mapping.raw else "a time"
 
 
 def _canonical(header: list[str], mapping: Mapping, match: Match) -> dict[str, str]:

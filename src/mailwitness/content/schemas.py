@@ -179,7 +179,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         columns: table column -> SQL over the raw keys.
         derived: table column -> SQL over the columns above.
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
-        required: raw key that a sound record has; a record without it goes to quarantine.
+        required: raw keys of which a sound record has at least one; a record without goes to quarantine.
         accept: SQL over the raw keys; records for which it does not hold are no rows of this table.
         each: SQL over the raw keys that gives a list; a mapping named under ``also`` then makes one row of each element,
             which its columns know as ``mw_each``.
@@ -192,7 +192,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     derived: dict[str, str] = {}
     nested: list[str] = []
     keep: str = "true"
-    required: str = ""
+    required: list[str]
     accept: str = "true"
     each: str = ""
     tests: list[dict[str, Any]] = []  # Any: record and expected cells as written in YAML
