@@ -87,9 +87,9 @@ def derived_columns(table: str) -> dict[str, str]:
     return loader.read_yaml(loader.CONTENT / "tables" / "_derived.yaml").get(table, {})
 
 
-def identity_columns(table: str) -> list[str]:
-    """Return the columns that make a row of a table unique; empty when nothing does."""
-    return loader.read_yaml(loader.CONTENT / "tables" / "_identity.yaml").get(table, [])
+def identity_column(table: str) -> str:
+    """Return the column that holds a table's record id; empty when it has none."""
+    return str(loader.read_yaml(loader.CONTENT / "tables" / "_identity.yaml").get(table, ""))
 
 
 def mapping_for(mapping: str, table: str) -> Mapping:
@@ -269,7 +269,7 @@ class Writer:
 
     def stored_columns(self, mapping: Mapping) -> set[str]:
         """Return the columns worth storing: what rules and parsers name, time and identity."""
-        always = {"TimeGenerated", "Timestamp", *identity_columns(mapping.table)}
+        always = {"TimeGenerated", "Timestamp", identity_column(mapping.table)}
         return (self.wanted or {}).get(mapping.table, set()) | always
 
 

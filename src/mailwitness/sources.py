@@ -18,7 +18,7 @@ from mailwitness.loading import (
     SALVAGED_KEY,
     Lines,
     Writer,
-    identity_columns,
+    identity_column,
     json_line,
     json_relation,
     mapping_for,
@@ -48,6 +48,7 @@ _BATCH_BYTES = 64 * 1024 * 1024
 _SAMPLE_RECORDS = 200
 _KEPT_IN_REPORT = 1000
 _START_BYTES = 200
+_PLACES = frozenset({"_Exhibit", "_Position", "_Salvaged"})
 _PARQUET_MAGIC = b"PAR1"
 _MAGICS = {
     b"ElfFile\x00": "a Windows event log (EVTX)",
@@ -510,23 +511,24 @@ class Intake:
         """List the rows of a table that repeat an earlier row's identity."""
         path = self.store.duplicates_path(table)
         path.unlink(missing_ok=True)
-        columns = identity_columns(table)
-        if not columns:
+        column = identity_column(table)
+        if not column:
             return
         view = self.store.view_sql(table, loader.tables()[table].columns, raw=True)
-        key = identifier(columns[0])
+        key = identifier(column)
         # Comparing hashes first keeps the common case, no duplicates, to one narrow scan.
         repeated = self.connection.execute(
             f"SELECT count(*) FROM (SELECT hash({key}) AS h FROM ({view}) WHERE {key} <> '' GROUP BY h HAVING count(*) > 1)"
         ).fetchall()[0][0]
         if not repeated:
             return
-        identity = ", ".join(identifier(name) for name in columns)
+        # The same id with other content is two records: only what no rule could tell apart is a duplicate.
+        content = ", ".join(identifier(c.name) for c in loader.tables()[table].columns if c.name not in _PLACES)
         partial = path.with_name(path.name + ".tmp-new")
         self.connection.execute(
             f"""COPY (SELECT _Exhibit, _Position FROM (
                   SELECT _Exhibit, _Position, row_number() OVER (
-                    PARTITION BY {identity} ORDER BY _Salvaged, try_cast(substr(_Exhibit, 2) AS BIGINT), _Position) AS n
+                    PARTITION BY {key}, hash({content}) ORDER BY try_cast(substr(_Exhibit, 2) AS BIGINT), _Position) AS n
                   FROM ({view}) WHERE {key} <> '' AND hash({key}) IN (
                     SELECT hash({key}) FROM ({view}) WHERE {key} <> '' GROUP BY 1 HAVING count(*) > 1))
                 WHERE n > 1) TO {literal(str(partial))} (FORMAT parquet)"""
