@@ -360,7 +360,9 @@ class Intake:
         mapping = mapping_for(match.mapping, match.table)
         reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
         places: list[tuple[int, int, int]] = []
-        for number, item in enumerate(reader.read(path)):
+        # Mail stores tell mailbox, folder and flags by the names of their files, which sealing may have replaced.
+        items = reader.read_named(path, exhibit.path) if hasattr(reader, "read_named") else reader.read(path)
+        for number, item in enumerate(items):
             tally.records += 1
             places.append((item.offset, item.length, item.line))
             if isinstance(item, Damage):
