@@ -68,7 +68,9 @@ def connect(*, memory: str, threads: int, temporary: Path) -> duckdb.DuckDBPyCon
         connection.execute(path.read_text(encoding="utf-8"))
     record_types = _record_type_names()
     connection.execute(
-        "CREATE MACRO mw_record_type(x) AS CASE WHEN try_cast(x AS INTEGER) IS NULL THEN x ELSE "
+        "CREATE MACRO mw_record_type(x) AS CASE WHEN try_cast(x AS INTEGER) IS NULL "
+        # Graph spells the names in camel case.
+        "THEN upper(left(x, 1)) || substr(x, 2) ELSE "
         f"coalesce(nullif({record_types}[try_cast(x AS INTEGER) + 1], ''), x) END"
     )
     return connection
@@ -200,6 +202,9 @@ class TableStore:
                 shown.append("file_row_number AS _Position")
             elif column.name.lower() in stored:
                 shown.append(name)
+            elif column.name == "_Salvaged":
+                # Records that the database itself reads are whole.
+                shown.append("false AS _Salvaged")
             else:
                 shown.append(f"{empty(column)} AS {name}")
         numbered = ", file_row_number = true" if segment.exhibit else ""
