@@ -64,7 +64,7 @@ def export_mapping(table: Table) -> Mapping:
         id=f"export_{table.table}",
         table=table.table,
         raw=raw,
-        columns={name: sql for name, sql in columns.items() if name not in own},
+        columns={name: sql for name, sql in columns.items() if name not in own} | export_columns(table.table),
         required=[time],
     )
 
@@ -80,6 +80,11 @@ def _export_cell(column: Column) -> str:
     if DUCKDB_TYPES[column.type] == "VARCHAR":
         return name
     return f"try_cast({name} AS {DUCKDB_TYPES[column.type]})"
+
+
+def export_columns(table: str) -> dict[str, str]:
+    """Return the columns of a table that exports do not write as the table should hold them."""
+    return loader.read_yaml(loader.CONTENT / "tables" / "_exports.yaml").get(table, {})
 
 
 def derived_columns(table: str) -> dict[str, str]:
