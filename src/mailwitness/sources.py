@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from mailwitness.content.schemas import Mapping
     from mailwitness.readers.index import RecordIndex
-    from mailwitness.tables import TableStore
+    from mailwitness.tables import Segment, TableStore
 
 # Below this size records go through Python one by one: many small files then share one segment.
 SMALL_BYTES = 2 * 1024 * 1024
@@ -46,6 +46,8 @@ SMALL_BYTES = 2 * 1024 * 1024
 LARGEST_RECORD_BYTES = 64 * 1024 * 1024
 _BATCH_BYTES = 64 * 1024 * 1024
 _SAMPLE_RECORDS = 200
+# Rows of each large file whose place is checked against the file.
+_CHECKED_ROWS = 100
 _KEPT_IN_REPORT = 1000
 _START_BYTES = 200
 _PLACES = frozenset({"_Exhibit", "_Position", "_Salvaged"})
@@ -220,8 +222,8 @@ class Intake:
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
         relation = json_relation([path], mapping, largest=longest, own=False, record=match.record, outer=match.outer)
         stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit.id)
-        if stored.rows != len(at.original):
-            # The one-row-for-each-line promise did not hold: positions would lie. Go the slow, exact way.
+        if stored.rows != len(at.original) or not self._is_aligned(exhibit, stored.segment, path, at):
+            # One row for each line, in the order of the file, did not hold: positions would lie. Go the slow, exact way.
             self.store.path(stored.segment).with_suffix(".json").unlink()
             tally.notes.append("loaded record by record because of its damage")
             return False
@@ -232,6 +234,22 @@ class Intake:
             self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
         self._second_chance(exhibit, tally, at, stored.damaged, "json")
         return True
+
+    def _is_aligned(self, exhibit: Exhibit, segment: Segment, path: Path, at: Records) -> bool:
+        """Compare the ids of rows spread over a segment with the lines they should come from."""
+        column = identity_column(segment.table)
+        if not column or not len(at.original):
+            return True
+        index = line_index.index_lines(path).records if at.index is None else at.index
+        numbers = sorted({len(index) * i // _CHECKED_ROWS for i in range(_CHECKED_ROWS)} | {len(index) - 1})
+        listed = ", ".join(str(number) for number in numbers)
+        found = self.connection.execute(
+            f"SELECT file_row_number, {identifier(column)} FROM read_parquet({literal(str(self.store.path(segment)))}, "
+            f"file_row_number = true) WHERE file_row_number IN ({listed})"
+        ).fetchall()
+        # Ids with characters that JSON may escape are left out of the comparison.
+        plain = [(number, value) for number, value in found if re.fullmatch(r"[\w.@-]+", value, re.ASCII)]
+        return all(value.encode() in index.read(path, number, LARGEST_RECORD_BYTES) for number, value in plain)
 
     def _has_exact_keys(self, path: Path, match: Match, mapping: Mapping) -> bool:
         """Tell whether keys are spelled as the mapping does: the database matches them exactly."""
