@@ -144,7 +144,7 @@ class Event:
             self.main.update(fields(body, interpreted=self.interpreted))
             return
         for name, raw in zip(_SYSCALL_NAMES, match.groups(), strict=True):
-            if raw is not None:
+            if raw is not None and not (raw == b"(null)" and name in self.main):
                 self.main[name] = decode(raw, is_hex=name in {"comm", "exe", "key"})
         for name, raw in _CAPITALS.findall(body.partition(ENRICHED)[2]):
             self.main[name.decode()] = text(raw)
@@ -236,7 +236,7 @@ class Event:
         path = self._object(syscall)
         if path is None:
             return found
-        found |= {"Path": self._absolute(path), "Name": path.name, "NameType": path.kind, "Owner": path.owner or path.owner_id, "Inode": path.inode, "Mode": path.mode}
+        found |= {"Path": self._absolute(path), "Name": known(path.name), "NameType": path.kind, "Owner": path.owner or path.owner_id, "Inode": path.inode, "Mode": path.mode.lstrip("0")}
         if syscall in _RENAMES:
             source = next((p for p in self.paths if p.kind == "DELETE"), None)
             replaced = sum(p.kind == "DELETE" and p.name == path.name for p in self.paths)

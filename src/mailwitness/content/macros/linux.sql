@@ -42,11 +42,14 @@ CREATE MACRO mw_linux_command_kind(s, t) AS CASE
   WHEN t = 'auditctl' AND regexp_matches(s, '\s-(?:D|d|W|e\s*0)') THEN 'LoggingStopped'
   WHEN t IN ('systemctl', 'service', 'rc-service', 'invoke-rc.d') AND regexp_matches(s, '\b(?:stop|disable|mask|kill)\b') AND regexp_matches(s, '\b(?:rsyslogd?|syslog(?:-ng|\.socket)?|auditd|systemd-journald|laurel)\b') THEN 'LoggingStopped'
   WHEN t IN ('kill', 'pkill', 'killall') AND regexp_matches(s, '\b(?:rsyslogd?|syslog-ng|syslogd|auditd|systemd-journald|laurel)\b') THEN 'LoggingStopped'
-  WHEN t IN ('doveadm', 'postsuper', 'postconf', 'postfix', 'postmap', 'exim', 'exim4', 'exiqgrep', 'exim_checkaccess', 'sievec', 'sieve-filter', 'formail', 'mail', 'mailx', 'mail.mailutils',
+  -- Exim starts itself for every delivery; only what is done to the queue by hand counts.
+  WHEN t IN ('exim', 'exim4') THEN CASE WHEN regexp_matches(s, '\s-(?:M(?:rm|mad|mar|md|f|g|es|eb|t|vb|vh|vc|vl|vp)|bp)') THEN 'CommandExecuted' ELSE '' END
+  WHEN t IN ('doveadm', 'postsuper', 'postconf', 'postfix', 'postmap', 'exiqgrep', 'exim_checkaccess', 'sievec', 'sieve-filter', 'formail', 'mail', 'mailx', 'mail.mailutils',
              'bsd-mailx', 's-nail', 'mutt', 'neomutt', 'alpine', 'movemail', 'auditctl', 'dovecot', 'rspamadm', 'postqueue', 'mailq') THEN 'CommandExecuted'
   WHEN t IN ('rm', 'unlink', 'shred', 'truncate', 'sed', 'perl', 'dd', 'cp', 'mv', 'ln', 'tar', 'zip', 'scp', 'rsync', 'find', 'touch', 'chown', 'chmod', 'chattr', 'tee', 'install', 'debugfs', 'mount', 'setfacl',
              'wipe', 'srm', 'cat', 'vi', 'vim', 'nano', 'ed', 'ex', 'gzip', 'bash', 'sh', 'dash', 'zsh') OR starts_with(t, 'python')
-    THEN CASE WHEN regexp_matches(s, '/var/(?:spool/)?mail\b|[Mm]aildir|/var/vmail|/(?:mdbox|sdbox)/|/var/spool/(?:postfix|exim4?|mqueue)|\.sieve|/\.forward|/\.procmailrc|/etc/(?:postfix|dovecot|exim4?)/') THEN 'CommandExecuted' ELSE '' END
+    -- A shell that only starts a program leaves that program's own record; a redirection leaves none but this.
+    THEN CASE WHEN t IN ('bash', 'sh', 'dash', 'zsh') AND NOT regexp_matches(s, '[^>&2]>\s*[^>&]') THEN '' WHEN regexp_matches(s, '/var/(?:spool/)?mail\b|[Mm]aildir|/var/vmail|/(?:mdbox|sdbox)/|/var/spool/(?:postfix|exim4?|mqueue)|\.sieve|/\.forward|/\.procmailrc|/etc/(?:postfix|dovecot|exim4?)/') THEN 'CommandExecuted' ELSE '' END
   ELSE '' END;
 
 -- What a command is to a mail system and its logs: LogCleared, LoggingStopped, CommandExecuted or ''.
