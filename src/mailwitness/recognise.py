@@ -19,8 +19,10 @@ Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
 # Columns that an export adds or renames: `TimeGenerated [UTC]`, `OrganizationId_`, `Status_dynamic`.
 _SUFFIX = re.compile(r"(?:\s*\[[^\]]+\]|_string|_dynamic|_[sdgbt]|_)$")
 _TIME_COLUMNS = ("timegenerated", "timestamp", "createddatetime", "activitydatetime")
-# A table is only believed when this share of the input's columns is its own.
+# Members in which a row may name its table.
+TABLE_HINTS = ("Type", "category", "$table")
 _START_BYTES = 64 * 1024
+# A table is only believed when this share of the input's columns is its own.
 _MATCHING_SHARE = 0.6
 _MATCHING_COLUMNS = 5
 
@@ -77,7 +79,7 @@ class Recogniser:
 
     def match(self, record: Record, form: str) -> Match | None:
         """Return the source of one record of format ``json`` or ``csv``; None when nothing fits."""
-        hint = str(record.get("Type") or record.get("category") or record.get("$table") or "")
+        hint = str(next((record[name] for name in TABLE_HINTS if record.get(name)), ""))
         # Rows of several tables in one reply carry the columns of all: only what is filled tells them apart.
         filled = record if form == "csv" else [name for name, value in record.items() if value not in (None, "", [], {})]
         key = (form, frozenset(filled), hint)

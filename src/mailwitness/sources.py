@@ -27,7 +27,7 @@ from mailwitness.loading import (
 from mailwitness.models import Exhibit, NotEvaluated, Quarantined
 from mailwitness.readers import csv_records, csv_shape, index as line_index, json_records, salvage, text
 from mailwitness.readers.blocks import UTF8_BOM, Damage
-from mailwitness.recognise import Match, Recogniser, base_name, unwrap
+from mailwitness.recognise import TABLE_HINTS, Match, Recogniser, base_name, unwrap
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Intake:
         if match is None or "." in match.record or match.prepare:
             return False
         mapping = mapping_for(match.mapping, match.table)
-        if not self._has_exact_keys(path, match, mapping):
+        if not self._has_exact_keys(path, match, mapping) or (match.mapping == "table_export" and self._has_several_tables(path, longest)):
             return False
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
         relation = json_relation([path], mapping, largest=longest, own=False, record=match.record, outer=match.outer)
@@ -262,6 +262,16 @@ class Intake:
                 if isinstance(inner, dict) and any(known.get(key.lower(), key) != key for key in inner):
                     return False
         return True
+
+    def _has_several_tables(self, path: Path, longest: int) -> bool:
+        """Tell whether the rows of an export name more than one table: a row has nothing else that would be missed."""
+        size = max(16 * 1024 * 1024, longest + 1024)
+        columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in TABLE_HINTS) + "}"
+        hint = "concat(" + ", '|', ".join(identifier(name) for name in TABLE_HINTS) + ")"
+        return bool(self.connection.execute(
+            f"SELECT count(DISTINCT {hint}) FILTER ({hint} <> '||') > 1 FROM read_json({literal(str(path))}, columns = {columns}, format = 'newline_delimited', "
+            f"ignore_errors = true, auto_detect = false, maximum_object_size = {size})"
+        ).fetchall()[0][0])
 
     def _match_sample(self, path: Path) -> Match | None:
         """Return the source of most of the first records."""
