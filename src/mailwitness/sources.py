@@ -57,6 +57,7 @@ _MAGICS = {
     b"\xd0\xcf\x11\xe0": "an OLE compound file (such as Outlook .msg)",
     b"!BDN": "an Outlook data file (PST or OST)",
     b"SQLite format 3\x00": "an SQLite database",
+    b"\x37\x7f\x06": "an SQLite write-ahead log, which is read together with its database",
     b"bplist": "a binary property list",
     b"%PDF": "a PDF document",
     b"\x7fELF": "a Linux program",
