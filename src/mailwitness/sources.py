@@ -158,7 +158,7 @@ class Intake:
             self._add_text(exhibit, tally, head)
 
     def _add_text(self, exhibit: Exhibit, tally: Tally, head: bytes) -> None:
-        match = self.recogniser.match_start(head, is_text=False)
+        match = self.recogniser.match_start(head, is_text=False, name=exhibit.path)
         if match is not None:
             self._add_read(exhibit, tally, exhibit.location, match, None)
             return
@@ -175,7 +175,7 @@ class Intake:
             with path.open("rb") as handle:
                 head = handle.read(1024 * 1024)
         kind = json_records.sniff_json(head)
-        match = self.recogniser.match_start(head, is_text=True)
+        match = self.recogniser.match_start(head, is_text=True, name=exhibit.path)
         if match is not None:
             self._add_read(exhibit, tally, path, match, offsets)
         elif kind:
@@ -232,7 +232,10 @@ class Intake:
         self._count(tally, match, mapping.table, stored.segment.rows)
         for further in (mapping_for(name, "") for name in match.also):
             relation = json_relation([path], further, largest=longest, own=False, record=match.record, outer=match.outer)
-            self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
+            rows = self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
+            if mapping.accept != "true":
+                # The tables share the records between them: each record is a row of exactly one.
+                self._count(tally, match, further.table, rows)
         self._second_chance(exhibit, tally, at, stored.damaged, "json")
         return True
 
@@ -506,8 +509,8 @@ class Intake:
             self._store_also(mapping, [*batch.exhibits, str(self._batch_number)], json_relation([batch.path], mapping, largest=batch.largest, own=True), "")
         batch.path.unlink()
 
-    def _store_also(self, mapping: Mapping, parts: list[str], relation: str, exhibit: str) -> None:
-        """Store the rows that the same records give in a further table."""
+    def _store_also(self, mapping: Mapping, parts: list[str], relation: str, exhibit: str) -> int:
+        """Store the rows that the same records give in a further table; return how many."""
         if not exhibit and mapping.accept != "true":
             # Rows that carry their position need no placeholders for the records of other tables.
             relation = f"SELECT * FROM ({relation}) WHERE {mapping.accept}"
@@ -520,6 +523,7 @@ class Intake:
         stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit)
         if stored.segment.rows:
             self.segments.append((mapping.table, name))
+        return stored.segment.rows
 
     # -- the end -----------------------------------------------------------------------------
 
