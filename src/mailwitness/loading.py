@@ -211,12 +211,14 @@ def record_relation(inner: str, text: str, mapping: Mapping, outer: Iterable[tup
     """Return the SQL that parses each record's JSON text once and fills gaps from outer columns."""
     structure = json.dumps(mapping.raw)
     fallback = {key: name for name, key in outer}
+    keys = [key for key in mapping.required if key in mapping.raw] or list(mapping.raw)
+    # A record that cannot be parsed, or is no object, stays all null: it is salvaged or quarantined, not guessed.
+    is_record = f"coalesce({', '.join(f'mw_r.{identifier(key)}::VARCHAR' for key in keys)}, NULL) IS NOT NULL"
     shown = []
     for key, kind in mapping.raw.items():
         member = f"mw_r.{identifier(key)}"
         if key in fallback and kind == "VARCHAR":
-            # A record that cannot be parsed stays all null: it is salvaged or quarantined, not guessed.
-            member = f"CASE WHEN mw_r IS NULL THEN NULL ELSE coalesce(nullif({member}, ''), {identifier(fallback[key])}) END"
+            member = f"CASE WHEN {is_record} THEN coalesce(nullif({member}, ''), {identifier(fallback[key])}) END"
         shown.append(f"{member} AS {identifier(key)}")
     shown += carried
     return (
