@@ -88,13 +88,15 @@ class Recogniser:
             self._known[key] = self._match(record, form, hint)
         return self._known[key]
 
-    def match_start(self, head: bytes, *, is_text: bool) -> Match | None:
+    def match_start(self, head: bytes, *, is_text: bool, name: str = "") -> Match | None:
         """Return the source with a reader of its own that recognises the start of a file."""
         form = "text" if is_text else "binary"
         start = head[:_START_BYTES].decode("utf-8" if is_text else "latin-1", "replace")
         for source in self.sources:
             for rule in source.recognise:
-                if rule.format == form and any(re.search(pattern, start, re.MULTILINE) for pattern in rule.first):
+                if rule.format != form or (rule.named and not re.search(rule.named, name)):
+                    continue
+                if any(re.search(pattern, start, re.MULTILINE) for pattern in rule.first):
                     return self._as_match(source, {}, "")
         return None
 

@@ -394,6 +394,7 @@ class Intake:
         places: list[tuple[int, int, int]] = []
         # Mail stores tell mailbox, folder and flags by the names of their files, which sealing may have replaced.
         items = reader.read_named(path, exhibit.path) if hasattr(reader, "read_named") else reader.read(path)
+        assumed: Counter[str] = Counter()
         for number, item in enumerate(items):
             tally.records += 1
             places.append((item.offset, item.length, item.line))
@@ -405,10 +406,13 @@ class Intake:
                 lacking = Damage(item.offset, item.length, item.line, f"it lacks {_required_name(mapping)}")
                 self._quarantine(tally, exhibit, number, lacking, path, offsets)
                 continue
+            if note := item.data.get("TimeNote"):
+                assumed[note] += 1
             inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, item.salvaged
             tally.salvaged += item.salvaged
             self._batch(match, mapping).add(json_line(inner), exhibit.blake3)
             self._count(tally, match, mapping.table, 1)
+        tally.notes += [f"{count} records: {note}" for note, count in assumed.most_common(3)]
         if places:
             self._save_index(exhibit, line_index.from_places(places), offsets)
 

@@ -124,6 +124,7 @@ class Recognise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         nested: member name -> keys its object (or JSON text) must have.
         first: regular expressions for ``text`` and ``binary``: one must match in the first 64 KiB
             (multi-line mode; binary content is matched as Latin-1).
+        named: regular expression for the file's name, for ``text`` whose content alone says too little; both must hold.
     """
 
     format: Literal["json", "csv", "parquet", "text", "binary"]
@@ -132,6 +133,7 @@ class Recognise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_keys: list[str] = []
     nested: dict[str, list[str]] = {}
     first: list[str] = []
+    named: str = ""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
