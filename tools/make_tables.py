@@ -17,7 +17,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "src" / "mailwitness" / "content" / "tables"
 SCHEMAS = ROOT.parent / "shared" / "schemas"
-BY_HAND = {"MailboxActivity.yaml"}
+BY_HAND = {"MailboxActivity.yaml", "MailStoreIndex.yaml"}
 
 # Defender's advanced hunting filters on Timestamp, Log Analytics on TimeGenerated; a rule may use either.
 TIME_COLUMNS = {
