@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,35 @@ def test_one_in_ten_damaged_costs_no_other_record(tmp_path: Path) -> None:
         str(number) for number in range(3000) if number % 10
     ]
     assert len(split.damaged) == 300
+
+
+@pytest.mark.parametrize("shape", ["compact", "pretty", "one after another", "wrapped"])
+@pytest.mark.parametrize("kind", ["cut", "bytes lost", "bytes put"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_damage_to_one_in_ten_costs_no_other_record(
+    tmp_path: Path, shape: str, kind: str, seed: int
+) -> None:
+    choose = random.Random(seed)  # noqa: S311 - test text, not a secret
+    indent = 2 if shape in {"pretty", "one after another"} else None
+    texts = [json.dumps(event, indent=indent).encode() for event in events(600)]
+    broken = {number for number in range(600) if choose.randrange(10) == 0}
+    for number in broken:
+        text, place = texts[number], choose.randrange(1, len(texts[number]))
+        after = place + (0 if kind == "bytes put" else choose.randrange(1, 4))
+        put = (
+            choose.choice(['"', "{", "}", "[", "]", "\\", ",", "\0"]).encode() if kind == "bytes put" else b""
+        )
+        texts[number] = text[:place] if kind == "cut" else text[:place] + put + text[after:]
+    body = (b"\n" if shape == "one after another" else b",").join(texts)
+    text = {"one after another": body, "wrapped": b'{"value":[' + body + b'],"n":1}'}.get(
+        shape, b"[" + body + b"]"
+    )
+
+    split = Split(tmp_path, text)
+
+    found = [original for original in split.originals if original in texts]
+    assert found == [text for number, text in enumerate(texts) if number not in broken or text in found]
+    assert split.uncovered().removeprefix(b'{"value":').removesuffix(b',"n":1}').strip(SEPARATORS) == b""
 
 
 def test_the_complete_elements_of_a_cut_array_are_records(tmp_path: Path) -> None:

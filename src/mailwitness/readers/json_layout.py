@@ -6,25 +6,27 @@ import re
 
 import msgspec
 
-from mailwitness.readers.json_tokens import BRACKET_OR_STRING, QUOTE, value_end
+from mailwitness.readers.json_text import valid_end
+from mailwitness.readers.json_tokens import BRACKET_OR_STRING, QUOTE
 
 _SEPARATOR = re.compile(rb"[ \t\r\n]*+,?+[ \t\r\n]*+")
 _OBJECT_START = re.compile(rb'\{(?=[ \t\r\n]*+["}])')
 _ROW_START = re.compile(rb"\[")
 # Outside any array a value starts on a line of its own, or as an array of objects that is nobody's member.
-_TOP_START = re.compile(rb'(?<=\n)\{(?=[ \t\r\n]*+["}])|(?<!:)(?<!: )\[(?=[ \t\r\n]*+\{[ \t\r\n]*+["}])')
+_TOP_START = re.compile(
+    rb'\{(?<=\n\{)(?=[ \t\r\n]*+["}])|\[(?<!:\[)(?<!:[ ]\[)(?=[ \t\r\n]*+\{[ \t\r\n]*+["}])'
+)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CELLS = msgspec.json.Decoder(list[msgspec.Raw])
 _MAX_KEYS = 1000
-# At least this part of a record's keys was met in records before it, and it has at least this part of the
+# More than this part of a record's keys was met in records before it, and it has at least this part of the
 # keys all of them have; the objects nested in a record (parameters, items) fail on one or the other.
 _MIN_SHARED = 0.5
-# Candidates are parsed until this many times the searched bytes have been looked at: nested damage must not
-# make the search quadratic.
-_SEARCH_BUDGET = 2
+# So many candidates are looked at in one search: a record of endless nesting must not make it quadratic.
+_SEARCH_BUDGET = 4096
 # After damage a value is followed this far for its end, or twice the longest record seen: a quote too many
 # would else be followed to the end of all bytes at hand, again and again.
-_FOLLOW_BYTES = 64 << 10
+_FOLLOW_BYTES = 32 << 10
 # So many objects in a row are believed to be records when no good record has been seen yet.
 _ENOUGH_SIBLINGS = 16
 
@@ -93,7 +95,7 @@ class Layout:
             return True
         shared = len(self._keys & members.keys())
         common = len(self._common & members.keys())
-        return shared >= _MIN_SHARED * len(members) and common >= _MIN_SHARED * len(self._common)
+        return shared > _MIN_SHARED * len(members) and common >= _MIN_SHARED * len(self._common)
 
     @property
     def is_known(self) -> bool:
@@ -119,7 +121,7 @@ class Layout:
         return -1
 
     def _is_whole_record(self, text: bytes, start: int) -> bool:
-        end = value_end(text, start, min(len(text), start + self._follow))
+        end = valid_end(text, start, start + self._follow)
         return end > 0 and self.resembles(text[start:end])
 
     def find_next(self, text: bytes, start: int, stop: int, end: int, *, in_array: bool) -> int:
@@ -132,30 +134,35 @@ class Layout:
             end: candidates must be complete before it.
             in_array: False when the damage lies between top-level values.
         """
-        if text.find(self.brackets[:1], start, stop) < 0:
-            return -1
-        top = None if in_array else _TOP_START.search(text, start, stop)
         found = self._find_like(text, start, stop, end) if self.is_known or in_array else -1
-        if top and (found < 0 or top.start() < found):
-            return top.start()
-        return found
+        if in_array:
+            return found
+        top = _TOP_START.search(text, start, stop if found < 0 else found)
+        return top.start() if top else found
 
     def _find_like(self, text: bytes, start: int, stop: int, end: int) -> int:
         pattern = _OBJECT_START if self.columns is None else _ROW_START
-        budget = _SEARCH_BUDGET * (end - start)
+        budget = _SEARCH_BUDGET
         for match in pattern.finditer(text, start, stop):
             place = match.start()
             if self.starts_line(text, place):
                 return place
-            if budget <= 0 or not _may_start_record(text, place):
-                continue
-            furthest = min(end, place + self._follow)
-            after = value_end(text, place, furthest)
-            budget -= (furthest if after < 0 else after) - place
-            is_like = after > 0 and self.resembles(text[place:after])
-            if is_like and (self.is_known or _has_siblings(text, after)):
-                return place
+            if budget > 0 and _may_start_record(text, place):
+                budget -= 1
+                if self._like(text, place, end) > 0:
+                    return place
         return -1
+
+    def starts_at(self, text: bytes, place: int) -> bool:
+        """Say whether a record stands at `place`, as far as one can tell after damage."""
+        return self.starts_line(text, place) or self._like(text, place, len(text)) > 0
+
+    def _like(self, text: bytes, place: int, end: int) -> int:
+        """Return the place after the value at `place` if that is like the records before it, else -1."""
+        after = valid_end(text, place, min(end, place + self._follow))
+        if after < 0 or not self.resembles(text[place:after]):
+            return -1
+        return after if self.is_known or _has_siblings(text, after) else -1
 
 
 def _has_siblings(text: bytes, place: int) -> bool:
@@ -168,8 +175,8 @@ def _has_siblings(text: bytes, place: int) -> bool:
         following = separator.end() if separator else place
         if text[following : following + 1] != b"{":
             return not text[following:].strip(b" \t\r\n]")
-        place = value_end(text, following, min(len(text), following + _FOLLOW_BYTES))
-        if place < 0 or members_of(text[following:place]) is None:
+        place = valid_end(text, following, following + _FOLLOW_BYTES)
+        if place < 0:
             return True  # the next damage; nested objects would have come to their end before
     return True
 

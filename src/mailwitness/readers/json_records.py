@@ -10,14 +10,13 @@ from mailwitness.readers.json_batch import take_batch
 from mailwitness.readers.json_layout import Layout, open_depth
 from mailwitness.readers.json_output import Output, SplitResult
 from mailwitness.readers.json_shape import (
-    Wrapper,
     find_wrapper,
     is_table,
     scalars_of,
     sniff_json,
     unread_parts,
 )
-from mailwitness.readers.json_text import Verdict, is_faulty, judge, one_line
+from mailwitness.readers.json_text import Verdict, is_faulty, judge, one_line, valid_end
 from mailwitness.readers.json_tokens import STRING_REST, read_members, value_end
 from mailwitness.readers.window import Window
 
@@ -31,16 +30,14 @@ _SMALLEST_BATCH = 64 << 10
 # How much of a wrapper is looked at before and after the array, and of the text in which the next record
 # after damage is searched at once.
 _WRAPPER_BYTES = 1 << 20
-_SEARCH_BYTES = 4 << 20
+_SEARCH_BYTES = 1 << 20
 _MOST_STEPS = 64
 _SEPARATORS = re.compile(rb"[ \t\r\n,]*+")
 _SCALAR = re.compile(rb'(?:"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|[^\s,\[\]{}":]++)(?=[ \t\r\n]*+[,\]])')
 _ROWS = frozenset({"rows"})
-# What may follow the end of a damaged value if that end can be believed: a quote too many turns text into
-# brackets, and then the value seems to end somewhere inside.
-_BOUNDARY = re.compile(
-    rb"[ \t\r\n]*+(?:\Z|,?+[ \t\r\n]*+[\[{]|\][ \t\r\n]*+(?:\Z|\[|,[ \t\r\n]*+\"|\}[ \t]*+(?:\Z|[\r\n])))"
-)
+# A member after the end of a value: a brace too many stands before it, the value is the beginning of one.
+_MEMBER = re.compile(rb'[ \t\r\n]*+,[ \t\r\n]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+:', re.DOTALL)
+_NEXT = re.compile(rb"[ \t\r\n]*+,?+[ \t\r\n]*+")
 
 
 def split_json(
@@ -88,6 +85,8 @@ class _Splitter:
         self._batch_bytes = _SMALLEST_BATCH
         self._steps = 0  # records still to be taken one by one because batches failed
         self._failures = 0
+        self._is_doubtful = False  # the last value was damage: brackets after it may belong to it
+        self._levels = 0  # wrapper objects around the array at hand
         self._entered: list[str] = []  # kinds of the top-level values met
         self._wrapper: dict[str, object] = {}
         self.unwraps = True
@@ -104,7 +103,7 @@ class _Splitter:
                 # Also inside an array: a list of pages is read as if the pages followed one another.
                 self._note_kind("array")
                 self._enter_array()
-            elif byte == b"]":
+            elif byte == b"]" and self._closes_array(self._window.place):
                 self._in_array = False
                 self._window.place += 1
             else:
@@ -157,25 +156,50 @@ class _Splitter:
         self._note_kind("tables" if wrapper.is_tables else "wrapped")
         self._wrapper.update(wrapper.scalars)
         window.place += wrapper.start
+        self._levels = len(wrapper.path)
         if wrapper.is_tables:
             self._take_tables()
         else:
             self._take_array(Layout())
-        self._leave(wrapper)
+        for _ in wrapper.path:
+            self._close_object()
+        self._levels = 0
         return True
 
     def _take_array(self, layout: Layout) -> None:
         """Take the records of the array that opens at hand, until it closes or the file ends."""
         self._layout, before = layout, self._layout
         self._enter_array()
-        while (byte := self._next_byte()) is not None and byte != b"]":
+        while (byte := self._next_byte()) is not None:
             if byte == layout.brackets[:1]:
                 self._take_records()
+            elif byte == b"]" and self._closes_array(self._window.place):
+                self._window.place += 1
+                break
             else:
                 self._lose_noise()
-        self._window.place += byte is not None
         self._in_array = False
         self._layout = before
+
+    def _closes_array(self, place: int) -> bool:
+        """Say whether the bracket at `place` ends the array, and is not a stray one or one of a damaged value.
+
+        What follows must end the wrapper; after damage, the file, the line or another array must follow then.
+        """
+        levels = self._levels + (self._layout.columns is not None)
+        if not self._in_array or not (levels or self._is_doubtful):
+            return True
+        window = self._window
+        ahead = place - window.place
+        have = window.ensure(ahead + _WRAPPER_BYTES)
+        text = window.text[window.place + ahead + 1 : window.place + have]
+        end = 0
+        for _ in range(levels):
+            end = read_members(text, end).end
+            if end < 0:
+                return not text.strip()
+        rest = text[end:].lstrip(b" \t\r,")
+        return not self._is_doubtful or rest[:1] in {b"", b"\n", b"[", b"]"}
 
     def _take_tables(self) -> None:
         """Take the rows of every table of a Log Analytics answer, whose list opens at hand."""
@@ -201,10 +225,6 @@ class _Splitter:
         self._in_array = True
         self._close_object()
         return True
-
-    def _leave(self, wrapper: Wrapper) -> None:
-        for _ in wrapper.path:
-            self._close_object()
 
     def _close_object(self) -> None:
         """Read what follows the array inside its wrapper, up to the closing brace."""
@@ -250,6 +270,7 @@ class _Splitter:
         self._output.add_batch(batch, window.offset(start), window.line(start))
         self._layout.learn(window.text, start + int(batch.starts[-1]), batch.end)
         window.place = batch.end
+        self._is_doubtful = False
         return True
 
     def _take_one(self) -> None:
@@ -258,7 +279,9 @@ class _Splitter:
         limit = min(_SMALLEST_BATCH, self._max_record)
         while True:
             have = window.ensure(limit)
-            end = value_end(window.text, window.place, window.place + have)
+            end = valid_end(window.text, window.place, window.place + have)
+            if end < 0:
+                end = value_end(window.text, window.place, window.place + have)
             if end >= 0:
                 self._take_whole(end)
                 return
@@ -282,13 +305,29 @@ class _Splitter:
         is_row = self._layout.columns is not None
         if is_row and not self._layout.resembles(raw):
             self._lose("the row does not have one cell for each column", end)
-        elif verdict in {Verdict.GOOD, Verdict.MENDED}:
+        elif verdict in {Verdict.GOOD, Verdict.MENDED} and not _MEMBER.match(window.text, end):
             place = (window.offset(window.place), len(raw), window.line(window.place))
             self._output.add(one_line(raw, verdict), place, is_mended=verdict is Verdict.MENDED)
             self._layout.learn(window.text, window.place, end)
             window.place = end
+            self._is_doubtful = False
         else:
-            self._lose("not valid JSON", end if _BOUNDARY.match(window.text, end) else None)
+            self._lose("not valid JSON", end if self._is_boundary(end) else None)
+
+    def _is_boundary(self, end: int) -> bool:
+        """Say whether the end of a damaged value can be believed.
+
+        A quote too many turns text into brackets, and then a value seems to end somewhere inside.
+        """
+        self._is_doubtful = True
+        text = self._window.text
+        gap = _NEXT.match(text, end)
+        following = gap.end() if gap else end
+        if text[following : following + 1] == self._layout.brackets[:1]:
+            return self._layout.starts_at(text, following)
+        if text[following : following + 1] == b"]":
+            return self._closes_array(following)
+        return following == len(text)
 
     # ------------------------------------------------------------------ damage
 
@@ -309,8 +348,9 @@ class _Splitter:
     def _lose(self, reason: str, end: int | None = None) -> None:
         """Lose the bytes from the current place to the next record, at most to `end` if that is known."""
         window = self._window
+        self._is_doubtful = True
         if end is not None:
-            found = self._find_next(window.place + 1, end, end)
+            found = self._find_next(window.place + 1, end, len(window.text))
             self._add_damage(window.place, end if found < 0 else found, reason)
             window.place = end if found < 0 else found
             return
