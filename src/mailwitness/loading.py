@@ -301,12 +301,12 @@ class Lines:
 
 
 def json_line(record: dict[str, Any]) -> bytes:  # Any: a parsed JSON object
-    """Write a record as one line that DuckDB reads: no lone surrogates, no NUL."""
+    """Write a record as one line that DuckDB reads: no lone surrogates."""
     try:
         line = msgspec.json.encode(record)
     except (UnicodeEncodeError, TypeError, ValueError, msgspec.MsgspecError):
         line = json.dumps(_clean(record), ensure_ascii=False).encode("utf-8", "replace")
-    return line.replace(b"\\u0000", b"\\u2400")
+    return line
 
 
 def _clean(value: Any) -> Any:  # noqa: ANN401 - a parsed JSON value
