@@ -38,3 +38,5 @@ CREATE MACRO mw_google_bag(j) AS CASE left(j::VARCHAR, 1)
 CREATE MACRO mw_google_first(events) AS CASE WHEN json_type(events) = 'ARRAY' THEN json_extract(events, '$[0]') ELSE events END;
 -- Times in microseconds as BigQuery writes them, as text or number.
 CREATE MACRO mw_time_us(x) AS make_timestamp(try_cast(x AS BIGINT));
+-- A header of a message of the Gmail API, by its name in lower case.
+CREATE MACRO mw_gmail_header(payload, wanted) AS coalesce(list_filter(TRY(json_transform(json_extract(payload, '$.headers'), '[{"name":"VARCHAR","value":"VARCHAR"}]')), lambda h: lower(h.name) = wanted)[1].value, '');
