@@ -28,7 +28,7 @@ _RECORD_KEYS = frozenset(
 _DESCRIPTIONS = frozenset(
     (  # noqa: SIM905 - words in a row are read and extended more easily than a tall list
         "_shards aggregations profile meta metadata _meta pagination paging links _links page statistics "
-        "stats error errors warnings responseinfo render"
+        "stats error errors warnings responseinfo render schema"
     ).split()
 )
 _MAX_SIBLINGS = 12
