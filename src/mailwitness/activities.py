@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailwitness.content import loader
 from mailwitness.kql import DUCKDB_TYPES, referenced_tables, tokens, words
+from mailwitness.loading import Wanted
 from mailwitness.tables import empty, identifier, literal
 
 if TYPE_CHECKING:
@@ -37,28 +38,41 @@ def columns() -> list[Column]:
     return loader.tables()[TABLE].columns
 
 
-def wanted_columns(queries: Iterable[str]) -> dict[str, set[str]]:
-    """Return, for each table, the columns that the queries on it name: these are worth storing."""
+def wanted(parsers: list[Parser], queries: list[str], needed: set[str]) -> Wanted:
+    """Return what a run's parsers and rules need stored.
+
+    Args:
+        parsers: read the tables for MailboxActivity.
+        queries: the rules.
+        needed: activities that the rules name.
+    """
     known = loader.tables()
-    wanted: dict[str, set[str]] = {}
-    for query in queries:
+    columns_of: dict[str, set[str]] = {}
+    whole: set[str] = set()
+    for query in [*(parser.query for parser in parsers), *queries]:
         named = words(query)
         for table in referenced_tables(query, known):
-            wanted.setdefault(table, set()).update(c.name for c in known[table].columns if c.name in named)
-    return wanted
+            columns_of.setdefault(table, set()).update(c.name for c in known[table].columns if c.name in named)
+    for query in queries:
+        whole |= referenced_tables(query, known) - {TABLE}
+    bulk = {parser.table: left_out(parser, needed) for parser in parsers}
+    return Wanted(columns=columns_of, bulk=bulk, whole=whole)
+
+
+def left_out(parser: Parser, needed: set[str]) -> list[str]:
+    """Return the operations that yield only activities no rule names."""
+    return [name for activity, names in parser.bulk.items() if activity not in needed for name in names]
 
 
 def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, *, now: dt.datetime, needed: set[str] | None = None) -> str:
     """Return the SELECT that gives a parser's rows all columns of MailboxActivity, never a null string."""
     sql = engine.to_sql(parser.query, now=now)
-    left_out = [
-        operation for activity, names in parser.bulk.items() if needed is not None and activity not in needed for operation in names
-    ]
-    if left_out:
-        names = ", ".join(literal(operation) for operation in left_out)
+    without = [] if needed is None else left_out(parser, needed)
+    if without:
+        names = ", ".join(literal(operation) for operation in without)
         table = identifier(parser.table)
         sql = sql.replace(f"FROM {table}", f"FROM (SELECT * FROM {table} WHERE Operation NOT IN ({names}))")
-    given = {str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
+    given = _columns_of(connection, engine, parser, sql)
     defaults = {"SourceTable": literal(parser.table)}
     shown = []
     for column in columns():
@@ -71,6 +85,14 @@ def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser:
         else:
             shown.append(f"TRY_CAST({name} AS {kind}) AS {name}")
     return f"SELECT {', '.join(shown)} FROM ({sql})"
+
+
+def _columns_of(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, sql: str) -> set[str]:
+    """Return the columns a parser yields; kept with the translations, because planning a parser takes 0.3 s."""
+    key = f"columns of {parser.id}: {parser.query}"
+    if key not in engine.cache:
+        engine.cache[key] = ",".join(str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall())
+    return set(engine.cache[key].split(","))
 
 
 def union_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parsers: Iterable[Parser], present: set[str], *, now: dt.datetime, needed: set[str] | None = None) -> str:

@@ -73,7 +73,7 @@ def _parsers_need_more(segments: list[Segment], asked: set[str], knowledge: pack
 
 def _load_everything(folder: CaseFolder, settings: Settings, work: Path) -> None:
     log = custody.CustodyLog(folder.custody, now=settings.now, tool=TOOL)
-    connection = tables.connect(memory=settings.memory_limit(), threads=settings.thread_count(), temporary=work)
+    connection = tables.connect(memory=settings.memory_limit(), threads=settings.thread_count(), temporary=work, in_order=True)
     intake = Intake(connection, tables.TableStore(folder.tables), wanted=None, work=work, index_folder=folder.index)
     try:
         for exhibit in exhibits(folder):

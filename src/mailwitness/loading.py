@@ -226,17 +226,32 @@ def record_relation(inner: str, text: str, mapping: Mapping, outer: Iterable[tup
     )
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a first pass stores, so that no rule of this run can miss anything.
+
+    Attributes:
+        columns: table -> columns that parsers and rules on it name.
+        bulk: table -> operations of which no rule needs nested values.
+        whole: tables whose nested values are stored for every row, because a rule reads them directly.
+    """
+
+    columns: dict[str, set[str]]
+    bulk: dict[str, list[str]] = {}
+    whole: set[str] = set()
+
+
 class Writer:
     """Write segments of one case through one connection."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, wanted: dict[str, set[str]] | None) -> None:
-        """Take the columns that rules and parsers name, by table; None stores everything."""
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, wanted: Wanted | None) -> None:
+        """Take what to store; None stores everything."""
         self.connection = connection
         self.store = store
         self.wanted = wanted
 
     def name(self, parts: Iterable[str], mapping: Mapping) -> str:
         """Return the segment's name: the digest of what it comes from."""
+        mapping = self._gated(mapping)
         wanted = ["*"] if self.wanted is None else sorted(self.stored_columns(mapping))
         text = "\n".join([*parts, mapping.id, msgspec.json.encode(mapping).decode(), *wanted])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -251,6 +266,7 @@ class Writer:
             exhibit: the exhibit of all rows, whose record number is then the row number; empty
                 when the records carry both themselves.
         """
+        mapping = self._gated(mapping)
         wanted = None if self.wanted is None else self.stored_columns(mapping)
         sql, columns, partial = select_sql(mapping, relation, wanted, own=not exhibit)
         path = self.store.partial_path(mapping.table, name)
@@ -277,7 +293,16 @@ class Writer:
     def stored_columns(self, mapping: Mapping) -> set[str]:
         """Return the columns worth storing: what rules and parsers name, time and identity."""
         always = {"TimeGenerated", "Timestamp", identity_column(mapping.table)}
-        return (self.wanted or {}).get(mapping.table, set()) | always
+        return (self.wanted.columns.get(mapping.table, set()) if self.wanted else set()) | always
+
+    def _gated(self, mapping: Mapping) -> Mapping:
+        """Say for which rows nested values are stored in this run."""
+        if self.wanted is None or not mapping.nested:
+            return mapping
+        if mapping.table in self.wanted.whole:
+            return msgspec.structs.replace(mapping, nested=[])
+        bulk = ", ".join(literal(name) for name in self.wanted.bulk.get(mapping.table, [])) or "''"
+        return msgspec.structs.replace(mapping, keep=mapping.keep.replace("{{bulk}}", bulk))
 
 
 class Lines:

@@ -213,8 +213,9 @@ class _Run:
     # -- tables ------------------------------------------------------------------------------
 
     def _load(self, exhibits: list[Exhibit], knowledge: pack.Pack) -> Intake:
-        connection = tables.connect(memory=self.settings.memory_limit(), threads=self.settings.thread_count(), temporary=self.work)
-        wanted = activities.wanted_columns([*(p.query for p in knowledge.parsers), *(r.query for r in knowledge.rules)])
+        connection = tables.connect(memory=self.settings.memory_limit(), threads=self.settings.thread_count(), temporary=self.work, in_order=True)
+        queries = [rule.query for rule in knowledge.rules]
+        wanted = activities.wanted(knowledge.parsers, queries, self._needed(knowledge))
         intake = Intake(connection, tables.TableStore(self.folder.tables), wanted=wanted, work=self.work, index_folder=self.folder.index)
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))
@@ -223,6 +224,12 @@ class _Run:
         connection.close()
         return intake
 
+    def _needed(self, knowledge: pack.Pack) -> set[str]:
+        """Return the activities that rules name; a rule that names none may mean any."""
+        vocabulary = activities.vocabulary(knowledge.parsers)
+        named = [activities.named_activities(rule.query, vocabulary) for rule in knowledge.rules if activities.TABLE in words(rule.query)]
+        return vocabulary if not all(named) else set().union(*named)
+
     # -- rules -------------------------------------------------------------------------------
 
     def _detect(self, intake: Intake, knowledge: pack.Pack) -> tuple[list[RuleOutcome], list[Finding]]:
@@ -230,7 +237,7 @@ class _Run:
         connection, engine = open_case(self.folder.path, self.settings, knowledge, self.work)
         present = intake.store.tables()
         vocabulary = activities.vocabulary(knowledge.parsers)
-        needed = {a for rule in knowledge.rules for a in activities.named_activities(rule.query, vocabulary)}
+        needed = self._needed(knowledge)
         named = {word for rule in knowledge.rules for word in words(rule.query)}
         union = activities.union_sql(connection, engine, knowledge.parsers, present, now=self.settings.now, needed=needed)
         activities.materialise(connection, union, self.work / "activity.parquet", needed=needed, named=named)

@@ -17,6 +17,7 @@ from mailwitness.loading import (
     POSITION_KEY,
     SALVAGED_KEY,
     Lines,
+    Wanted,
     Writer,
     identity_column,
     json_line,
@@ -88,11 +89,13 @@ class Records(msgspec.Struct, frozen=True):
         path: file that is parsed: the original, its UTF-8 form, or its records written one a line.
         index: their places in that file; None when each is one line of it.
         original: their places in the sealed original.
+        mended: records that could only be parsed after control characters in their strings were escaped.
     """
 
     path: Path
     index: RecordIndex | None
     original: RecordIndex
+    mended: frozenset[int] = frozenset()
 
 
 class Batch:
@@ -120,8 +123,8 @@ class Batch:
 class Intake:
     """Load exhibits one after the other and keep count of every record."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, *, wanted: dict[str, set[str]] | None, work: Path, index_folder: Path) -> None:
-        """Take the case's store, a folder for temporary files and one for record indexes."""
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, *, wanted: Wanted | None, work: Path, index_folder: Path) -> None:
+        """Take the case's store, what to store (None: everything), and folders for temporary files and indexes."""
         self.connection = connection
         self.store = store
         self.writer = Writer(connection, store, wanted)
@@ -192,6 +195,7 @@ class Intake:
     # -- JSON --------------------------------------------------------------------------------
 
     def _add_json(self, exhibit: Exhibit, tally: Tally, path: Path, kind: str, offsets: text.OffsetMap | None) -> None:
+        mended: frozenset[int] = frozenset()
         if kind == "ndjson":
             lines = line_index.index_lines(path)
             index, lines_path, longest = lines.records, path, lines.longest
@@ -204,9 +208,10 @@ class Intake:
             for damage in split.damaged:
                 self._quarantine(tally, exhibit, -1, damage, path, offsets)
             tally.records += len(split.damaged)
+            mended = frozenset(split.mended)
         tally.records += len(index.offsets)
         # A split file is parsed from its lines: there rows have names, and control characters are escaped.
-        at = Records(path if kind == "ndjson" else lines_path, index if kind == "ndjson" else None, self._save_index(exhibit, index, offsets))
+        at = Records(path if kind == "ndjson" else lines_path, index if kind == "ndjson" else None, self._save_index(exhibit, index, offsets), mended)
         if path.stat().st_size < SMALL_BYTES or not self._load_lines(exhibit, tally, lines_path, at, longest):
             self._route_all(exhibit, tally, at, "json")
         if lines_path not in {path, exhibit.location}:
@@ -230,6 +235,8 @@ class Intake:
             return False
         self.segments.append((mapping.table, name))
         self._count(tally, match, mapping.table, stored.segment.rows)
+        # These rows are in the table already; that their text was mended is counted.
+        tally.salvaged += len(at.mended - set(stored.damaged))
         for further in (mapping_for(name, "") for name in match.also):
             relation = json_relation([path], further, largest=longest, own=False, record=match.record, outer=match.outer)
             rows = self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
@@ -315,7 +322,7 @@ class Intake:
             return
         damaged: list[int] = []
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
-        relation = self._csv_relation(exhibit, path, shape, index, match, mapping, damaged)
+        relation = self._csv_relation(exhibit, tally, path, shape, index, match, mapping, damaged)
         stored = self.writer.store_rows(relation, mapping, name)
         self.connection.unregister("mw_batches")
         self.segments.append((mapping.table, name))
@@ -325,7 +332,7 @@ class Intake:
     def _match_csv(self, path: Path, shape: csv_records.CsvShape) -> Match | None:
         return self.recogniser.match(dict.fromkeys(shape.header, ""), "csv")
 
-    def _csv_relation(self, exhibit: Exhibit, path: Path, shape: csv_records.CsvShape, index: RecordIndex, match: Match, mapping: Mapping, damaged: list[int]) -> str:
+    def _csv_relation(self, exhibit: Exhibit, tally: Tally, path: Path, shape: csv_records.CsvShape, index: RecordIndex, match: Match, mapping: Mapping, damaged: list[int]) -> str:
         """Register the file's batches and return the SQL that gives them the mapping's raw keys."""
         import pyarrow as pa  # noqa: PLC0415 - 81 ms, only for large tables
 
@@ -333,7 +340,8 @@ class Intake:
         reader = csv_records.read_csv(path, shape, index)
         first = next(reader, None)
         fields = csv_shape.unique_names(shape.header)
-        schema = pa.schema([(name, pa.string()) for name in fields] + [(POSITION_KEY, pa.int64())])
+        own_fields = [(POSITION_KEY, pa.int64()), (SALVAGED_KEY, pa.bool_())]
+        schema = pa.schema([(name, pa.string()) for name in fields] + own_fields)
 
         def batches() -> Iterator[pa.RecordBatch]:
             batch = first
@@ -341,11 +349,13 @@ class Intake:
                 offsets = [damage.offset for damage in batch.damaged]
                 damaged.extend(np.searchsorted(index.offsets, offsets).tolist())
                 numbers = pa.array(batch.records.astype("int64"))
-                yield pa.RecordBatch.from_arrays([*batch.rows.columns, numbers], schema=schema)
+                replaced = pa.array(np.isin(batch.records, batch.replaced))
+                tally.salvaged += len(batch.replaced)
+                yield pa.RecordBatch.from_arrays([*batch.rows.columns, numbers, replaced], schema=schema)
                 batch = next(reader, None)
 
         self.connection.register("mw_batches", pa.RecordBatchReader.from_batches(schema, batches()))
-        own = f"{literal(exhibit.id)} AS {EXHIBIT_KEY}, {POSITION_KEY}, false AS {SALVAGED_KEY}"
+        own = f"{literal(exhibit.id)} AS {EXHIBIT_KEY}, {POSITION_KEY}, {SALVAGED_KEY}"
         named = ", ".join(f"{identifier(column)} AS {identifier(key)}" for column, key in columns.items() if column in fields)
         inner = f"SELECT {named}, {own} FROM mw_batches"
         if match.record:
@@ -431,10 +441,10 @@ class Intake:
         lines = Lines(at.path)
         for number in numbers:
             data = lines.read(int(index.offsets[number]), min(int(index.lengths[number]), LARGEST_RECORD_BYTES + 1))
-            self._route(exhibit, tally, number, data, at.original, form, shape)
+            self._route(exhibit, tally, number, data, at.original, form, shape, mended=number in at.mended)
         lines.close()
 
-    def _route(self, exhibit: Exhibit, tally: Tally, number: int, data: bytes, index: RecordIndex, form: str, shape: csv_records.CsvShape | None) -> None:
+    def _route(self, exhibit: Exhibit, tally: Tally, number: int, data: bytes, index: RecordIndex, form: str, shape: csv_records.CsvShape | None, *, mended: bool = False) -> None:
         """Send one record to its table, or to quarantine with the reason."""
         if len(data) > LARGEST_RECORD_BYTES:
             reason = f"the record is longer than {LARGEST_RECORD_BYTES // (1024 * 1024)} MiB"
@@ -451,7 +461,7 @@ class Intake:
         if inner is None or not _has_required(inner, mapping):
             self._quarantine_record(tally, exhibit, number, index, f"it lacks {_required_name(mapping)}", data)
             return
-        salvaged = salvaged or partial
+        salvaged = salvaged or partial or mended
         inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, salvaged
         self._batch(match, mapping).add(json_line(inner), exhibit.blake3)
         tally.salvaged += salvaged
@@ -521,7 +531,7 @@ class Intake:
         name = self.writer.name(parts, mapping)
         if mapping.each:
             if exhibit:
-                own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, row_number() OVER () - 1 AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
+                own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, row_number() OVER () - 1 AS {POSITION_KEY}, {SALVAGED_KEY}"
                 relation, exhibit = f"SELECT *, {own} FROM ({relation})", ""
             relation = f"SELECT *, unnest({mapping.each}) AS mw_each FROM ({relation})"
         stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit)

@@ -41,13 +41,14 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     partial: tuple[str, ...] = ()
 
 
-def connect(*, memory: str, threads: int, temporary: Path) -> duckdb.DuckDBPyConnection:
+def connect(*, memory: str, threads: int, temporary: Path, in_order: bool = False) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with our limits and macros; UTC, no extensions fetched.
 
     Args:
         memory: DuckDB's limit, such as ``"1GB"``.
         threads: number of worker threads.
         temporary: folder for what does not fit into memory.
+        in_order: rows keep the order of their file, which loading needs.
     """
     connection = duckdb.connect(
         ":memory:",
@@ -63,9 +64,10 @@ def connect(*, memory: str, threads: int, temporary: Path) -> duckdb.DuckDBPyCon
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET max_expression_depth = 10000")
-    # DuckDB 2.0 turns a long IN list into a join, and rows come out of it in another order: a row's number
-    # would no longer be its record's number.
-    connection.execute("SET disabled_optimizers = 'in_clause'")
+    if in_order:
+        # DuckDB 2.0 turns a long IN list into a join, and rows come out of it in another order: a row's number
+        # would no longer be its record's number.
+        connection.execute("SET disabled_optimizers = 'in_clause'")
     connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
     for path in sorted((loader.CONTENT / "macros").glob("*.sql")):
         connection.execute(path.read_text(encoding="utf-8"))

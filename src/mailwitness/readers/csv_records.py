@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class CsvBatch:
     """Hold consecutive records of a CSV file.
 
     `rows` is a pyarrow RecordBatch of string columns without nulls, `records` the record number of each row,
-    `damaged` the records of this stretch that are not rows, `notes` one sentence for each record that was
+    `damaged` the records of this stretch that are not rows, `notes` one sentence and `replaced` the number of each that was
     read with replaced characters.
     """
 
@@ -41,6 +41,7 @@ class CsvBatch:
     records: NDArray[np.uint64]
     damaged: list[Damage]
     notes: list[str]
+    replaced: list[int] = field(default_factory=list)
 
 
 class _Stretch(msgspec.Struct, frozen=True):
@@ -156,6 +157,7 @@ class _CsvReader:
         records: list[int] = []
         damaged: list[Damage] = []
         notes: list[str] = []
+        replaced: list[int] = []
         for record in range(stretch.first, stretch.last):
             start = int(self._index.offsets[record] - self._index.offsets[stretch.first])
             raw = stretch.raw[start : start + int(self._index.lengths[record])]
@@ -167,9 +169,10 @@ class _CsvReader:
                 continue
             if text.encode("utf-8") != raw:
                 notes.append(f"record {record}: bytes that are not UTF-8 were replaced")
+                replaced.append(record)
             cells.append(row.cells)
             records.append(record)
-        return CsvBatch(self._batch(cells), np.array(records, np.uint64), damaged, notes)
+        return CsvBatch(self._batch(cells), np.array(records, np.uint64), damaged, notes, replaced)
 
     def _fault(self, row: Row) -> str:
         if row.lines > 1:
@@ -202,4 +205,5 @@ def _joined(left: CsvBatch, right: CsvBatch) -> CsvBatch:
         np.concatenate([left.records, right.records]),
         left.damaged + right.damaged,
         left.notes + right.notes,
+        left.replaced + right.replaced,
     )
