@@ -258,11 +258,11 @@ def suspicious_records(path: Path, index: LineIndex, limit: int = MAX_RECORD_BYT
     """Return the record numbers of lines DuckDB must not be given as they are, in order.
 
     Two kinds were found by experiment. A line longer than `maximum_object_size` makes DuckDB give up the
-    whole file in spite of `ignore_errors`; and a file of one NUL byte gives no row, though a NUL anywhere
-    else does. No other damage changes the number of rows. `maximum_object_size` must leave room for the
-    line end: pass DuckDB a little more than `limit`.
+    whole file in spite of `ignore_errors`; and a file of one byte gives no row. No other damage changes the
+    number of rows. `maximum_object_size` must leave room for the line end: pass DuckDB a little more than
+    `limit`.
     """
-    if index.longest == 1 and index.lines == 1 and path.read_bytes() == b"\0":
+    if len(index.records) == index.lines == index.longest == path.stat().st_size == 1:
         return [0]
     if index.longest <= limit:
         return []

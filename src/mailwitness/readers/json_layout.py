@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import msgspec
 
@@ -19,8 +20,8 @@ _TOP_START = re.compile(
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CELLS = msgspec.json.Decoder(list[msgspec.Raw])
 _MAX_KEYS = 1000
-# More than this part of a record's keys was met in records before it, and it has at least this part of the
-# keys all of them have; the objects nested in a record (parameters, items) fail on one or the other.
+# More than this part of a record's keys was met in records before it, and it has more than this part of the
+# keys that most of them have; the objects nested in a record (parameters, items) fail on one or the other.
 _MIN_SHARED = 0.5
 # So many candidates are looked at in one search: a record of endless nesting must not make it quadratic.
 _SEARCH_BUDGET = 4096
@@ -61,21 +62,36 @@ class Layout:
         self.brackets = b"{}" if columns is None else b"[]"
         self.gap: bytes | None = None
         self.lead: bytes | None = None
-        self._keys: set[str] = set()  # of any record
-        self._common: set[str] = set()  # of all records
+        self._keys: Counter[str] = Counter()  # in how many of the records learned from a key was met
+        self._learned = 0
+        self._is_provisional = False  # the only example may be the beginning of a record
         self._follow = _FOLLOW_BYTES
 
     def learn(self, text: bytes, start: int, end: int) -> None:
-        """Take the good record `text[start:end]` and what follows it as an example."""
-        if self.columns is None and len(self._keys) < _MAX_KEYS:
-            keys = set(members_of(text[start:end]) or ())
-            self._common = self._common & keys if self._keys else keys
-            self._keys |= keys
-        self._follow = max(self._follow, 2 * (end - start))
+        """Take the good record `text[start:end]` as an example, if another seems to follow it.
+
+        What is followed by anything else may be but the beginning of a record with a brace too many; it
+        counts only as long as there is nothing better.
+        """
         separator = _SEPARATOR.match(text, end)
-        if separator and text[separator.end() : separator.end() + 1] == self.brackets[:1]:
-            self.gap = separator[0]
-            self.lead = self.gap.rpartition(b"\n")[2] if b"\n" in self.gap else None
+        if separator is None or text[separator.end() : separator.end() + 1] != self.brackets[:1]:
+            if not self._learned:
+                self._count_keys(text[start:end])
+                self._is_provisional = True
+            return
+        if self._is_provisional:
+            self._keys.clear()
+            self._learned, self._is_provisional = 0, False
+        self.gap = separator[0]
+        self.lead = self.gap.rpartition(b"\n")[2] if b"\n" in self.gap else None
+        self._follow = max(self._follow, 2 * (end - start))
+        if len(self._keys) < _MAX_KEYS:
+            self._count_keys(text[start:end])
+
+    def _count_keys(self, raw: bytes) -> None:
+        if self.columns is None and (members := members_of(raw)):
+            self._keys.update(members.keys())
+            self._learned += 1
 
     def starts_line(self, text: bytes, place: int) -> bool:
         """Say whether a record at `place` stands on its line exactly as the others do."""
@@ -91,11 +107,10 @@ class Layout:
         members = members_of(raw)
         if not members:
             return False
-        if not self._keys:
-            return True
-        shared = len(self._keys & members.keys())
-        common = len(self._common & members.keys())
-        return shared > _MIN_SHARED * len(members) and common >= _MIN_SHARED * len(self._common)
+        shared = sum(1 for key in members if key in self._keys)
+        common = [key for key, count in self._keys.items() if 2 * count > self._learned]
+        owned = sum(1 for key in common if key in members)
+        return not self._keys or (shared > _MIN_SHARED * len(members) and owned > _MIN_SHARED * len(common))
 
     @property
     def is_known(self) -> bool:

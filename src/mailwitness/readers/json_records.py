@@ -182,11 +182,12 @@ class _Splitter:
         self._layout = before
 
     def _closes_array(self, place: int) -> bool:
-        """Say whether the bracket at `place` ends the array, and is not a stray one or one of a damaged value.
+        """Say whether the bracket at `place` ends the array, and is not a stray or a damaged value's one.
 
         What follows must end the wrapper; after damage, the file, the line or another array must follow then.
         """
-        levels = self._levels + (self._layout.columns is not None)
+        is_row = self._layout.columns is not None
+        levels = 1 if is_row else self._levels
         if not self._in_array or not (levels or self._is_doubtful):
             return True
         window = self._window
@@ -199,7 +200,8 @@ class _Splitter:
             if end < 0:
                 return not text.strip()
         rest = text[end:].lstrip(b" \t\r,")
-        return not self._is_doubtful or rest[:1] in {b"", b"\n", b"[", b"]"}
+        ends = {b"", b"\n", b"[", b"]", b"{" if is_row else b""}
+        return not self._is_doubtful or rest[:1] in ends
 
     def _take_tables(self) -> None:
         """Take the rows of every table of a Log Analytics answer, whose list opens at hand."""
