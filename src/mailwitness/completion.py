@@ -33,7 +33,9 @@ def missing_columns(segments: list[Segment], kql: str, asked: set[str]) -> set[s
         if segment.table not in asked:
             continue
         public = {column.name for column in known[segment.table].columns if not column.name.startswith("_")}
-        everything = public if "*" in kql or "getschema" in named else set()
+        # Without one of these operators a query shows every column of its table.
+        shows_all = not named & {"project", "summarize", "count", "distinct", "project_keep", "make_series"}
+        everything = public if "*" in kql or "getschema" in named or shows_all else set()
         wanted = (named | everything) & public
         missing |= wanted - set(segment.columns)
         missing |= wanted & set(segment.partial)

@@ -30,6 +30,8 @@ SALVAGED_KEY = "_mw_salvaged"
 _TIME_COLUMNS = ("timegenerated", "timestamp", "createddatetime", "activitydatetime")
 # Derived columns of this prefix are steps on the way to others and are not stored.
 _STEP = "mw_"
+# Tables of ours that are always stored with all their columns.
+COMPLETE_TABLES = frozenset({"PresentMessage", "SettingsSnapshot"})
 _OWN_KEYS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
 
 
@@ -293,6 +295,9 @@ class Writer:
     def stored_columns(self, mapping: Mapping) -> set[str]:
         """Return the columns worth storing: what rules and parsers name, time and identity."""
         always = {"TimeGenerated", "Timestamp", identity_column(mapping.table)}
+        if mapping.table in COMPLETE_TABLES:
+            # Evidence of what is there is asked by other means than rules, and it is small beside the logs.
+            return set(mapping.columns) | always
         return (self.wanted.columns.get(mapping.table, set()) if self.wanted else set()) | always
 
     def _gated(self, mapping: Mapping) -> Mapping:
