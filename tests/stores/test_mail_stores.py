@@ -86,11 +86,11 @@ def test_python_counts_the_same_messages_in_public_stores() -> None:
 def test_the_name_of_a_maildir_file_is_evidence(tmp_path: Path) -> None:
     """Time, flags and size stand in the name; a size that does not fit is said."""
     raw = MESSAGE % (7, 7)
-    run(tmp_path, {f"vmail/eva@contoso.example/Maildir/.Sent.2026/cur/1772442841.M1P2.mx1,S={len(raw)},W=999:2,FS": raw, "vmail/eva@contoso.example/Maildir/new/1772442842.M1P3.mx1,S=1:2,T": raw})
+    run(tmp_path, {f"vmail/eva@contoso.example/Maildir/.Sent.2026/cur/1772442841.M1P2.mx1,S={len(raw)},W=999:2,FS": raw, "vmail/eva@contoso.example/Maildir/new/1772442842.M1P3.mx1,S=1:2,T": raw + b"."})
 
     found = ask(tmp_path, "PresentMessage | order by TimeGenerated asc")
 
-    assert [("Sent/2026", "FS", False, ""), ("INBOX", "T", True, f"its name states 1 bytes, it has {len(raw)}")] == [(row["Folder"], row["Flags"], row["IsDeleted"], row["Problems"]) for row in found]
+    assert [("Sent/2026", "FS", False, ""), ("INBOX", "T", True, f"its name states 1 bytes, it has {len(raw) + 1}")] == [(row["Folder"], row["Flags"], row["IsDeleted"], row["Problems"]) for row in found]
     assert {("eva@contoso.example", "maildir", "<7@fabrikam.example>")} == {(row["Mailbox"], row["StoreKind"], row["MessageId"]) for row in found}
     assert "2026-03-02T09:14:01" == found[0]["TimeGenerated"][:19]
 
