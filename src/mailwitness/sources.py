@@ -531,7 +531,7 @@ class Intake:
         name = self.writer.name(parts, mapping)
         if mapping.each:
             if exhibit:
-                own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, row_number() OVER () - 1 AS {POSITION_KEY}, {SALVAGED_KEY}"
+                own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, row_number() OVER () - 1 AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
                 relation, exhibit = f"SELECT *, {own} FROM ({relation})", ""
             relation = f"SELECT *, unnest({mapping.each}) AS mw_each FROM ({relation})"
         stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit)
