@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 SMALL_BYTES = 2 * 1024 * 1024
 # Above this a record is not loaded: its place and start are kept in quarantine.
 LARGEST_RECORD_BYTES = 64 * 1024 * 1024
+# From here on a reader that can do so converts whole stretches of a log instead of single records.
+BULK_BYTES = 8 * 1024 * 1024
 _BATCH_BYTES = 64 * 1024 * 1024
 _SAMPLE_RECORDS = 200
 # Rows of each large file whose place is checked against the file.
@@ -401,6 +403,12 @@ class Intake:
         """Load a file through a Python reader: records with their places, and what is damaged."""
         mapping = mapping_for(match.mapping, match.table)
         reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
+        if offsets is None and path.stat().st_size >= BULK_BYTES and hasattr(reader, "bulk"):
+            with path.open("rb") as handle:
+                converter = reader.bulk(handle.read(1024 * 1024))
+            if converter:
+                self._add_bulk(exhibit, tally, path, match, converter)
+                return
         places: list[tuple[int, int, int]] = []
         # Mail stores tell mailbox, folder and flags by the names of their files, which sealing may have replaced.
         items = reader.read_named(path, exhibit.path) if hasattr(reader, "read_named") else reader.read(path)
@@ -425,6 +433,29 @@ class Intake:
         tally.notes += [f"{count} records: {note}" for note, count in assumed.most_common(3)]
         if places:
             self._save_index(exhibit, line_index.from_places(places), offsets)
+
+    def _add_bulk(self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, converter: str) -> None:
+        """Load a large text log whose reader writes rows of whole stretches itself, in several processes."""
+        from mailwitness.readers import bulk  # noqa: PLC0415 - only for large logs
+
+        mapping = mapping_for(match.mapping, match.table)
+        threads = int(self.connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
+        parts = bulk.convert(converter, path, self.work, exhibit.id, threads)
+        starts = [sum(len(part.places) for part in parts[:i]) for i in range(len(parts))]
+        for start, part in zip(starts, parts, strict=True):
+            for number, reason in part.damaged:
+                offset, length, line = (int(value) for value in part.places[number])
+                self._quarantine(tally, exhibit, start + number, Damage(offset, length, line, reason), path, None)
+            tally.records += len(part.places)
+            tally.salvaged += part.salvaged
+        stored = self.writer.store_rows(_bulk_relation(parts, starts, mapping), mapping, self.writer.name([exhibit.blake3, exhibit.id], mapping))
+        self.segments.append((mapping.table, stored.segment.name))
+        self._count(tally, match, mapping.table, stored.segment.rows)
+        for further in (mapping_for(name, "") for name in match.also):
+            self._store_also(further, [exhibit.blake3, exhibit.id], _bulk_relation(parts, starts, further), "")
+        self._save_index(exhibit, bulk.index(parts), None)
+        for part in parts:
+            part.rows.unlink()
 
     # -- record by record --------------------------------------------------------------------
 
@@ -677,6 +708,16 @@ class Intake:
     def _not_read(self, exhibit: Exhibit, reason: str, remedy: str) -> None:
         self.tallies[exhibit.id].notes.append(reason)
         self.not_evaluated.append(NotEvaluated(what=exhibit.path, reason=reason, remedy=remedy, blocking=True))
+
+
+def _bulk_relation(parts: list[Any], starts: list[int], mapping: Mapping) -> str:  # Any: bulk.Part, imported late
+    """Return the SQL of the rows of all stretches, numbered through."""
+    pieces = [
+        f"SELECT * REPLACE ({POSITION_KEY} + {start} AS {POSITION_KEY}) FROM ({json_relation([part.rows], mapping, largest=part.longest, own=True)})"
+        for start, part in zip(starts, parts, strict=True)
+        if part.loaded
+    ]
+    return " UNION ALL ".join(pieces) or json_relation([parts[0].rows], mapping, largest=1, own=True)
 
 
 def _parse(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
