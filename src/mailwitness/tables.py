@@ -12,6 +12,7 @@ import msgspec
 
 from mailwitness.content import loader
 from mailwitness.kql import DUCKDB_TYPES
+from mailwitness.powershell import function as powershell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +72,7 @@ def connect(*, memory: str, threads: int, temporary: Path, in_order: bool = Fals
     connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
     for path in sorted((loader.CONTENT / "macros").glob("*.sql")):
         connection.execute(path.read_text(encoding="utf-8"))
+    powershell.register(connection)
     record_types = _record_type_names()
     connection.execute(
         "CREATE MACRO mw_record_type(x) AS CASE WHEN try_cast(x AS INTEGER) IS NULL "
