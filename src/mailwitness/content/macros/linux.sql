@@ -53,7 +53,7 @@ CREATE MACRO mw_linux_command_kind(s, t) AS CASE
   ELSE '' END;
 
 -- What a command is to a mail system and its logs: LogCleared, LoggingStopped, CommandExecuted or ''.
-CREATE MACRO mw_linux_command(c) AS CASE WHEN c IS NULL OR c = '' THEN '' ELSE mw_linux_command_kind(mw_command(c), mw_command_name(mw_command(c))) END;
+CREATE MACRO mw_linux_command(c) AS CASE WHEN c IS NULL OR c = '' THEN '' ELSE list_transform([mw_command(c)], lambda s: list_transform([mw_command_name(s)], lambda t: mw_linux_command_kind(s, t))[1])[1] END;
 
 -- A field of a journal entry: text, a list of values of which the first counts, or the bytes of text that is not UTF-8.
 CREATE MACRO mw_journal_text(j) AS CASE
@@ -74,27 +74,27 @@ CREATE MACRO mw_line(service, event, "user", session, address, box, target, uid,
 CREATE MACRO mw_dovecot_prefix() AS '^([a-z0-9-]+)(?:\((?:\d+, ?)?([^()<>]*)\))?(?:<\d+>)?(?:<([^<>]*)>)?: (?:session=<([^<>]*)>[:,]? )?(?:(?:Info|Warning|Error|Debug|Notice|Fatal|Panic): )?';
 
 CREATE MACRO mw_dovecot_message_struct(r) AS mw_line(r.service, r.event, r."user", coalesce(nullif(r.session, ''), r.older), '', r.box, r.origin, r.uid, r.tail, '', '', '', '', '', '1', '', '', '');
-CREATE MACRO mw_dovecot_message(t) AS mw_dovecot_message_struct(regexp_extract(t, mw_dovecot_prefix() ||
+CREATE MACRO mw_dovecot_message(t) AS list_transform([regexp_extract(t, mw_dovecot_prefix() ||
   '(?:[a-z0-9-]+: )?(undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change|mailbox_create|mailbox_delete|mailbox_rename)(?: from (.*?))?: box=(.*?), uid=(\d+|error)(.*)$',
-  ['service', 'user', 'session', 'older', 'event', 'origin', 'box', 'uid', 'tail']));
+  ['service', 'user', 'session', 'older', 'event', 'origin', 'box', 'uid', 'tail'])], lambda r: mw_dovecot_message_struct(r))[1];
 
 CREATE MACRO mw_dovecot_box_struct(r) AS mw_line(r.service, r.event, r."user", coalesce(nullif(r.session, ''), r.older), '', r.box, '', '', '', '', '', '', '', '', '', '', '', '');
-CREATE MACRO mw_dovecot_box(t) AS mw_dovecot_box_struct(regexp_extract(t, mw_dovecot_prefix() || '(Mailbox (?:created|deleted|renamed|subscribed|unsubscribed)): (.*)$',
-  ['service', 'user', 'session', 'older', 'event', 'box']));
+CREATE MACRO mw_dovecot_box(t) AS list_transform([regexp_extract(t, mw_dovecot_prefix() || '(Mailbox (?:created|deleted|renamed|subscribed|unsubscribed)): (.*)$',
+  ['service', 'user', 'session', 'older', 'event', 'box'])], lambda r: mw_dovecot_box_struct(r))[1];
 
 -- The name of a failed login is the attacker's text: what the server knows stands behind its last bracket.
 CREATE MACRO mw_dovecot_login_struct(r, t) AS mw_line(r.service, CASE WHEN r.event IN ('Login', 'Logged in') THEN 'login' WHEN regexp_matches(r.event, 'auth[ _]failed|auth failed|[Aa]uthentication') THEN 'login-failed' ELSE 'login-ended' END,
   r."user", regexp_extract(t, 'session=<([^<>]*)>[^<>]*$', 1), r.address, '', '', '', '', '', '', '', '', '', '', '', CASE WHEN r.event IN ('Login', 'Logged in') THEN '' ELSE r.event END, '');
-CREATE MACRO mw_dovecot_login(t) AS mw_dovecot_login_struct(regexp_extract(t,
-  '^([a-z0-9]+-login): (?:(?:Info|Warning|Notice): )?(Login|Logged in|[A-Z][^<>]*?): (?:user=<(.*)>, )?(?:method=[^,<>]*, )?rip=([0-9A-Fa-f.:]+), lip=', ['service', 'event', 'user', 'address']), t);
+CREATE MACRO mw_dovecot_login(t) AS list_transform([regexp_extract(t,
+  '^([a-z0-9]+-login): (?:(?:Info|Warning|Notice): )?(Login|Logged in|[A-Z][^<>]*?): (?:user=<(.*)>, )?(?:method=[^,<>]*, )?rip=([0-9A-Fa-f.:]+), lip=', ['service', 'event', 'user', 'address'])], lambda r: mw_dovecot_login_struct(r, t))[1];
 
 CREATE MACRO mw_dovecot_end_struct(r, t) AS mw_line(r.service, CASE WHEN r.service = '' THEN '' ELSE 'disconnect' END, r."user", coalesce(nullif(r.session, ''), r.older), '', '', '', '', '', '', '', '', '', '',
   coalesce(nullif(regexp_extract(t, ' expunged=(\d+) trashed=\d+', 1), ''), nullif(regexp_extract(t, ', del=(\d+)/\d+, size=\d+', 1), ''), ''), '', r.reason,
   json_object('deleted', regexp_extract(t, ' deleted=(\d+) expunged=', 1), 'expunged', regexp_extract(t, ' expunged=(\d+) trashed=', 1), 'trashed', regexp_extract(t, ' trashed=(\d+)', 1),
               'body_count', regexp_extract(t, ' body_count=(\d+)', 1), 'body_bytes', regexp_extract(t, ' body_bytes=(\d+)', 1), 'retr', regexp_extract(t, ', retr=(\d+)/', 1),
               'del', regexp_extract(t, ', del=(\d+)/', 1), 'of', regexp_extract(t, ', del=\d+/(\d+)', 1), 'bytes_in', regexp_extract(t, ' bytes=(\d+)/', 1), 'bytes_out', regexp_extract(t, ' bytes=\d+/(\d+)', 1))::VARCHAR);
-CREATE MACRO mw_dovecot_end(t) AS mw_dovecot_end_struct(regexp_extract(t, mw_dovecot_prefix() || '((?:Disconnected|Connection closed|Logged out)[^=]*?)(?: top=| in=| bytes=| \(| rcvd=|$)',
-  ['service', 'user', 'session', 'older', 'reason']), t);
+CREATE MACRO mw_dovecot_end(t) AS list_transform([regexp_extract(t, mw_dovecot_prefix() || '((?:Disconnected|Connection closed|Logged out)[^=]*?)(?: top=| in=| bytes=| \(| rcvd=|$)',
+  ['service', 'user', 'session', 'older', 'reason'])], lambda r: mw_dovecot_end_struct(r, t))[1];
 
 -- Pigeonhole prints the id without blanks, so that the first ": " behind it is its own.
 CREATE MACRO mw_dovecot_sieve_struct(r) AS mw_line(r.service, CASE
@@ -102,7 +102,7 @@ CREATE MACRO mw_dovecot_sieve_struct(r) AS mw_line(r.service, CASE
     WHEN r.action LIKE '%forwarded%' THEN 'sieve-redirect' WHEN r.action LIKE '%reject%' THEN 'sieve-reject' ELSE 'sieve' END,
   r."user", coalesce(nullif(r.session, ''), r.older), '', regexp_extract(r.action, '(?:into mailbox|saved mail to) ''?(.*?)''?$', 1), regexp_extract(r.action, 'forwarded to <?([^<> ]+)', 1), '', '',
   r.message_id, '', '', '', '', '1', '', r.action, '');
-CREATE MACRO mw_dovecot_sieve(t) AS mw_dovecot_sieve_struct(regexp_extract(t, mw_dovecot_prefix() || '(?:sieve: )?msgid=(.*?): (.*)$', ['service', 'user', 'session', 'older', 'message_id', 'action']));
+CREATE MACRO mw_dovecot_sieve(t) AS list_transform([regexp_extract(t, mw_dovecot_prefix() || '(?:sieve: )?msgid=(.*?): (.*)$', ['service', 'user', 'session', 'older', 'message_id', 'action'])], lambda r: mw_dovecot_sieve_struct(r))[1];
 
 CREATE MACRO mw_no_line() AS mw_line('', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '');
 
@@ -121,22 +121,22 @@ CREATE MACRO mw_postfix_client_struct(p, q, r) AS mw_line(p, 'client', r."user",
 CREATE MACRO mw_postfix_check_struct(p, q, r) AS mw_line(p, 'check-' || r.action, '', '', r.address, '', '', '', r.text, '', CASE WHEN starts_with(r.text, 'header Subject: ') THEN substr(r.text, 17) ELSE '' END, '', r.recipient, '', '1', q, r.answer, '');
 CREATE MACRO mw_postfix_from_struct(p, q, r) AS mw_line(p, 'queue', '', '', '', '', '', '', '', '', '', r.sender, '', r.size, '', q, '', '');
 CREATE MACRO mw_postfix_body(p, q, m) AS CASE
-  WHEN starts_with(m, 'to=<') THEN mw_postfix_to_struct(p, q, regexp_extract(m,
-    '^to=<(.*?)>, (?:orig_to=<.*?>, )?relay=([^,]*), (?:conn_use=\d+, )?delay=[\d.]+, delays=[\d./]+, dsn=[\d.]+, status=(\w+) \((.*)\)$', ['recipient', 'relay', 'status', 'answer']))
+  WHEN starts_with(m, 'to=<') THEN list_transform([regexp_extract(m,
+    '^to=<(.*?)>, (?:orig_to=<.*?>, )?relay=([^,]*), (?:conn_use=\d+, )?delay=[\d.]+, delays=[\d./]+, dsn=[\d.]+, status=(\w+) \((.*)\)$', ['recipient', 'relay', 'status', 'answer'])], lambda r: mw_postfix_to_struct(p, q, r))[1]
   WHEN starts_with(m, 'message-id=') OR starts_with(m, 'resent-message-id=') THEN mw_line(p, 'message-id', '', '', '', '', '', '', '', substr(m, strpos(m, '=') + 1), '', '', '', '', '', q, '', '')
-  WHEN starts_with(m, 'client=') THEN mw_postfix_client_struct(p, q, regexp_extract(m, '^client=[^\[]*\[([^\]]*)\](?::\d+)?(?:, sasl_method=([^,]*))?(?:, sasl_username=(.*?))?(?:, sasl_sender=.*|, orig_.*)?$', ['address', 'method', 'user']))
-  WHEN starts_with(m, 'from=<') THEN mw_postfix_from_struct(p, q, regexp_extract(m, '^from=<(.*)>, size=(\d+), nrcpt=\d+', ['sender', 'size']))
+  WHEN starts_with(m, 'client=') THEN list_transform([regexp_extract(m, '^client=[^\[]*\[([^\]]*)\](?::\d+)?(?:, sasl_method=([^,]*))?(?:, sasl_username=(.*?))?(?:, sasl_sender=.*|, orig_.*)?$', ['address', 'method', 'user'])], lambda r: mw_postfix_client_struct(p, q, r))[1]
+  WHEN starts_with(m, 'from=<') THEN list_transform([regexp_extract(m, '^from=<(.*)>, size=(\d+), nrcpt=\d+', ['sender', 'size'])], lambda r: mw_postfix_from_struct(p, q, r))[1]
   WHEN m = 'removed' THEN mw_line(p, CASE WHEN p LIKE '%postsuper' THEN 'queue-removed' WHEN p LIKE '%qmgr' THEN 'queue-done' ELSE 'queue-gone' END, '', '', '', '', '', '', '', '', '', '', '', '', '1', q, '', '')
   WHEN m IN ('placed on hold', 'released from hold', 'requeued', 'Removed') THEN mw_line(p, m, '', '', '', '', '', '', '', '', '', '', '', '', '1', q, '', '')
-  WHEN regexp_matches(m, '^(?:discard|reject|redirect|replace|strip|filter|hold|warning|prepend|milter-discard|milter-reject): ') THEN mw_postfix_check_struct(p, q, regexp_extract(m,
-    '^([a-z-]+): (.*?)(?: from [^\[;]*\[([0-9A-Fa-f.:]*)\])?(?:; from=<.*?> to=<(.*?)> proto=[^:]*?)?(?:: ([^:]*))?$', ['action', 'text', 'address', 'recipient', 'answer']))
+  WHEN regexp_matches(m, '^(?:discard|reject|redirect|replace|strip|filter|hold|warning|prepend|milter-discard|milter-reject): ') THEN list_transform([regexp_extract(m,
+    '^([a-z-]+): (.*?)(?: from [^\[;]*\[([0-9A-Fa-f.:]*)\])?(?:; from=<.*?> to=<(.*?)> proto=[^:]*?)?(?:: ([^:]*))?$', ['action', 'text', 'address', 'recipient', 'answer'])], lambda r: mw_postfix_check_struct(p, q, r))[1]
   ELSE mw_no_line() END;
 CREATE MACRO mw_postfix(p, m) AS CASE
   WHEN p LIKE '%postsuper' AND regexp_matches(m, '^(?:Deleted|Requeued|Placed on hold|Released from hold): \d+ messages?') OR p = 'postfix' AND regexp_matches(m, '^Deleted: \d+ messages?$')
     THEN mw_line(p, CASE WHEN starts_with(m, 'Deleted') THEN 'queue-emptied' ELSE 'queue-changed' END, '', '', '', '', '', '', '', '', '', '', '', '', regexp_extract(m, '(\d+) message', 1), '', m, '')
   WHEN contains(m, 'SASL ') AND contains(m, 'authentication failed') THEN mw_line(p, 'login-failed', regexp_extract(m, 'sasl_username=(.*)$', 1), '', regexp_extract(m, '\[([0-9A-Fa-f.:]+)\]: SASL ', 1), '', '', '', '', '', '', '', '', '', '', '', m, '')
   WHEN starts_with(m, 'refreshing the Postfix') OR starts_with(m, 'reload ') THEN mw_line(p, 'reload', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '')
-  WHEN mw_postfix_queue(m) <> '' THEN mw_postfix_body(p, mw_postfix_queue(m), substr(m, strpos(m, ': ') + 2))
+  WHEN regexp_matches(m, '^[0-9A-Za-z]{6,20}: ') THEN list_transform([mw_postfix_queue(m)], lambda q: CASE WHEN q = '' THEN mw_no_line() ELSE mw_postfix_body(p, q, substr(m, length(q) + 3)) END)[1]
   ELSE mw_no_line() END;
 
 -- Exim: what stands behind T= is the subject and comes after everything that Exim knows itself.
@@ -146,7 +146,7 @@ CREATE MACRO mw_exim_in(q, m) AS mw_line('exim', 'message-id', regexp_extract(m,
 CREATE MACRO mw_exim_out_struct(q, r) AS mw_line('exim', 'deliver', r."user", '', '', '', r.transport, '', '', '', '', r.sender, coalesce(nullif(r.recipient, ''), r."user"), '', '1', q, 'sent', '');
 CREATE MACRO mw_exim_body(q, m) AS CASE
   WHEN starts_with(m, '<= ') THEN mw_exim_in(q, m)
-  WHEN regexp_matches(m, '^[=-]> ') THEN mw_exim_out_struct(q, regexp_extract(m, '^[=-]> (\S+)(?: \([^)]*\))?(?: <([^<>]*)>)?(?: F=<([^<>]*)>)? R=\S+ T=(\S+)', ['user', 'recipient', 'sender', 'transport']))
+  WHEN regexp_matches(m, '^[=-]> ') THEN list_transform([regexp_extract(m, '^[=-]> (\S+)(?: \([^)]*\))?(?: <([^<>]*)>)?(?: F=<([^<>]*)>)? R=\S+ T=(\S+)', ['user', 'recipient', 'sender', 'transport'])], lambda r: mw_exim_out_struct(q, r))[1]
   WHEN regexp_matches(m, '^removed by ') THEN mw_line('exim', 'queue-removed', substr(m, 12), '', '', '', '', '', '', '', '', '', '', '', '1', q, '', '')
   WHEN regexp_matches(m, ' marked delivered by ') THEN mw_line('exim', 'queue-removed', regexp_extract(m, ' marked delivered by (\S+)$', 1), '', '', '', '', '', '', '', '', '', regexp_extract(m, '^address <(.*?)> marked', 1), '', '1', q, m, '')
   WHEN regexp_matches(m, '^(?:frozen|unfrozen|cancelled|edited) by ') THEN mw_line('exim', 'queue-' || regexp_extract(m, '^(\w+)', 1), regexp_extract(m, ' by (\S+)$', 1), '', '', '', '', '', '', '', '', '', '', '', '1', q, '', '')
@@ -161,24 +161,24 @@ CREATE MACRO mw_exim(m) AS CASE
 CREATE MACRO mw_sendmail_from_struct(q, r) AS mw_line('sendmail', 'message-id', '', '', r.address, '', '', '', '', r.message_id, '', trim(r.sender, '<>'), '', r.size, '', q, '', '');
 CREATE MACRO mw_sendmail_to_struct(q, r) AS mw_line('sendmail', 'deliver', r.recipient, '', '', '', r.mailer, '', '', '', '', '', r.recipient, '', '1', q, CASE WHEN starts_with(r.status, 'Sent') THEN 'sent' ELSE lower(r.status) END, '');
 CREATE MACRO mw_sendmail(m) AS CASE
-  WHEN regexp_matches(m, '^[A-Za-z0-9]{12,16}: from=') THEN mw_sendmail_from_struct(split_part(m, ':', 1), regexp_extract(m,
-    '^\w+: from=(.*?), size=(\d+), class=-?\d+(?:, pri=\d+)?, nrcpts=\d+(?:, msgid=(.*?))?(?:, (?:bodytype|proto|daemon|auth)=.*?)?, relay=(?:.*?\[([0-9A-Fa-f.:]+)\])?', ['sender', 'size', 'message_id', 'address']))
-  WHEN regexp_matches(m, '^[A-Za-z0-9]{12,16}: to=') THEN mw_sendmail_to_struct(split_part(m, ':', 1), regexp_extract(m,
-    '^\w+: to=<?(.*?)>?, (?:ctladdr=.*?, )?delay=[\d:+]+, xdelay=[\d:+]+, mailer=(\w+),.*? stat=(.*)$', ['recipient', 'mailer', 'status']))
+  WHEN regexp_matches(m, '^[A-Za-z0-9]{12,16}: from=') THEN list_transform([regexp_extract(m,
+    '^\w+: from=(.*?), size=(\d+), class=-?\d+(?:, pri=\d+)?, nrcpts=\d+(?:, msgid=(.*?))?(?:, (?:bodytype|proto|daemon|auth)=.*?)?, relay=(?:.*?\[([0-9A-Fa-f.:]+)\])?', ['sender', 'size', 'message_id', 'address'])], lambda r: mw_sendmail_from_struct(split_part(m, ':', 1), r))[1]
+  WHEN regexp_matches(m, '^[A-Za-z0-9]{12,16}: to=') THEN list_transform([regexp_extract(m,
+    '^\w+: to=<?(.*?)>?, (?:ctladdr=.*?, )?delay=[\d:+]+, xdelay=[\d:+]+, mailer=(\w+),.*? stat=(.*)$', ['recipient', 'mailer', 'status'])], lambda r: mw_sendmail_to_struct(split_part(m, ':', 1), r))[1]
   ELSE mw_no_line() END;
 
 CREATE MACRO mw_rspamd_struct(r) AS mw_line('rspamd', 'filter', r."user", '', r.address, '', '', '', '', CASE WHEN r.message_id IN ('', 'undef') THEN '' ELSE '<' || r.message_id || '>' END, '', r.sender, '', '', '1', r.queue, r.action, '');
-CREATE MACRO mw_rspamd(m) AS mw_rspamd_struct(regexp_extract(m,
-  'id: <(.*?)>, (?:qid: <(.*?)>, )?ip: ([0-9A-Fa-f.:]+),(?: user: (.*?),)?(?: smtp_from: <(.*?)>,| from: <(.*?)>,)? ?\(default: \w \(([a-z _-]+)\)', ['message_id', 'queue', 'address', 'user', 'sender', 'from', 'action']));
+CREATE MACRO mw_rspamd(m) AS list_transform([regexp_extract(m,
+  'id: <(.*?)>, (?:qid: <(.*?)>, )?ip: ([0-9A-Fa-f.:]+),(?: user: (.*?),)?(?: smtp_from: <(.*?)>,| from: <(.*?)>,)? ?\(default: \w \(([a-z _-]+)\)', ['message_id', 'queue', 'address', 'user', 'sender', 'from', 'action'])], lambda r: mw_rspamd_struct(r))[1];
 
 -- Logins and privileges of the host itself.
 CREATE MACRO mw_sudo_struct(r) AS mw_line('sudo', CASE WHEN r.why = '' THEN 'sudo' ELSE 'sudo-refused' END, r."user", r.tty, '', '', r.target, '', r.command, '', '', '', '', '', '', '', r.why, '');
-CREATE MACRO mw_sudo(m) AS mw_sudo_struct(regexp_extract(m,
-  '^\s*([^\s:]+) : (?:([^;=]+) ; )?(?:HOST=\S+ ; )?(?:TTY=(\S+) ; )?PWD=.*? ; USER=(\S+) ; (?:GROUP=\S+ ; )?(?:TSID=\S+ ; )?(?:ENV=.*? ; )?COMMAND=(.*)$', ['user', 'why', 'tty', 'target', 'command']));
+CREATE MACRO mw_sudo(m) AS list_transform([regexp_extract(m,
+  '^\s*([^\s:]+) : (?:([^;=]+) ; )?(?:HOST=\S+ ; )?(?:TTY=(\S+) ; )?PWD=.*? ; USER=(\S+) ; (?:GROUP=\S+ ; )?(?:TSID=\S+ ; )?(?:ENV=.*? ; )?COMMAND=(.*)$', ['user', 'why', 'tty', 'target', 'command'])], lambda r: mw_sudo_struct(r))[1];
 CREATE MACRO mw_sshd_struct(r) AS mw_line('sshd', CASE WHEN r.event = 'Accepted' THEN 'login' ELSE 'login-failed' END, r."user", '', r.address, '', '', '', '', '', '', '', '', '', '', '', r.method, '');
 CREATE MACRO mw_sshd(m) AS CASE
   -- The name of a failed login may hold " from 192.0.2.1 port 1 ssh2": the true address is the last.
-  WHEN regexp_matches(m, '^(?:Accepted|Failed) ') THEN mw_sshd_struct(regexp_extract(m, '^(Accepted|Failed) (\S+) for (?:invalid user )?(.*) from (\S+) port \d+', ['event', 'method', 'user', 'address']))
+  WHEN regexp_matches(m, '^(?:Accepted|Failed) ') THEN list_transform([regexp_extract(m, '^(Accepted|Failed) (\S+) for (?:invalid user )?(.*) from (\S+) port \d+', ['event', 'method', 'user', 'address'])], lambda r: mw_sshd_struct(r))[1]
   ELSE mw_no_line() END;
 CREATE MACRO mw_cron(m) AS mw_line('cron', 'cron', regexp_extract(m, '^\(([^()]*)\) CMD \(', 1), '', '', '', '', '', regexp_extract(m, '^\([^()]*\) CMD \(\s*(.*)\)$', 1), '', '', '', '', '', '', '', '', '');
 
@@ -188,7 +188,8 @@ CREATE MACRO mw_logger(p, m) AS CASE
   WHEN regexp_matches(m, 'Vacuuming done, freed') THEN mw_line('logging', 'logging-vacuumed', '', '', '', '', '', '', '', '', '', '', '', '', '', '', m, '')
   ELSE mw_no_line() END;
 
--- One line of any of these programs; an empty record for all other lines.
+-- One line of any of these programs; an empty record for all other lines. A macro repeats what it is given wherever it names it,
+-- a lambda holds it: every pattern is matched once.
 CREATE MACRO mw_mail_line(p, m) AS CASE
   WHEN p = 'dovecot' THEN mw_dovecot(m)
   WHEN starts_with(p, 'postfix') THEN mw_postfix(p, m)
@@ -211,3 +212,8 @@ CREATE MACRO mw_mail_is_hostile(t) AS regexp_matches(regexp_replace(mw_mail_midd
 CREATE MACRO mw_mail_fields(t) AS CASE WHEN contains(t, ', size=') AND NOT mw_mail_is_ambiguous(mw_mail_middle(t))
   THEN regexp_extract(mw_mail_middle(t), '^(?:, msgid=(.*?))?, size=(\d+|error)(?:, vsize=(\d+|error))?(?:, from=(.*?))?(?:, subject=(.*))?$', ['message_id', 'size', 'vsize', 'sender', 'subject'])
   ELSE regexp_extract(mw_mail_middle(t), '^(?:, msgid=([^,]*))?(?:(, size=.*))?(?:(, vsize=.*))?(?:, from=([^,]*))?(?:, subject=(.*))?$', ['message_id', 'size', 'vsize', 'sender', 'subject']) END;
+
+-- The line and, for a line about a message, what its rest says.
+CREATE MACRO mw_no_fields() AS {'message_id': '', 'size': '', 'vsize': '', 'sender': '', 'subject': ''};
+CREATE MACRO mw_mail_record(p, m) AS list_transform([mw_mail_line(p, m)], lambda l: {
+  'line': l, 'fields': CASE WHEN l.uid <> '' THEN mw_mail_fields(l.tail) ELSE mw_no_fields() END, 'is_ambiguous': l.uid <> '' AND mw_mail_is_ambiguous(mw_mail_middle(l.tail))})[1];
