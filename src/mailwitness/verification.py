@@ -15,6 +15,7 @@ from mailwitness import pipeline
 from mailwitness.content import loader
 from mailwitness.errors import CaseError, MailwitnessError
 from mailwitness.evidence import custody, seal
+from mailwitness.evidence.names import original_name
 from mailwitness.evidence.store import CaseFolder
 
 JsonDict = dict[str, Any]  # Any: JSON values
@@ -59,6 +60,7 @@ def verify(case: Path, *, memory: str = "") -> list[Line]:
     report = read_report(folder)
     lines = [_custody(folder, report)]
     lines += [_exhibit(item) for item in _exhibits(folder, report)]
+    lines += _archives(folder.custody) if lines[0].ok else []
     lines.append(_rules(folder, report))
     lines += _repeat(folder, report, memory)
     return lines
@@ -97,6 +99,24 @@ def _exhibit(pair: tuple[JsonDict, JsonDict]) -> Line:
     if digests.sha256 != item["sha256"] or digests.blake3 != item["blake3"]:
         return Line(ok=False, text=f"{name}: its bytes changed: SHA-256 is {digests.sha256}, was {item['sha256']}")
     return Line(ok=True, text=f"{name}: SHA-256 {digests.sha256} unchanged")
+
+
+def _archives(path: Path) -> list[Line]:
+    """Hash again the archives whose members are exhibits; the custody log holds their digests."""
+    entries = _entries(path)
+    parents = {entry["parent_blake3"] for entry in entries if entry.get("event") == "extracted"}
+    sealed = {entry["file"]: entry["blake3"] for entry in entries if entry.get("event") in {"received", "sealed"}}
+    lines = []
+    for name, blake3 in sealed.items():
+        if blake3 not in parents:
+            continue
+        try:
+            unchanged = seal.rehash(Path(original_name(name))).blake3 == blake3
+        except MailwitnessError as error:
+            lines.append(Line(ok=False, text=f"archive {error}"))
+            continue
+        lines.append(Line(ok=unchanged, text=f"archive {name}: {'unchanged' if unchanged else 'its bytes changed'}"))
+    return lines
 
 
 def _rules(folder: CaseFolder, report: JsonDict) -> Line:
