@@ -116,7 +116,7 @@ def write(folder: Path, **files: bytes) -> Path:
 
 def investigate(case: Path, *evidence: Path, now: dt.datetime = NOW, **settings: Any) -> Json:
     """Run the whole flow in this process and return report.json as written."""
-    pipeline.investigate(evidence, case, pipeline.Settings(now=now, threads=2, **settings), pipeline.Progress())
+    pipeline.investigate(evidence, case, pipeline.Settings(now=now, **{"threads": 2, **settings}), pipeline.Progress())
     report: Json = json.loads((case / "report.json").read_bytes())
     return report
 
