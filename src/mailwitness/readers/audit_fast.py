@@ -27,7 +27,11 @@ _CALL = re.compile(
     rb' comm="([^"\n]*)" exe="([^"\n]*)"(?: subj=[^\s\x1d]+)?(?: key=(?:"([^"\n]*)"|\(null\)))?'
     rb'(?:\x1dARCH=\S+ SYSCALL=\S+ AUID="([^"\n]*)" UID="([^"\n]*)" GID="[^"\n]*" EUID="([^"\n]*)")?' + _REST
 )
-_RUN = re.compile(rb"(?:node=(\S+) )?(?=type=[A-Za-z0-9_\[\]]+ msg=audit\((\d{1,11}\.\d{3}:\d+)\):)" + _REST)
+# Ids in any form, also those that ausearch writes out with -i.
+_RUN = re.compile(
+    rb"(?:node=(\S+) )?(?=(?:type=\S+ )?(?:msg=)?audit\(([^()\n]{5,64})\)\s?:)[^\n]*(?:\n(?:node=\S+ )?(?:type=\S+ )?(?:msg=)?audit\(\2\)\s?:[^\n]*)*(?:\n|\Z)"
+)
+_EPOCH = re.compile(rb"\d{1,11}\.\d{3}:\d+")
 _LINE = re.compile(rb"[^\n]*(?:\n|\Z)")
 # What in a program, key, path or argument makes an event worth all its columns; parts of words, so that one stands for many
 # (mail, Mailbox; rsyslogd; /var/log; /sbin/auditctl), and the same in the hex that hides a name with a blank.
@@ -110,12 +114,12 @@ def _event(chunk: bytes, base: int, node: bytes, key: bytes, spans: list[Run], s
     start, end, line, _ = spans[0]
     content = b"".join(chunk[first:last] for first, last, _, _ in spans)
     end = spans[-1][1]
-    event = Event(text(key), text(node))
+    event = Event(text(key), text(node), interpreted=b"/" in key)
     for record in content.splitlines():
         for part in _NEXT.split(record) if record.count(b" msg=audit(") > 1 else (record,):
             begin = _START.match(part)
             if begin:
-                event.add(text(begin[2] or b"UNKNOWN"), part[begin.end() :])
+                event.add(text(begin[2] or b"UNKNOWN").removeprefix("AUOMS_"), part[begin.end() :])
     data = event.data()
     if data is None:
         sink.damage(base + start, end - start, line, "the time of the audit record cannot be read")
@@ -167,7 +171,7 @@ def _plain_command(chunk: bytes, start: int, end: int) -> bytes | None:
 def _plain_user(content: bytes, node: bytes, key: bytes) -> bytes | None:
     """Return the row of a plain record of a login program; None when it has to be taken apart."""
     user = _USER.search(content)
-    if user is None or b"ail" in user[8] or content.count(b"type=") > 1:
+    if user is None or not _EPOCH.fullmatch(key) or b"ail" in user[8] or content.count(b"type=") > 1:
         return None
     accounts = _ACCOUNTS_OF_USER.search(content)
     kind, pid, uid, auid, session, operation, account, exe, host, address, terminal, result = user.groups(b"")
