@@ -91,7 +91,8 @@ class Binder:
         if word.has_colon and value is not None:
             self._set(name, value, is_switch)
             return at + 1
-        if is_switch or value is None:
+        # A Boolean parameter takes $true or $false after a blank; a true switch would refuse it and not run at all.
+        if value is None or (is_switch and not isinstance(value.value, bool)):
             self.switches[name] = True
             return at
         self._set(name, value, is_switch)

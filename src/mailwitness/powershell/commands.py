@@ -177,6 +177,8 @@ class Reader:
     def _command(self, node: Node) -> None:
         self.budget.how = {}
         word, name, how = self._name(node)
+        if not name:
+            return
         words = self._words(node)
         binder = Binder(name, [*how])
         binder.bind(words)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+import zlib
 from functools import lru_cache
+from itertools import islice
 
 import msgspec
 
 from mailwitness.powershell import commands, lines, names
 from mailwitness.powershell.binding import Command
+from mailwitness.powershell.values import from_base64
 
 # A script is often logged again and again, as every module load writes the module's text.
 _KEPT_RESULTS = 512
 _MOST_LINES = 3
+_MOST_BLOBS = 4
+_MOST_UNPACKED = 1 << 20
+_BLOB = re.compile(r"(?i)FromBase64String\(\s*['\"]([A-Za-z0-9+/=\s]{40,}?)['\"]")
 _INVOCATION = re.compile(r"^\s*\w+\(([^()\r\n]+)\)\s*:\s*\"([^\"\r\n]*)\"", re.MULTILINE)
 _BINDING = re.compile(r"^\s*ParameterBinding\(([^()\r\n]+)\)\s*:\s*name=\"([^\"\r\n]*)\";\s*value=\"((?s:.*?))\"\s*(?=\r?\n\s*\w+\(|\r?\n\r?\n|\Z)", re.MULTILINE)
 
@@ -42,19 +48,47 @@ def part(text: str) -> Decoded:
 
 def script(text: str) -> Decoded:
     """Decode a script, and the scripts that it starts PowerShell with."""
+    return _script(text, 0)
+
+
+def _script(text: str, layer: int) -> Decoded:
     found = commands.read(text)
     layers = [text, *found.layers]
     how: list[str] = []
     notes = dict.fromkeys(found.notes)
-    if "starts another PowerShell" in notes:
+    for packed in _packed(text):
+        how.append("compressed text")
+        layers.append(packed)
+        for command in commands.read(packed).commands:
+            command.how.append("compressed text")
+            found.commands.append(command)
+    if "starts another PowerShell" in notes and layer < commands.MOST_LAYERS:
         del notes["starts another PowerShell"]
         for inner in [line for part in layers for line in part.splitlines()[:2000] if "powershell" in line.lower() or "pwsh" in line.lower()][:_MOST_LINES]:
-            started = _line(inner, 1)
+            started = _line(inner, layer + 1)
             if started is not None:
                 layers.append(started.text)
                 found.commands += started.commands
                 how += started.how
     return Decoded("\n".join(layers), tuple(found.commands), tuple(how), tuple(notes))
+
+
+def _packed(text: str) -> list[str]:
+    """Return the scripts that a text carries as compressed base64, as loaders do; each bounded in size."""
+    found = []
+    for match in islice(_BLOB.finditer(text), _MOST_BLOBS):
+        raw = from_base64(match[1])
+        if not isinstance(raw, bytes):
+            continue
+        for window in (zlib.MAX_WBITS | 16, -zlib.MAX_WBITS, zlib.MAX_WBITS):
+            try:
+                plain = zlib.decompressobj(window).decompress(raw, _MOST_UNPACKED)
+            except zlib.error:
+                continue
+            wide = plain[1:400:2].count(0) * 2 > len(plain[1:400:2])
+            found.append(plain.decode("utf-16-le" if wide else "utf-8", "replace"))
+            break
+    return found
 
 
 def line(command_line: str) -> Decoded | None:
@@ -66,15 +100,10 @@ def _line(command_line: str, layer: int) -> Decoded | None:
     handed = lines.script_of(command_line[: 1 << 20])
     if handed is None:
         return None
-    inner = lines.script_of(handed.script) if layer < commands.MOST_LAYERS and handed.script != command_line else None
-    if inner is not None and "encoded command" in inner.how:
-        deeper = _line(handed.script, layer + 1)
-        if deeper is not None:
-            return Decoded(deeper.text, deeper.commands, (*handed.how, *deeper.how), deeper.notes)
-    found = commands.read(handed.script)
+    found = _script(handed.script, layer + 1) if layer < commands.MOST_LAYERS else Decoded(handed.script, ())
     for command in found.commands:
         command.how.extend(word for word in handed.how if word not in command.how)
-    return Decoded("\n".join([handed.script, *found.layers]), tuple(found.commands), handed.how, tuple(found.notes))
+    return Decoded(found.text, found.commands, (*handed.how, *found.how), found.notes)
 
 
 def binding(payload: str) -> Decoded:

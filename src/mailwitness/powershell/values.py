@@ -264,7 +264,7 @@ class Evaluator:
         return value if operator == "," and isinstance(value, list) else [value] if operator == "," else UNKNOWN
 
     def _cast_expression(self, node: Node) -> Value:
-        return self._cast(self.text(node.children[0]).strip("[] ").lower().removeprefix("system."), self.value(node.children[-1]))
+        return self._cast(self.text(node.children[0])[1:-1].strip().lower().removeprefix("system."), self.value(node.children[-1]))
 
     def _cast(self, kind: str, value: Value) -> Value:  # noqa: C901 - one line for each type
         if value is UNKNOWN:
