@@ -153,8 +153,15 @@ def tables() -> dict[str, schemas.Table]:
 
 
 def rules(*folders: Path) -> list[tuple[Path, schemas.Rule]]:
-    """Return the shipped rules, or those in the given folders, with their files."""
-    paths = [path for folder in folders for path in _rule_files(folder)] or list(files("rules"))
+    """Return the shipped rules, or those in the given folders, with their files.
+
+    Raises:
+        ContentError: a folder holds no rule, or a rule is wrong.
+    """
+    for folder in folders:
+        if not _rule_files(folder):
+            raise ContentError("there is no rule here", place=str(folder), remedy="Name a rule file or a folder of rules.")
+    paths = [path for folder in folders for path in _rule_files(folder)] if folders else list(files("rules"))
     return [(path, with_query(read(path, schemas.Rule))) for path in paths]
 
 
