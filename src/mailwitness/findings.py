@@ -123,6 +123,8 @@ def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepare
 
     Equal filters are evaluated once.
     """
+    import duckdb  # noqa: PLC0415 - the types of its errors
+
     fused = [item for item in prepared if item.predicates]
     distinct = list(dict.fromkeys(predicate for item in fused for predicate in item.predicates))
     passed: set[str] = set()
@@ -130,9 +132,23 @@ def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepare
     for start in range(0, len(distinct), 128):
         chunk = distinct[start : start + 128]
         counts = ", ".join(f"bool_or({predicate})" for predicate in chunk)
-        row = connection.execute(f"SELECT {counts} FROM {ACTIVITY}").fetchall()[0]
+        try:
+            row = connection.execute(f"SELECT {counts} FROM {ACTIVITY}").fetchall()[0]
+        except duckdb.Error:
+            # One filter that cannot run must not stop the others; its rule runs by itself and says why.
+            row = tuple(_may_pass(connection, predicate) for predicate in chunk)
         passed |= {predicate for predicate, hit in zip(chunk, row, strict=True) if hit}
     return {item.rule.id for item in fused if passed & set(item.predicates)}
+
+
+def _may_pass(connection: duckdb.DuckDBPyConnection, predicate: str) -> bool:
+    """Tell whether a row passes a filter, or the filter cannot run."""
+    import duckdb  # noqa: PLC0415 - the types of its errors
+
+    try:
+        return bool(connection.execute(f"SELECT bool_or({predicate}) FROM {ACTIVITY}").fetchall()[0][0])
+    except duckdb.Error:
+        return True
 
 
 def detect(connection: duckdb.DuckDBPyConnection, prepared: list[Prepared], *, fused: bool = True, seen: Callable[[Finding], None] | None = None) -> Iterator[tuple[RuleOutcome, list[Finding]]]:
