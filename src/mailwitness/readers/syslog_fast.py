@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _USUAL = re.compile(
     rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)) ([A-Za-z0-9_.-]{1,255}) ([A-Za-z0-9_./-]{1,100})(?:\[(\d{1,10})\])?: ?([^\n]*?)\r?(?:\n|\Z)(?![ \t])"
 )
-_ENTRY = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)")
+_ENTRY = re.compile(rb"[^\n]*(?:\n[ \t]+[^\s][^\n]*)*(?:\n|\Z)")
+_LINES = re.compile(rb"[^\n]*\n|[^\n]+\Z")
 _PLAIN = re.compile(rb'[ !#-\[\]-~]*')
 
 
@@ -59,13 +60,16 @@ def slow(content: bytes, offset: int, line: int, sink: Sink) -> None:
     if not content.strip():
         return
     first, _, rest = content.partition(b"\n")
-    shown = first.decode("utf-8", "backslashreplace").rstrip("\r")
+    shown = first.decode("utf-8", "backslashreplace").rstrip("\r\n")
     data = None if shown[:1] in {" ", "\t"} or len(content) > syslog_lines.LONGEST_LINE else syslog_lines.parse(shown, _years(sink.source))
     if data is None:
         reason = "the line is too long for a log" if len(content) > syslog_lines.LONGEST_LINE else "the line has no time: it is damaged or continues another"
-        sink.damage(offset, len(content.rstrip(b"\r\n")), line, reason)
+        for number, piece in enumerate([*_LINES.findall(content)] if b"\n" in content[:-1] else [content]):
+            if piece.strip():
+                sink.damage(offset, len(piece.rstrip(b"\r\n")), line + number, reason)
+            offset += len(piece)
         return
     for continued in rest.decode("utf-8", "backslashreplace").split("\n"):
-        if continued.strip():
+        if continued:
             syslog_lines.extend(data, continued.rstrip("\r"))
     sink.row(msgspec.json.encode({key: value for key, value in data.items() if value != ""}), offset, len(content), line)

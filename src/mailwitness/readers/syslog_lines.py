@@ -62,9 +62,12 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
     pending: _Pending | None = None
     for number, offset, line in _lines(path):
         shown = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
-        if not shown.strip():
+        if not line.strip():
+            if pending is not None:
+                yield pending.record()
+                pending = None
             continue
-        if shown[0] in " \t" and pending is not None:
+        if shown[:1] and shown[0] in " \t" and pending is not None:
             pending.extend(shown, offset + len(line))
             continue
         if pending is not None:

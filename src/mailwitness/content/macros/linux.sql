@@ -41,7 +41,7 @@ CREATE MACRO mw_linux_command_kind(s, t) AS CASE
   WHEN regexp_matches(s, '(?:^|[^>])>\s*/var/log/(?:mail|maillog|exim|dovecot|syslog|messages|auth|secure|audit|sudo)') THEN 'LogCleared'
   WHEN t = 'auditctl' AND regexp_matches(s, '\s-(?:D|d|W|e\s*0)') THEN 'LoggingStopped'
   WHEN t IN ('systemctl', 'service', 'rc-service', 'invoke-rc.d') AND regexp_matches(s, '\b(?:stop|disable|mask|kill)\b') AND regexp_matches(s, '\b(?:rsyslogd?|syslog(?:-ng|\.socket)?|auditd|systemd-journald|laurel)\b') THEN 'LoggingStopped'
-  WHEN t IN ('kill', 'pkill', 'killall') AND regexp_matches(s, '\b(?:rsyslogd?|syslog-ng|syslogd|auditd|systemd-journald|laurel)\b') THEN 'LoggingStopped'
+  WHEN t IN ('kill', 'pkill', 'killall', 'bash', 'sh', 'dash', 'zsh') AND regexp_matches(s, '\b(?:kill|pkill|killall)\s.*\b(?:rsyslogd?|syslog-ng|syslogd|auditd|systemd-journald|laurel)\b') THEN 'LoggingStopped'
   -- Exim starts itself for every delivery; only what is done to the queue by hand counts.
   WHEN t IN ('exim', 'exim4') THEN CASE WHEN regexp_matches(s, '\s-(?:M(?:rm|mad|mar|md|f|g|es|eb|t|vb|vh|vc|vl|vp)|bp)') THEN 'CommandExecuted' ELSE '' END
   WHEN t IN ('doveadm', 'postsuper', 'postconf', 'postfix', 'postmap', 'exiqgrep', 'exim_checkaccess', 'sievec', 'sieve-filter', 'formail', 'mail', 'mailx', 'mail.mailutils',
