@@ -22,6 +22,7 @@ _CMDLET, _PARAMETERS, _CALLER, _CALLER_SID, _HOST, _PROCESS, _ERROR = 0, 1, 2, 3
 _NAME = re.compile(r"[A-Z][A-Za-z]{1,30}-[A-Za-z0-9]{2,60}")
 _SENTENCE = re.compile(r"(?<![\w-])([A-Z][A-Za-z]{1,30}-[A-Z][A-Za-z0-9]{1,60})(?![\w-])(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"(?:(?<=^)|(?<=\s))-([A-Za-z][A-Za-z0-9]*)(?=\s|:|$)")
+_BLANK_STYLE = re.compile(r'-[A-Za-z][A-Za-z0-9]* "')
 
 
 def add_cmdlet(event: Record) -> None:
@@ -62,11 +63,13 @@ def parameters_of(line: str) -> dict[str, str]:
     inside a rule name cannot hide the other.
     """
     found: dict[str, str] = {}
+    # Where values follow after a blank, a name with a colon is part of a value.
+    has_blanks = _BLANK_STYLE.search(line) is not None
     begun: re.Match[str] | None = None
     for match in [*_PARAMETER.finditer(line), None]:
         if begun is not None:
             raw = line[begun.end() : match.start() if match else len(line)]
-            if match is not None and not _can_end(raw):
+            if match is not None and (not _can_end(raw) or (has_blanks and line[match.end() : match.end() + 1] == ":")):
                 continue
             value = _value(raw)
             name = begun[1]
