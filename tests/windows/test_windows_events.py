@@ -30,7 +30,13 @@ DELETED: Json = {
 }  # fmt: skip
 
 
-def tree(number: int, data: Json, channel: str = "Security", provider: str = "Microsoft-Windows-Security-Auditing", time: str = "2026-03-02T09:14:01.5Z") -> Json:
+def tree(
+    number: int,
+    data: Json,
+    channel: str = "Security",
+    provider: str = "Microsoft-Windows-Security-Auditing",
+    time: str = "2026-03-02T09:14:01.5Z",
+) -> Json:
     return {"Event": {"#attributes": {"xmlns": "x"}, "System": {
         "Provider": {"#attributes": {"Name": provider}}, "EventID": number, "Level": 4, "Task": 1, "Channel": channel, "Computer": "WS07.contoso.example",
         "TimeCreated": {"#attributes": {"SystemTime": time}}, "EventRecordID": 7, "Security": {"#attributes": {"UserID": "S-1-5-18"}}}, "EventData": data}}  # fmt: skip
@@ -69,17 +75,21 @@ def test_one_event_gives_the_same_rows_from_every_export(form: str) -> None:
     content = json.dumps(deleted_in(form)).encode() + b"\n"
 
     with loaded(content) as case:
-        assert (1, 1, 0, 0) == case.counts()
+        assert case.counts() == (1, 1, 0, 0)
         event = case.rows("Event")[0]
         file = case.rows("DeviceFileEvents")[0]
 
-    assert (23, SYSMON, "WS07.contoso.example") == (event["EventID"], event["Source"], event["Computer"])
+    assert (event["EventID"], event["Source"], event["Computer"]) == (23, SYSMON, "WS07.contoso.example")
     assert DELETED["TargetFilename"] == event["EventDataBag"]["TargetFilename"]
-    assert ("FileDeleted", DELETED["TargetFilename"], "a.dat") == (file["ActionType"], file["FolderPath"], file["FileName"])
-    assert ("powershell.exe", "eva", "CONTOSO", 7312, "cc") == (
-        file["InitiatingProcessFileName"], file["InitiatingProcessAccountName"], file["InitiatingProcessAccountDomain"], file["InitiatingProcessId"], file["SHA256"])  # fmt: skip
+    assert ("FileDeleted", DELETED["TargetFilename"], "a.dat") == (
+        file["ActionType"],
+        file["FolderPath"],
+        file["FileName"],
+    )
+    assert (
+        file["InitiatingProcessFileName"], file["InitiatingProcessAccountName"], file["InitiatingProcessAccountDomain"], file["InitiatingProcessId"], file["SHA256"]) == ("powershell.exe", "eva", "CONTOSO", 7312, "cc")  # fmt: skip
     # Sysmon's own time is UTC in every export.
-    assert "2026-03-02 09:14:01.120000" == str(file["TimeGenerated"])
+    assert str(file["TimeGenerated"]) == "2026-03-02 09:14:01.120000"
 
 
 def test_get_winevent_output_is_read() -> None:
@@ -89,25 +99,71 @@ def test_get_winevent_output_is_read() -> None:
     with loaded(json.dumps([record]).encode()) as case:
         row = case.rows("Event")[0]
 
-    assert ("Search-Mailbox", {"Identity": "eva", "DeleteContent": "True"}, "2026-03-02 09:14:01") == (row["Cmdlet"], row["CmdletParameters"], str(row["TimeGenerated"]))
+    assert (row["Cmdlet"], row["CmdletParameters"], str(row["TimeGenerated"])) == (
+        "Search-Mailbox",
+        {"Identity": "eva", "DeleteContent": "True"},
+        "2026-03-02 09:14:01",
+    )
 
 
 def test_a_process_is_read_from_sysmon_and_from_the_security_log() -> None:
-    sysmon = tree(1, {"UtcTime": "2026-03-02 09:14:01.120", "ProcessId": "7312", "Image": "C:\\W\\powershell.exe", "CommandLine": "powershell -c Search-Mailbox eva -DeleteContent", "User": "CONTOSO\\eva", "ParentImage": "C:\\W\\explorer.exe"}, "Microsoft-Windows-Sysmon/Operational", SYSMON)
-    audit = tree(4688, {"SubjectUserName": "eva", "SubjectDomainName": "CONTOSO", "SubjectLogonId": "0x3e51", "NewProcessId": "0x1c90", "NewProcessName": "C:\\W\\powershell.exe", "ProcessId": "0x9d4", "CommandLine": "powershell -c Search-Mailbox eva -DeleteContent", "ParentProcessName": "C:\\W\\explorer.exe"})
+    sysmon = tree(
+        1,
+        {
+            "UtcTime": "2026-03-02 09:14:01.120",
+            "ProcessId": "7312",
+            "Image": "C:\\W\\powershell.exe",
+            "CommandLine": "powershell -c Search-Mailbox eva -DeleteContent",
+            "User": "CONTOSO\\eva",
+            "ParentImage": "C:\\W\\explorer.exe",
+        },
+        "Microsoft-Windows-Sysmon/Operational",
+        SYSMON,
+    )
+    audit = tree(
+        4688,
+        {
+            "SubjectUserName": "eva",
+            "SubjectDomainName": "CONTOSO",
+            "SubjectLogonId": "0x3e51",
+            "NewProcessId": "0x1c90",
+            "NewProcessName": "C:\\W\\powershell.exe",
+            "ProcessId": "0x9d4",
+            "CommandLine": "powershell -c Search-Mailbox eva -DeleteContent",
+            "ParentProcessName": "C:\\W\\explorer.exe",
+        },
+    )
     content = "\n".join(map(json.dumps, (sysmon, audit))).encode()
 
     with loaded(content) as case:
         rows = case.rows("DeviceProcessEvents")
 
-    assert [7312, 7312] == [row["ProcessId"] for row in rows]
-    assert [("eva", "CONTOSO", "explorer.exe")] * 2 == [(row["AccountName"], row["AccountDomain"], row["InitiatingProcessFileName"]) for row in rows]
-    assert [{"Identity": "eva", "DeleteContent": "True"}] * 2 == [row["DecodedCmdlets"][0]["bag"] for row in rows]
+    assert [row["ProcessId"] for row in rows] == [7312, 7312]
+    assert [(row["AccountName"], row["AccountDomain"], row["InitiatingProcessFileName"]) for row in rows] == [
+        ("eva", "CONTOSO", "explorer.exe")
+    ] * 2
+    assert [row["DecodedCmdlets"][0]["bag"] for row in rows] == [
+        {"Identity": "eva", "DeleteContent": "True"}
+    ] * 2
 
 
 def test_a_deletion_gets_the_name_of_its_handle() -> None:
-    asked = {"SubjectUserName": "eva", "ObjectType": "File", "ObjectName": "C:\\Users\\eva\\archive.pst", "HandleId": "0x1f4", "ProcessId": "0x1c90", "AccessMask": "0x10000", "ProcessName": "C:\\W\\cmd.exe"}
-    gone = {"SubjectUserName": "eva", "ObjectServer": "Security", "HandleId": "0x1f4", "ProcessId": "0x1c90", "ProcessName": "C:\\W\\cmd.exe"}
+    asked = {
+        "SubjectUserName": "eva",
+        "ObjectType": "File",
+        "ObjectName": "C:\\Users\\eva\\archive.pst",
+        "HandleId": "0x1f4",
+        "ProcessId": "0x1c90",
+        "AccessMask": "0x10000",
+        "ProcessName": "C:\\W\\cmd.exe",
+    }
+    gone = {
+        "SubjectUserName": "eva",
+        "ObjectServer": "Security",
+        "HandleId": "0x1f4",
+        "ProcessId": "0x1c90",
+        "ProcessName": "C:\\W\\cmd.exe",
+    }
     closed = {"HandleId": "0x1f4", "ProcessId": "0x1c90"}
     events = [tree(4663, asked), tree(4660, gone), tree(4658, closed), tree(4660, gone)]
 
@@ -116,40 +172,88 @@ def test_a_deletion_gets_the_name_of_its_handle() -> None:
         security = case.rows("SecurityEvent")
 
     # The right to delete is also what a rename asks for; a closed handle names nothing any more.
-    assert [("FileDeleteAccess", "C:\\Users\\eva\\archive.pst"), ("FileDeleted", "C:\\Users\\eva\\archive.pst")] == [(row["ActionType"], row["FolderPath"]) for row in files]
-    assert ["C:\\Users\\eva\\archive.pst", ""] == [row["ObjectName"] for row in security if row["EventID"] == 4660]
+    assert [(row["ActionType"], row["FolderPath"]) for row in files] == [
+        ("FileDeleteAccess", "C:\\Users\\eva\\archive.pst"),
+        ("FileDeleted", "C:\\Users\\eva\\archive.pst"),
+    ]
+    assert [row["ObjectName"] for row in security if row["EventID"] == 4660] == [
+        "C:\\Users\\eva\\archive.pst",
+        "",
+    ]
 
 
 def test_a_script_in_parts_is_put_together() -> None:
     def part(number: int, text: str, block: str = "a") -> Json:
-        return tree(4104, {"MessageNumber": number, "MessageTotal": 3, "ScriptBlockText": text, "ScriptBlockId": block, "Path": ""}, "Microsoft-Windows-PowerShell/Operational", "Microsoft-Windows-PowerShell")
+        return tree(
+            4104,
+            {
+                "MessageNumber": number,
+                "MessageTotal": 3,
+                "ScriptBlockText": text,
+                "ScriptBlockId": block,
+                "Path": "",
+            },
+            "Microsoft-Windows-PowerShell/Operational",
+            "Microsoft-Windows-PowerShell",
+        )
 
-    events = [part(1, "Search-Mail"), part(2, "x", "other"), part(3, ":$false"), part(2, "box eva -DeleteContent")]
+    events = [
+        part(1, "Search-Mail"),
+        part(2, "x", "other"),
+        part(3, ":$false"),
+        part(2, "box eva -DeleteContent"),
+    ]
 
     with loaded("\n".join(map(json.dumps, events)).encode()) as case:
         rows = case.rows("Event")
 
-    assert ["", "", "", "Search-Mailbox eva -DeleteContent:$false"] == [row["ScriptBlockText"] for row in rows]
-    assert {"Identity": "eva", "DeleteContent": "False"} == rows[3]["DecodedCmdlets"][0]["bag"]
-    assert [True, True, True, False] == [row["IsScriptPart"] for row in rows]
+    assert [row["ScriptBlockText"] for row in rows] == [
+        "",
+        "",
+        "",
+        "Search-Mailbox eva -DeleteContent:$false",
+    ]
+    assert rows[3]["DecodedCmdlets"][0]["bag"] == {"Identity": "eva", "DeleteContent": "False"}
+    assert [row["IsScriptPart"] for row in rows] == [True, True, True, False]
 
 
 def test_local_time_is_turned_into_utc_where_the_file_tells_the_offset() -> None:
-    known = {"EventTime": "2026-03-02 10:14:01", "Hostname": "WS07", "EventID": 23, "SourceName": SYSMON, "Channel": "Microsoft-Windows-Sysmon/Operational", **DELETED}
-    later = {"EventTime": "2026-03-02 10:15:00", "Hostname": "WS07", "EventID": 4624, "SourceName": "Microsoft-Windows-Security-Auditing", "Channel": "security"}
+    known = {
+        "EventTime": "2026-03-02 10:14:01",
+        "Hostname": "WS07",
+        "EventID": 23,
+        "SourceName": SYSMON,
+        "Channel": "Microsoft-Windows-Sysmon/Operational",
+        **DELETED,
+    }
+    later = {
+        "EventTime": "2026-03-02 10:15:00",
+        "Hostname": "WS07",
+        "EventID": 4624,
+        "SourceName": "Microsoft-Windows-Security-Auditing",
+        "Channel": "security",
+    }
     other = {**later, "Hostname": "WS08"}
 
     with loaded("\n".join(map(json.dumps, (known, later, other))).encode()) as case:
         rows = case.rows("Event")
 
-    assert ["2026-03-02 09:14:01.120000", "2026-03-02 09:15:00", "2026-03-02 10:15:00"] == [str(row["TimeGenerated"]) for row in rows]
-    assert ["", "local time, -60 minutes to UTC", "local time of the host, taken as UTC"] == [row["TimeNote"] for row in rows]
+    assert [str(row["TimeGenerated"]) for row in rows] == [
+        "2026-03-02 09:14:01.120000",
+        "2026-03-02 09:15:00",
+        "2026-03-02 10:15:00",
+    ]
+    assert [row["TimeNote"] for row in rows] == [
+        "",
+        "local time, -60 minutes to UTC",
+        "local time of the host, taken as UTC",
+    ]
 
 
 def test_rows_of_windows_event_stay_rows_of_that_table() -> None:
     with loaded(json.dumps(deleted_in("sentinel WindowsEvent")).encode()) as case:
-        assert [23] == [row["EventID"] for row in case.rows("WindowsEvent")]
-        assert [23] == [row["EventID"] for row in case.rows("Event")]
+        assert [row["EventID"] for row in case.rows("WindowsEvent")] == [23]
+        assert [row["EventID"] for row in case.rows("Event")] == [23]
 
 
 def test_public_queries_find_event_data_as_xml() -> None:
@@ -163,13 +267,33 @@ def test_public_queries_find_event_data_as_xml() -> None:
 
 def test_cleared_logs_and_decoded_scripts_become_acts(tmp_path: Path) -> None:
     cleared = tree(104, {}, "System", "Microsoft-Windows-Eventlog")
-    cleared["Event"]["UserData"] = {"LogFileCleared": {"SubjectUserName": "mallory", "SubjectDomainName": "CONTOSO", "Channel": "MSExchange Management", "BackupPath": ""}}
+    cleared["Event"]["UserData"] = {
+        "LogFileCleared": {
+            "SubjectUserName": "mallory",
+            "SubjectDomainName": "CONTOSO",
+            "Channel": "MSExchange Management",
+            "BackupPath": "",
+        }
+    }
     del cleared["Event"]["EventData"]
-    script = tree(4104, {"MessageNumber": 1, "MessageTotal": 1, "ScriptBlockText": "& ('Remove-'+'MailboxExportRequest') ceo -Confirm:$false", "ScriptBlockId": "b"}, "Microsoft-Windows-PowerShell/Operational", "Microsoft-Windows-PowerShell")
+    script = tree(
+        4104,
+        {
+            "MessageNumber": 1,
+            "MessageTotal": 1,
+            "ScriptBlockText": "& ('Remove-'+'MailboxExportRequest') ceo -Confirm:$false",
+            "ScriptBlockId": "b",
+        },
+        "Microsoft-Windows-PowerShell/Operational",
+        "Microsoft-Windows-PowerShell",
+    )
 
     run(tmp_path, {"events.json": "\n".join(map(json.dumps, (cleared, script)))})
 
-    assert [("LogCleared", "MSExchange Management", "CONTOSO\\mallory"), ("ExportRemoved", "ceo", "S-1-5-18")] == [(row["Activity"], row["ObjectName"], row["Actor"]) for row in acts(tmp_path)]
+    assert [(row["Activity"], row["ObjectName"], row["Actor"]) for row in acts(tmp_path)] == [
+        ("LogCleared", "MSExchange Management", "CONTOSO\\mallory"),
+        ("ExportRemoved", "ceo", "S-1-5-18"),
+    ]
 
 
 # -- files -------------------------------------------------------------------------------------------------------------------
@@ -178,9 +302,16 @@ def test_cleared_logs_and_decoded_scripts_become_acts(tmp_path: Path) -> None:
 @needs_samples
 @pytest.mark.parametrize(
     ("name", "records", "salvaged", "damaged"),
-    [("Security_with_size_t.evtx", 636, 0, 0), ("sample-with-zero-data-size-event.evtx", 450, 115, 0), ("sample_with_a_bad_chunk_magic.evtx", 384, 31, 83), ("Application_no_crc32.evtx", 17, 0, 0)],
+    [
+        ("Security_with_size_t.evtx", 636, 0, 0),
+        ("sample-with-zero-data-size-event.evtx", 450, 115, 0),
+        ("sample_with_a_bad_chunk_magic.evtx", 384, 31, 83),
+        ("Application_no_crc32.evtx", 17, 0, 0),
+    ],
 )
-def test_bad_records_never_cost_the_rest_of_a_log(name: str, records: int, salvaged: int, damaged: int) -> None:
+def test_bad_records_never_cost_the_rest_of_a_log(
+    name: str, records: int, salvaged: int, damaged: int
+) -> None:
     items = list(evtx.read(PARSER / name))
 
     assert records == len(items)
@@ -202,7 +333,9 @@ def test_every_record_of_a_log_lies_where_its_place_says() -> None:
 @needs_samples
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_a_log_damaged_anywhere_is_read_to_its_end(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_log_damaged_anywhere_is_read_to_its_end(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     original = (PARSER / "sample_with_a_bad_chunk_magic.evtx").read_bytes()[: 4096 + 3 * 65536]
     damaged = bytearray(original)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -215,7 +348,7 @@ def test_a_log_damaged_anywhere_is_read_to_its_end(tmp_path_factory: pytest.Temp
     items = list(evtx.read(path))
 
     places = [(item.offset, item.length) for item in items]
-    assert all(0 <= offset and offset + length <= path.stat().st_size for offset, length in places)
+    assert all(offset >= 0 and offset + length <= path.stat().st_size for offset, length in places)
 
 
 @needs_samples
@@ -226,14 +359,32 @@ def test_public_logs_add_up(tmp_path: Path, folder: Path) -> None:
     assert {"Windows event log files (.evtx)"} == {row["source"] for row in intake if row["loaded"]}
 
 
-@pytest.mark.skipif(not (PUBLIC / "otrf-windows-json").exists(), reason="the public samples are not on this machine")
+@pytest.mark.skipif(
+    not (PUBLIC / "otrf-windows-json").exists(), reason="the public samples are not on this machine"
+)
 def test_public_json_events_add_up(tmp_path: Path) -> None:
     intake = run_paths(tmp_path, [PUBLIC / "otrf-windows-json"])
 
-    assert [4284, 6202] == sorted(row["loaded"] for row in intake if row["loaded"])
+    assert sorted(row["loaded"] for row in intake if row["loaded"]) == [4284, 6202]
 
 
-@pytest.mark.parametrize(("name", "commands"), [("powershell_transcript.txt", ["whoami"]), ("powershell_transcript_ger.txt", ["whoami", "echo $null >> filename", "ping 8.8.8.8", "Get-Content .\\myfile.txt", "ping 127.0.0.1 -n 5", "rm .\\filename"])])
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("powershell_transcript.txt", ["whoami"]),
+        (
+            "powershell_transcript_ger.txt",
+            [
+                "whoami",
+                "echo $null >> filename",
+                "ping 8.8.8.8",
+                "Get-Content .\\myfile.txt",
+                "ping 127.0.0.1 -n 5",
+                "rm .\\filename",
+            ],
+        ),
+    ],
+)
 def test_transcripts_are_read_in_any_language(name: str, commands: list[str]) -> None:
     path = PUBLIC / "plaso" / name
     if not path.exists():
@@ -242,7 +393,9 @@ def test_transcripts_are_read_in_any_language(name: str, commands: list[str]) ->
     items = [item for item in powershell_transcript.read(path) if isinstance(item, RawRecord)]
 
     assert commands == [item.data["Script"] for item in items if item.data["Script"]]
-    assert {"DE\\User" if "ger" in name else "MSEDGEWIN10\\IEUser"} == {item.data["UserName"] for item in items}
+    assert {"DE\\User" if "ger" in name else "MSEDGEWIN10\\IEUser"} == {
+        item.data["UserName"] for item in items
+    }
 
 
 def test_a_transcript_becomes_acts(tmp_path: Path) -> None:
@@ -251,15 +404,58 @@ def test_a_transcript_becomes_acts(tmp_path: Path) -> None:
 
     run(tmp_path, {"transcript.txt": text.encode("utf-8-sig")})
 
-    assert [("Purged", "eva", "CONTOSO\\mallory", "WS07")] == [(row["Activity"], row["Mailbox"], row["Actor"], row["Host"]) for row in acts(tmp_path)]
+    assert [(row["Activity"], row["Mailbox"], row["Actor"], row["Host"]) for row in acts(tmp_path)] == [
+        ("Purged", "eva", "CONTOSO\\mallory", "WS07")
+    ]
 
 
-VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["#text", "#attributes", "Name", "Data", "@Name", "x", "Value"]), inner, max_size=3), max_leaves=8)
-KEYS = st.sampled_from(["Event", "System", "EventData", "UserData", "Provider", "EventID", "TimeCreated", "Channel", "Computer", "winlog", "event_data", "EventTime", "Hostname", "SourceName", "LogName", "ProviderName", "Id", "Message", "UtcTime", "HandleId", "ScriptBlockText", "MessageTotal", "_source"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["#text", "#attributes", "Name", "Data", "@Name", "x", "Value"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    [
+        "Event",
+        "System",
+        "EventData",
+        "UserData",
+        "Provider",
+        "EventID",
+        "TimeCreated",
+        "Channel",
+        "Computer",
+        "winlog",
+        "event_data",
+        "EventTime",
+        "Hostname",
+        "SourceName",
+        "LogName",
+        "ProviderName",
+        "Id",
+        "Message",
+        "UtcTime",
+        "HandleId",
+        "ScriptBlockText",
+        "MessageTotal",
+        "_source",
+    ]
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES, max_size=4), max_size=8), max_size=4))
+@given(
+    st.lists(
+        st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES, max_size=4), max_size=8), max_size=4
+    )
+)
 def test_any_object_is_an_event_or_none(records: list[Json]) -> None:
     preparer = windows_state.Preparer()
 
@@ -270,7 +466,9 @@ def test_any_object_is_an_event_or_none(records: list[Json]) -> None:
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_any_xml_text_gives_values(first: str, second: str) -> None:
-    named, listed = windows_event.from_xml(f'<Data Name="a">{first}</Data>' + second, f"<Param>{first}</Param>")
+    named, listed = windows_event.from_xml(
+        f'<Data Name="a">{first}</Data>' + second, f"<Param>{first}</Param>"
+    )
 
     assert isinstance(named, dict)
     assert isinstance(listed, list)

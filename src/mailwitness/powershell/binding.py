@@ -101,7 +101,13 @@ class Binder:
     def _set(self, name: str, word: Word, is_switch: bool | None) -> None:  # noqa: FBT001 - None says not known
         text = self._known(word)
         is_bare_bool = isinstance(word.value, bool)
-        state = _TRUE.get(text.strip().lower()) if is_switch else word.value if is_bare_bool and is_switch is None else None
+        state = (
+            _TRUE.get(text.strip().lower())
+            if is_switch
+            else word.value
+            if is_bare_bool and is_switch is None
+            else None
+        )
         if state is not None:
             self.switches[name] = bool(state)
         else:
@@ -121,7 +127,9 @@ class Binder:
             self.how.append("splatting")
             for key, value in list(word.value.items())[:200]:
                 name, is_switch, _ = names.parameter_name(self.cmdlet, key)
-                self._set(name, Word(value if isinstance(value, Unresolved) else as_text(value), value), is_switch)
+                self._set(
+                    name, Word(value if isinstance(value, Unresolved) else as_text(value), value), is_switch
+                )
         elif isinstance(word.value, list):
             self.how.append("splatting")
             self._loose += [as_text(item) for item in word.value[:200]]

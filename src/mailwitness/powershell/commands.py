@@ -60,7 +60,11 @@ def _parser() -> tuple[Any, Any]:  # Any: tree_sitter's parser and query
 
 @cache
 def _known_names() -> re.Pattern[str]:
-    wanted = "|".join(re.escape(name) for name in sorted(names.CMDLETS) if "mail" in name or "rule" in name or "search" in name or "audit" in name or "log" in name)
+    wanted = "|".join(
+        re.escape(name)
+        for name in sorted(names.CMDLETS)
+        if "mail" in name or "rule" in name or "search" in name or "audit" in name or "log" in name
+    )
     return re.compile(rf"(?i)(?<![\w-])(?:{wanted})(?![\w-])")
 
 
@@ -113,7 +117,10 @@ class Reader:
             return
         root = parser.parse(piece).root_node
         # A query over an error of very many parts takes quadratic time: such a piece is read word by word.
-        is_wide = root.has_error and max((child.child_count for child in (root, *root.children[:100])), default=0) > _MOST_PARTS
+        is_wide = (
+            root.has_error
+            and max((child.child_count for child in (root, *root.children[:100])), default=0) > _MOST_PARTS
+        )
         self.found.wide += is_wide
         captured = {"error": [root]} if is_wide else tree_sitter.QueryCursor(query).captures(root)
         self._read_nodes(captured)
@@ -123,7 +130,11 @@ class Reader:
             self.found.notes["parts of the text are no valid PowerShell"] = None
 
     def _read_nodes(self, captured: dict[str, list[Node]]) -> None:
-        nodes = [(node.start_byte, -node.end_byte, kind, node) for kind, listed in captured.items() for node in listed]
+        nodes = [
+            (node.start_byte, -node.end_byte, kind, node)
+            for kind, listed in captured.items()
+            for node in listed
+        ]
         covered = -1
         for start, negative_end, kind, node in sorted(nodes, key=lambda item: item[:3]):
             if start < covered or self._is_spent():
@@ -146,12 +157,22 @@ class Reader:
         self._base = 0
         start_at = self._characters(start)
         for match in islice(_known_names().finditer(rest), _MOST_LOOKED_UP):
-            words = next((words for _, _, words in recovery.commands(rest[match.start() : match.start() + _LOOKED_UP_CHARACTERS])), [match[0]])
+            words = next(
+                (
+                    words
+                    for _, _, words in recovery.commands(
+                        rest[match.start() : match.start() + _LOOKED_UP_CHARACTERS]
+                    )
+                ),
+                [match[0]],
+            )
             name, _ = names.cmdlet_name(words[0], {})
             binder = Binder(name, ["found by name only"])
             binder.bind([parameter_word(word) or Word(word, bare(word.strip("'\""))) for word in words[1:]])
             at = start_at + match.start()
-            listed.append(Command(name, binder.parameters, binder.switches, at, at + len(match[0]), binder.how, []))
+            listed.append(
+                Command(name, binder.parameters, binder.switches, at, at + len(match[0]), binder.how, [])
+            )
 
     # -- variables -----------------------------------------------------------------------------------------------
 
@@ -237,7 +258,14 @@ class Reader:
                 binder.parameters[first] = source
                 binder.how.append("identity from the pipeline")
         how = list(dict.fromkeys([*binder.how, *self.budget.how, *(["layer"] * (self.layer > 0))]))
-        command = Command(name, binder.parameters, binder.switches, *self._range(node), how, list(dict.fromkeys(binder.unresolved)))
+        command = Command(
+            name,
+            binder.parameters,
+            binder.switches,
+            *self._range(node),
+            how,
+            list(dict.fromkeys(binder.unresolved)),
+        )
         if name.lower() not in names.CMDLETS:
             self.found.others += 1
             if self.found.others > _MOST_OTHERS:
@@ -275,7 +303,10 @@ class Reader:
     def _effects(self, command: Command) -> None:
         lower = command.name.lower()
         if lower in {"set-alias", "new-alias"}:
-            alias, target = command.parameters.get("Name", ""), command.parameters.get("Value") or command.parameters.get("Arguments", "")
+            alias, target = (
+                command.parameters.get("Name", ""),
+                command.parameters.get("Value") or command.parameters.get("Arguments", ""),
+            )
             self.aliases[alias.lower()] = target
         elif lower == "set-variable":
             value = command.parameters.get("Value") or command.parameters.get("Arguments", "")
@@ -327,7 +358,15 @@ class Reader:
             binder = Binder(name, ["recovered", *([found] if found in {"alias", "module"} else [])])
             binder.bind([self._loose_word(word) for word in words[1:]])
             at = self._characters(place)
-            command = Command(name, binder.parameters, binder.switches, at + start, at + end, list(dict.fromkeys([*binder.how, *self.budget.how])), binder.unresolved)
+            command = Command(
+                name,
+                binder.parameters,
+                binder.switches,
+                at + start,
+                at + end,
+                list(dict.fromkeys([*binder.how, *self.budget.how])),
+                binder.unresolved,
+            )
             self.found.commands.append(command)
             self._effects(command)
             any_found = True
@@ -338,7 +377,9 @@ class Reader:
         if word is not None:
             return word
         if text[:1] in "'\"(@$[":
-            return Word(text, self._value_of_text(text), is_splat=text.startswith("@") and text[1:2].isalpha())
+            return Word(
+                text, self._value_of_text(text), is_splat=text.startswith("@") and text[1:2].isalpha()
+            )
         return Word(text, bare(text))
 
     def _value_of_text(self, text: str) -> Value:

@@ -20,7 +20,10 @@ _MOST_BLOBS = 4
 _MOST_UNPACKED = 1 << 20
 _BLOB = re.compile(r"(?i)FromBase64String\(\s*['\"]([A-Za-z0-9+/=\s]{40,}?)['\"]")
 _INVOCATION = re.compile(r"^\s*\w+\(([^()\r\n]+)\)\s*:\s*\"([^\"\r\n]*)\"", re.MULTILINE)
-_BINDING = re.compile(r"^\s*ParameterBinding\(([^()\r\n]+)\)\s*:\s*name=\"([^\"\r\n]*)\";\s*value=\"((?s:.*?))\"\s*(?=\r?\n\s*\w+\(|\r?\n\r?\n|\Z)", re.MULTILINE)
+_BINDING = re.compile(
+    r"^\s*ParameterBinding\(([^()\r\n]+)\)\s*:\s*name=\"([^\"\r\n]*)\";\s*value=\"((?s:.*?))\"\s*(?=\r?\n\s*\w+\(|\r?\n\r?\n|\Z)",
+    re.MULTILINE,
+)
 
 
 class Decoded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,7 +67,12 @@ def _script(text: str, layer: int) -> Decoded:
             found.commands.append(command)
     if "starts another PowerShell" in notes and layer < commands.MOST_LAYERS:
         del notes["starts another PowerShell"]
-        for inner in [line for part in layers for line in part.splitlines()[:2000] if "powershell" in line.lower() or "pwsh" in line.lower()][:_MOST_LINES]:
+        for inner in [
+            line
+            for part in layers
+            for line in part.splitlines()[:2000]
+            if "powershell" in line.lower() or "pwsh" in line.lower()
+        ][:_MOST_LINES]:
             started = _line(inner, layer + 1)
             if started is not None:
                 layers.append(started.text)
@@ -145,7 +153,9 @@ def as_json(text: str, kind: str) -> str | None:
     try:
         return msgspec.json.encode(shown).decode().replace("\\u0000", "\\u2400")
     except UnicodeEncodeError:
-        return msgspec.json.encode({"text": "", "commands": [], "how": [], "notes": ["the text cannot be written as UTF-8"]}).decode()
+        return msgspec.json.encode(
+            {"text": "", "commands": [], "how": [], "notes": ["the text cannot be written as UTF-8"]}
+        ).decode()
 
 
 def bag(command: Command) -> dict[str, str]:

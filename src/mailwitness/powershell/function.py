@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def register(connection: duckdb.DuckDBPyConnection) -> None:
     """Give a connection ``mw_powershell(text, kind)``, which returns the JSON of `decode.as_json`."""
-    connection.create_function("mw_powershell", _decoded, ["VARCHAR", "VARCHAR"], "VARCHAR")  # type: ignore[list-item]
+    connection.create_function("mw_powershell", _decoded, ["VARCHAR", "VARCHAR"], "VARCHAR")
     # A connection that still knows a Python function when the interpreter ends is reported as a leak on the terminal.
     atexit.register(_close, weakref.ref(connection))
 

@@ -16,7 +16,18 @@ _TAKES_VALUE = {
     "version": 1, "psconsolefile": 1, "configurationname": 1, "executionpolicy": 2, "inputformat": 2, "outputformat": 1, "windowstyle": 1,
     "workingdirectory": 2, "settingsfile": 2, "custompipename": 2, "encodedarguments": 8, "ep": 2, "ex": 2, "wd": 2, "if": 2, "of": 2,
 }  # fmt: skip
-_NO_VALUE = ("nologo", "noprofile", "noninteractive", "noexit", "sta", "mta", "login", "interactive", "nop", "noni")
+_NO_VALUE = (
+    "nologo",
+    "noprofile",
+    "noninteractive",
+    "noexit",
+    "sta",
+    "mta",
+    "login",
+    "interactive",
+    "nop",
+    "noni",
+)
 _MOST_ARGUMENTS = 100
 
 
@@ -59,7 +70,9 @@ def _from_arguments(rest: str, how: tuple[str, ...], *, is_core: bool) -> Line |
             return Line(_unquoted(rest[at:].strip()), how)
         if name and "file".startswith(name):
             return None
-        if any(option.startswith(name) and len(name) >= least for option, least in _TAKES_VALUE.items()) and not any(o.startswith(name) for o in _NO_VALUE):
+        if any(
+            option.startswith(name) and len(name) >= least for option, least in _TAKES_VALUE.items()
+        ) and not any(o.startswith(name) for o in _NO_VALUE):
             skipped = _WORD.search(rest, at)
             at = at if skipped is None or inside else skipped.end()
     return None
@@ -80,7 +93,10 @@ def _decoded(text: str, how: tuple[str, ...]) -> Line | None:
         return None
     # The parameter wants UTF-16; text that is not is what some tools wrote by mistake.
     is_wide = len(raw) % 2 == 0 and raw[1::2].count(0) * 2 >= len(raw) // 4
-    return Line(raw.decode("utf-16-le" if is_wide or not raw.isascii() else "utf-8", "replace"), (*how, "encoded command"))
+    return Line(
+        raw.decode("utf-16-le" if is_wide or not raw.isascii() else "utf-8", "replace"),
+        (*how, "encoded command"),
+    )
 
 
 def _unquoted(text: str) -> str:

@@ -188,12 +188,18 @@ def _cmdlet(name: str, first: str, parameters: str, switches: str) -> Cmdlet:
 
 
 CMDLETS: dict[str, Cmdlet] = {row[0].lower(): _cmdlet(*row) for row in _TABLE}
-_UNKNOWN_SWITCHES = frozenset(f"{_COMMON_SWITCHES} Force Recurse Wait PassThru AsJob All Full Detailed Online Raw".lower().split())
+_UNKNOWN_SWITCHES = frozenset(
+    f"{_COMMON_SWITCHES} Force Recurse Wait PassThru AsJob All Full Detailed Online Raw".lower().split()
+)
 
 
 def cmdlet_name(word: str, aliases: dict[str, str]) -> tuple[str, str]:
     """Return the full name of a command and how it was found: ``alias``, ``spelling`` or empty."""
-    plain = word.rpartition("\\")[2] if "\\" in word and not word.lower().endswith((".exe", ".ps1", ".cmd", ".bat")) else word
+    plain = (
+        word.rpartition("\\")[2]
+        if "\\" in word and not word.lower().endswith((".exe", ".ps1", ".cmd", ".bat"))
+        else word
+    )
     known = CMDLETS.get(plain.lower())
     if known is not None:
         return known.name, "" if known.name == word else "spelling" if plain == word else "module"

@@ -31,7 +31,17 @@ UNKNOWN: Final = _Unknown()
 _MOST_DEPTH = 120
 _MOST_CHARACTERS = 1 << 20
 _MOST_ITEMS = 65_536
-_ESCAPES = {"0": "\0", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ESCAPES = {
+    "0": "\0",
+    "a": "\a",
+    "b": "\b",
+    "e": "\x1b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+}
 _FORMAT = re.compile(r"\{\{|\}\}|\{\s*(\d{1,4})\s*(?:,\s*-?\d{1,3}\s*)?(?::[^{}]*)?\}")
 # Text of automatic variables that scripts cut letters from, as Windows has them.
 AUTOMATIC: dict[str, Value] = {
@@ -39,7 +49,15 @@ AUTOMATIC: dict[str, Value] = {
     "env:comspec": r"C:\Windows\system32\cmd.exe", "verbosepreference": "SilentlyContinue", "env:windir": r"C:\Windows", "env:systemroot": r"C:\Windows",
     "ofs": " ",
 }  # fmt: skip
-_ENCODINGS = {"unicode": "utf-16-le", "utf8": "utf-8", "ascii": "ascii", "default": "cp1252", "bigendianunicode": "utf-16-be", "utf7": "utf-7", "utf32": "utf-32-le"}
+_ENCODINGS = {
+    "unicode": "utf-16-le",
+    "utf8": "utf-8",
+    "ascii": "ascii",
+    "default": "cp1252",
+    "bigendianunicode": "utf-16-be",
+    "utf7": "utf-7",
+    "utf32": "utf-32-le",
+}
 # A pattern with repetition could take for ever; obfuscation needs none.
 _SLOW_PATTERN = re.compile(r"[*+{]|\(\?")
 
@@ -128,7 +146,11 @@ class Evaluator:
         return self._expanded(node, here_string(self.text(node)), 2)
 
     def _expanded(self, node: Node, raw: str, quote: int) -> Value:
-        inner = [child for child in node.children if child.type in {"variable", "sub_expression", "braced_variable"}]
+        inner = [
+            child
+            for child in node.children
+            if child.type in {"variable", "sub_expression", "braced_variable"}
+        ]
         if not inner:
             return unescape(raw)
         pieces: list[str] = []
@@ -179,10 +201,23 @@ class Evaluator:
     def _multiplicative_expression(self, node: Node) -> Value:
         left, right = self.value(node.children[0]), self.value(node.children[-1])
         operator = self.text(node.children[1])
-        if operator == "*" and isinstance(left, str) and isinstance(right, int) and 0 <= len(left) * right <= _MOST_CHARACTERS:
+        if (
+            operator == "*"
+            and isinstance(left, str)
+            and isinstance(right, int)
+            and 0 <= len(left) * right <= _MOST_CHARACTERS
+        ):
             return left * right
         if isinstance(left, int) and isinstance(right, int) and abs(left) < 1 << 40 and abs(right) < 1 << 40:
-            return left * right if operator == "*" else UNKNOWN if not right else left % right if operator == "%" else left // right
+            return (
+                left * right
+                if operator == "*"
+                else UNKNOWN
+                if not right
+                else left % right
+                if operator == "%"
+                else left // right
+            )
         return UNKNOWN
 
     _multiplicative_argument_expression = _multiplicative_expression
@@ -236,7 +271,11 @@ class Evaluator:
 
     def _replaced(self, left: Value, right: Value, *, is_cased: bool) -> Value:
         pattern, new = (right + [""])[:2] if isinstance(right, list) else (right, "")
-        if not isinstance(pattern, str) or _SLOW_PATTERN.search(pattern) or re.search(r"\$[\d{&]", as_text(new)):
+        if (
+            not isinstance(pattern, str)
+            or _SLOW_PATTERN.search(pattern)
+            or re.search(r"\$[\d{&]", as_text(new))
+        ):
             return UNKNOWN
         self.budget.note("replace")
         try:
@@ -261,10 +300,15 @@ class Evaluator:
             return as_text(value).split()
         if isinstance(value, int) and operator in {"-", "+"}:
             return -value if operator == "-" else value
-        return value if operator == "," and isinstance(value, list) else [value] if operator == "," else UNKNOWN
+        return (
+            value if operator == "," and isinstance(value, list) else [value] if operator == "," else UNKNOWN
+        )
 
     def _cast_expression(self, node: Node) -> Value:
-        return self._cast(self.text(node.children[0])[1:-1].strip().lower().removeprefix("system."), self.value(node.children[-1]))
+        return self._cast(
+            self.text(node.children[0])[1:-1].strip().lower().removeprefix("system."),
+            self.value(node.children[-1]),
+        )
 
     def _cast(self, kind: str, value: Value) -> Value:  # noqa: C901 - one line for each type
         if value is UNKNOWN:
@@ -280,12 +324,32 @@ class Evaluator:
         if kind == "string":
             return as_text(value)
         if kind in {"int", "int32", "byte", "int64", "uint32"}:
-            return int(value, 0) if isinstance(value, str) else ord(value) if isinstance(value, bytes) else int(value)
-        if kind in {"array", "object[", "string[", "int[", "byte[", "object[]", "string[]", "int[]", "byte[]"}:
+            return (
+                int(value, 0)
+                if isinstance(value, str)
+                else ord(value)
+                if isinstance(value, bytes)
+                else int(value)
+            )
+        if kind in {
+            "array",
+            "object[",
+            "string[",
+            "int[",
+            "byte[",
+            "object[]",
+            "string[]",
+            "int[]",
+            "byte[]",
+        }:
             return value if isinstance(value, (list, bytes)) else [value]
         if kind in {"bool", "switch"}:
             return bool(value)
-        return value if kind in {"scriptblock", "regex", "psobject", "void", "management.automation.scriptblock"} else UNKNOWN
+        return (
+            value
+            if kind in {"scriptblock", "regex", "psobject", "void", "management.automation.scriptblock"}
+            else UNKNOWN
+        )
 
     # -- lists and bags ------------------------------------------------------------------------------------------
 
@@ -306,7 +370,9 @@ class Evaluator:
     def _array_expression(self, node: Node) -> Value:
         values = [self.value(child) for child in _statements(node)]
         if len(values) == 1:
-            return values[0] if isinstance(values[0], list) else UNKNOWN if values[0] is UNKNOWN else [values[0]]
+            return (
+                values[0] if isinstance(values[0], list) else UNKNOWN if values[0] is UNKNOWN else [values[0]]
+            )
         return _bounded(values)
 
     def _parenthesized_expression(self, node: Node) -> Value:
@@ -323,8 +389,15 @@ class Evaluator:
         for entry in body.children if body is not None else []:
             if entry.type == "hash_entry" and self.budget.spend():
                 key = next(child for child in entry.children if child.type == "key_expression")
-                pipeline = next((child for child in entry.children if child.type not in {"key_expression", "=", ";"}), None)
-                name = self.value(key) if key.children and key.children[0].type != "simple_name" else self.text(key)
+                pipeline = next(
+                    (child for child in entry.children if child.type not in {"key_expression", "=", ";"}),
+                    None,
+                )
+                name = (
+                    self.value(key)
+                    if key.children and key.children[0].type != "simple_name"
+                    else self.text(key)
+                )
                 value = UNKNOWN if pipeline is None else self.value(pipeline)
                 if value is UNKNOWN and pipeline is not None:
                     value = Unresolved(self.text(pipeline))
@@ -346,7 +419,13 @@ class Evaluator:
         member = self.text(node.children[-1]).lower().strip("'\"")
         if node.children[0].type == "type_literal":
             kind = _type_name(self.text(node.children[0]))
-            return ("encoding", _ENCODINGS[member]) if kind == "text.encoding" else "" if (kind, member) == ("string", "empty") else UNKNOWN
+            return (
+                ("encoding", _ENCODINGS[member])
+                if kind == "text.encoding"
+                else ""
+                if (kind, member) == ("string", "empty")
+                else UNKNOWN
+            )
         target = self.value(node.children[0])
         if member in {"length", "count"} and isinstance(target, (str, list)):
             return len(target)
@@ -356,8 +435,14 @@ class Evaluator:
 
     def _invokation_expression(self, node: Node) -> Value:
         arguments = next((child for child in node.children if child.type == "argument_list"), None)
-        listed = next((child for child in arguments.children if child.type == "argument_expression_list"), None) if arguments else None
-        values: list[Value] = [] if listed is None else [self.value(child) for child in listed.children if child.type != ","]
+        listed = (
+            next((child for child in arguments.children if child.type == "argument_expression_list"), None)
+            if arguments
+            else None
+        )
+        values: list[Value] = (
+            [] if listed is None else [self.value(child) for child in listed.children if child.type != ","]
+        )
         if any(value is UNKNOWN for value in values):
             return UNKNOWN
         member = next((child for child in node.children if child.type == "member_name"), None)
@@ -374,7 +459,9 @@ class Evaluator:
             raw = bytes(values[0]) if isinstance(values[0], list) else values[0]
             self.budget.note("base64")
             return _bounded(raw.decode(encoding, "replace"))
-        return list(values[0].encode(encoding)) if name == "getbytes" and isinstance(values[0], str) else UNKNOWN
+        return (
+            list(values[0].encode(encoding)) if name == "getbytes" and isinstance(values[0], str) else UNKNOWN
+        )
 
     def _static(self, kind: str, name: str, values: list[Value]) -> Value:  # noqa: C901, PLR0911 - one line for each function
         if kind == "convert" and name == "frombase64string":
@@ -387,7 +474,9 @@ class Evaluator:
             self.budget.note("join")
             return _joined(values[1] if len(values) == 2 else values[1:], as_text(values[0]))  # noqa: PLR2004 - separator and list
         if (kind, name) == ("string", "format"):
-            return self._formatted(values[0], values[1] if len(values) == 2 and isinstance(values[1], list) else values[1:])  # noqa: PLR2004
+            return self._formatted(
+                values[0], values[1] if len(values) == 2 and isinstance(values[1], list) else values[1:]
+            )  # noqa: PLR2004
         if (kind, name) == ("string", "concat"):
             return _joined(values[0] if len(values) == 1 else values, "")
         if (kind, name) == ("regex", "matches") and values[1:2] == ["."]:
@@ -459,12 +548,24 @@ def _statements(node: Node) -> list[Node]:
 
 
 def _type_name(text: str) -> str:
-    return text.strip("[] ").lower().replace(" ", "").removeprefix("system.").removeprefix("text.regularexpressions.")
+    return (
+        text.strip("[] ")
+        .lower()
+        .replace(" ", "")
+        .removeprefix("system.")
+        .removeprefix("text.regularexpressions.")
+    )
 
 
 def _character(value: Value) -> Value:
     code = int(value, 0) if isinstance(value, str) and len(value) > 1 else value
-    return code if isinstance(code, str) else chr(code) if 0 <= code < 0xD800 or 0xDFFF < code < 0x110000 else UNKNOWN
+    return (
+        code
+        if isinstance(code, str)
+        else chr(code)
+        if 0 <= code < 0xD800 or 0xDFFF < code < 0x110000
+        else UNKNOWN
+    )
 
 
 def _joined(value: Value, separator: str) -> Value:
@@ -512,12 +613,18 @@ def unescape(text: str) -> str:
     """Undo the backtick escapes and doubled quotes of a text in double quotes."""
     if "`" not in text:
         return text.replace('""', '"')
-    return re.sub(r"`(\r\n|.)", lambda match: _ESCAPES.get(match[1], match[1]), text, flags=re.DOTALL).replace('""', '"')
+    return re.sub(
+        r"`(\r\n|.)", lambda match: _ESCAPES.get(match[1], match[1]), text, flags=re.DOTALL
+    ).replace('""', '"')
 
 
 def bare(text: str) -> str:
     """Return a word written without quotes: backticks and quotes inside it only hide its letters."""
-    return re.sub(r"`(.)", r"\1", text, flags=re.DOTALL).replace('""', "").replace("''", "") if "`" in text or '""' in text or "''" in text else text
+    return (
+        re.sub(r"`(.)", r"\1", text, flags=re.DOTALL).replace('""', "").replace("''", "")
+        if "`" in text or '""' in text or "''" in text
+        else text
+    )
 
 
 def here_string(text: str) -> str:

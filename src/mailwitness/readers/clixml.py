@@ -30,7 +30,9 @@ _NUMBERS = frozenset("By SB I16 U16 I32 U32 I64 U64".split())
 _COLLECTIONS = frozenset("LST QUE STK IE".split())
 _NOT_VALUES = frozenset("TN TNRef ToString Props MS DCT LST QUE STK IE".split())
 # What a deserialised object tells about its way here, not about the setting.
-_REMOTING = frozenset("PSComputerName RunspaceId PSShowComputerName PSSourceJobInstanceId SerializationData".split())
+_REMOTING = frozenset(
+    "PSComputerName RunspaceId PSShowComputerName PSSourceJobInstanceId SerializationData".split()
+)
 
 
 def read(path: Path) -> Iterator[RawRecord | Damage]:
@@ -43,7 +45,12 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
         value, kind = decoder.top(found.element)
         prepared = _prepared(value, kind)
         if prepared is None:
-            yield Damage(found.offset, found.length, found.line, f"an object of a kind that is not known ({kind or found.element.name})")
+            yield Damage(
+                found.offset,
+                found.length,
+                found.line,
+                f"an object of a kind that is not known ({kind or found.element.name})",
+            )
         else:
             yield RawRecord(prepared, found.offset, found.length, found.line, not found.is_whole)
 
@@ -136,7 +143,9 @@ class Decoder:
         if not reference:
             return
         # A reference inside a value would let a few lines unfold to gigabytes: large values are kept by name only.
-        self._objects[reference] = value if not isinstance(value, (dict, list)) or len(value) == 0 else _short(value)
+        self._objects[reference] = (
+            value if not isinstance(value, (dict, list)) or len(value) == 0 else _short(value)
+        )
         if len(self._objects) > _MOST_REFERENCES:
             self._objects.popitem(last=False)
 

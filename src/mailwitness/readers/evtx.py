@@ -55,7 +55,9 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
     try:
         package: Any = importlib.import_module("evtx")  # Any: a compiled module without annotations
     except ImportError:
-        yield Damage(0, path.stat().st_size, 0, "the package evtx is not installed (pip install mailwitness[evtx])")
+        yield Damage(
+            0, path.stat().st_size, 0, "the package evtx is not installed (pip install mailwitness[evtx])"
+        )
         return
     preparer = Preparer()
     cursor = _Cursor(walk(path))
@@ -73,7 +75,9 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
         yield from _salvaged(package, path, lost, preparer, reason)
 
 
-def _record(preparer: Preparer, item: dict[str, Any], place: Place, *, salvaged: bool) -> RawRecord | Damage:  # Any: the package's record
+def _record(
+    preparer: Preparer, item: dict[str, Any], place: Place, *, salvaged: bool
+) -> RawRecord | Damage:  # Any: the package's record
     try:
         event = preparer.prepare(_DECODER.decode(item["data"]))
     except (msgspec.MsgspecError, RecursionError):
@@ -86,14 +90,18 @@ def _record(preparer: Preparer, item: dict[str, Any], place: Place, *, salvaged:
     return RawRecord(event, place.offset, place.length, 0, salvaged)
 
 
-def _salvaged(package: Any, path: Path, lost: list[Place], preparer: Preparer, reason: str) -> Iterator[RawRecord | Damage]:  # Any: the package
+def _salvaged(
+    package: Any, path: Path, lost: list[Place], preparer: Preparer, reason: str
+) -> Iterator[RawRecord | Damage]:  # Any: the package
     """Try each lost record once more in a copy of its chunk whose marks and sizes are put right."""
     for start, group in groupby(lost, key=lambda place: (place.offset - _HEADER_BYTES) // _CHUNK_BYTES):
         places = list(group)
         found: dict[int, dict[str, Any]] = {}  # Any: the package's records
         if start >= 0:
             copy = _repaired(path, _HEADER_BYTES + start * _CHUNK_BYTES)
-            found = {item["event_record_id"]: item for item in _items(package, copy) if not isinstance(item, str)}
+            found = {
+                item["event_record_id"]: item for item in _items(package, copy) if not isinstance(item, str)
+            }
         for place in places:
             if place.record in found:
                 yield _record(preparer, found[place.record], place, salvaged=True)
@@ -118,14 +126,18 @@ def _repaired(path: Path, start: int) -> io.BytesIO:
             # A record without content over the gap: it fails alone and leads to the next one.
             chunk[end : end + 24] = _RECORD_MAGIC + _FREE_SPACE.pack(at - end) + bytes(16)
         end = at + place.length
-        chunk[at + 4 : at + 8] = chunk[at + place.length - 4 : at + place.length] = _FREE_SPACE.pack(place.length)
+        chunk[at + 4 : at + 8] = chunk[at + place.length - 4 : at + place.length] = _FREE_SPACE.pack(
+            place.length
+        )
     header = bytearray(_HEADER_BYTES)
     header[:8] = b"ElfFile\0"
     header[24:44] = struct.pack("<QIHHHH", last.record + 1, 128, 1, 3, _HEADER_BYTES, 1)
     return io.BytesIO(bytes(header + chunk))
 
 
-def _items(package: Any, log: str | io.BytesIO) -> Iterator[dict[str, Any] | str]:  # Any: the package and its records
+def _items(
+    package: Any, log: str | io.BytesIO
+) -> Iterator[dict[str, Any] | str]:  # Any: the package and its records
     """Yield records, and in their place the error of those that cannot be read.
 
     The error comes out of the iterator's next step, after which iteration goes on.
@@ -199,7 +211,11 @@ def _chunk(view: mmap.mmap, start: int, limit: int) -> list[Place]:
     while at + _SMALLEST_RECORD <= end:
         length, number = _RECORD_HEAD.unpack_from(view, at)
         is_mark = view[at : at + 4] == _RECORD_MAGIC
-        if is_mark and _SMALLEST_RECORD <= length <= limit - at and view[at + length - 4 : at + length] == _FREE_SPACE.pack(length):
+        if (
+            is_mark
+            and _SMALLEST_RECORD <= length <= limit - at
+            and view[at + length - 4 : at + length] == _FREE_SPACE.pack(length)
+        ):
             places.append(Place(at, length, number))
             at += length
             continue

@@ -57,10 +57,12 @@ def prepare_mailbox(event: Record) -> Record | None:
     time = text(event.get("LastAccessed"))
     if not operation or not time:
         return None
-    found = {key: text(value) for key, value in event.items() if not isinstance(value, (list, dict))}
+    found: Record = {key: text(value) for key, value in event.items() if not isinstance(value, (list, dict))}
     found["Time"] = time
     found["Items"] = _items(event)
-    found["Owner"] = text(event.get("MailboxOwnerUPN") or event.get("MailboxResolvedOwnerName") or event.get("Owner"))
+    found["Owner"] = text(
+        event.get("MailboxOwnerUPN") or event.get("MailboxResolvedOwnerName") or event.get("Owner")
+    )
     return found
 
 
@@ -77,16 +79,28 @@ def _items(event: Record) -> list[Record]:
         for item, folder in zip(items, folders, strict=False):
             item["ParentFolder"] = {"Path": folder}
     if not items and (event.get("ItemSubject") or event.get("ItemId")):
-        items = [{"Subject": text(event.get("ItemSubject")), "Id": text(event.get("ItemId")), "InternetMessageId": text(event.get("ItemInternetMessageId"))}]
+        items = [
+            {
+                "Subject": text(event.get("ItemSubject")),
+                "Id": text(event.get("ItemId")),
+                "InternetMessageId": text(event.get("ItemInternetMessageId")),
+            }
+        ]
     return [{key: value for key, value in item.items() if value not in ("", None)} for item in items]
 
 
 def _item(item: Record) -> Record:
-    path = text(item.get("SourceItemFolderPathName") or item.get("FolderPathName") or item.get("ItemFolderPathName"))
+    path = text(
+        item.get("SourceItemFolderPathName") or item.get("FolderPathName") or item.get("ItemFolderPathName")
+    )
     found: Record = {
         "Id": text(item.get("SourceItemId") or item.get("ItemId") or item.get("Id")),
         "Subject": text(item.get("SourceItemSubject") or item.get("ItemSubject") or item.get("Subject")),
-        "InternetMessageId": text(item.get("SourceItemInternetMessageId") or item.get("ItemInternetMessageId") or item.get("InternetMessageId")),
+        "InternetMessageId": text(
+            item.get("SourceItemInternetMessageId")
+            or item.get("ItemInternetMessageId")
+            or item.get("InternetMessageId")
+        ),
     }
     if path:
         found["ParentFolder"] = {"Path": path}
@@ -119,7 +133,11 @@ def properties(value: object) -> list[Record]:
     if not isinstance(value, list):
         return []
     kept = ("Name", "OldValue", "NewValue")
-    return [{key: text(item.get(key)) for key in kept} for item in value if isinstance(item, dict) and item.get("Name")]
+    return [
+        {key: text(item.get(key)) for key in kept}
+        for item in value
+        if isinstance(item, dict) and item.get("Name")
+    ]
 
 
 class Preparer:
@@ -127,4 +145,8 @@ class Preparer:
 
     def prepare(self, record: Record) -> Record | None:
         """Return a row of either log; None when it is neither."""
-        return prepare_admin(record) if record.get("CmdletName") or record.get("Cmdlet") else prepare_mailbox(record)
+        return (
+            prepare_admin(record)
+            if record.get("CmdletName") or record.get("Cmdlet")
+            else prepare_mailbox(record)
+        )

@@ -3,7 +3,13 @@ r"""Cmdlets as an Exchange server writes them down: one line of parameters, in t
 An event of the channel ``MSExchange Management`` has no names, only places: cmdlet, parameters, caller, two SIDs, host application,
 process, ... , error text at place 11. Event 1 says success, event 6 failure. Texts at later places follow the server's language::
 
-    ["Search-Mailbox", "-Identity \"eva\" -DeleteContent \"True\" -Force \"True\"", "contoso.example/Users/mallory", "S-1-5-21-...", ...]
+    [
+        "Search-Mailbox",
+        '-Identity "eva" -DeleteContent "True" -Force "True"',
+        "contoso.example/Users/mallory",
+        "S-1-5-21-...",
+        ...,
+    ]
 
 Exporters that render events leave a sentence (the misspelling is the product's)::
 
@@ -52,7 +58,8 @@ def add_cmdlet(event: Record) -> None:
 
 
 def _is_cmdlet_log(event: Record) -> bool:
-    return event["Channel"].lower() == "msexchange management" or event["Provider"].lower() == "msexchange cmdletlogs"
+    channel, provider = str(event["Channel"]).lower(), str(event["Provider"]).lower()
+    return channel == "msexchange management" or provider == "msexchange cmdletlogs"
 
 
 def parameters_of(line: str) -> dict[str, str]:
@@ -69,7 +76,9 @@ def parameters_of(line: str) -> dict[str, str]:
     for match in [*_PARAMETER.finditer(line), None]:
         if begun is not None:
             raw = line[begun.end() : match.start() if match else len(line)]
-            if match is not None and (not _can_end(raw) or (has_blanks and line[match.end() : match.end() + 1] == ":")):
+            if match is not None and (
+                not _can_end(raw) or (has_blanks and line[match.end() : match.end() + 1] == ":")
+            ):
                 continue
             value = _value(raw)
             name = begun[1]
@@ -95,5 +104,9 @@ def _value(raw: str) -> str:
     if len(value) > 1 and value[0] == value[-1] == '"':
         return value[1:-1]
     if len(value) > 1 and value[0] == "(" and value[-1] == ")":
-        return ", ".join(part.strip().strip('"') for part in value[1:-1].split('","')) if '","' in value else value[1:-1].strip('"')
+        return (
+            ", ".join(part.strip().strip('"') for part in value[1:-1].split('","'))
+            if '","' in value
+            else value[1:-1].strip('"')
+        )
     return value

@@ -33,9 +33,13 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
             yield found
             continue
         event = members(found.element)
-        prepared = prepare_admin(event) if "Cmdlet" in event or "CmdletName" in event else prepare_mailbox(event)
+        prepared = (
+            prepare_admin(event) if "Cmdlet" in event or "CmdletName" in event else prepare_mailbox(event)
+        )
         if prepared is None:
-            yield Damage(found.offset, found.length, found.line, "the event names neither a cmdlet nor an operation")
+            yield Damage(
+                found.offset, found.length, found.line, "the event names neither a cmdlet nor an operation"
+            )
         else:
             yield RawRecord(prepared, found.offset, found.length, found.line, not found.is_whole)
 

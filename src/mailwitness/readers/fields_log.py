@@ -46,9 +46,13 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
             yield RawRecord(dict(zip(fields, values, strict=True)), offset, len(line), line_number)
         elif 1 < len(values) < len(fields) and _is_dated(values[0]):
             # A line cut off keeps its first columns; the last one may be cut itself.
-            yield RawRecord(dict(zip(fields, values[:-1], strict=False)), offset, len(line), line_number, salvaged=True)
+            yield RawRecord(
+                dict(zip(fields, values[:-1], strict=False)), offset, len(line), line_number, salvaged=True
+            )
         else:
-            yield Damage(offset, len(line), line_number, f"it has {len(values)} columns and not {len(fields)}")
+            yield Damage(
+                offset, len(line), line_number, f"it has {len(values)} columns and not {len(fields)}"
+            )
 
 
 def _is_w3c(fields: list[str]) -> bool:

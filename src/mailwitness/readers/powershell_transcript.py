@@ -86,7 +86,11 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
             open_command = _Open(offset, number, offset + len(raw), [prompt[1]])
         elif open_command is not None:
             more = _MORE.match(line)
-            if more is not None and not more[1].startswith("TerminatingError(") and len(open_command.text) < 10_000:  # noqa: PLR2004 - no one types more
+            if (
+                more is not None
+                and not more[1].startswith("TerminatingError(")
+                and len(open_command.text) < 10_000
+            ):  # noqa: PLR2004 - no one types more
                 open_command.text.append(more[1])
             open_command.end = offset + len(raw)
     if open_command is not None:
@@ -112,7 +116,9 @@ def _header(header: _Open, session: _Session) -> RawRecord:
         time = _TIME.search(line)
         if time is not None:
             digits = time[1]
-            session.time = f"{digits[:4]}-{digits[4:6]}-{digits[6:8]} {digits[8:10]}:{digits[10:12]}:{digits[12:14]}"
+            session.time = (
+                f"{digits[:4]}-{digits[4:6]}-{digits[6:8]} {digits[8:10]}:{digits[10:12]}:{digits[12:14]}"
+            )
             continue
         machine = _MACHINE.search(line)
         if machine is not None:
@@ -121,11 +127,18 @@ def _header(header: _Open, session: _Session) -> RawRecord:
             session.program = program[1]
         elif (account := _ACCOUNT.search(line)) is not None:
             session.account = account[1]
-    return RawRecord(_event(session, "", "\n".join(header.text)), header.offset, header.end - header.offset, header.line)
+    return RawRecord(
+        _event(session, "", "\n".join(header.text)), header.offset, header.end - header.offset, header.line
+    )
 
 
 def _command(command: _Open, session: _Session) -> RawRecord:
-    return RawRecord(_event(session, "\n".join(command.text), ""), command.offset, command.end - command.offset, command.line)
+    return RawRecord(
+        _event(session, "\n".join(command.text), ""),
+        command.offset,
+        command.end - command.offset,
+        command.line,
+    )
 
 
 def _event(session: _Session, script: str, message: str) -> dict[str, Any]:  # Any: JSON values

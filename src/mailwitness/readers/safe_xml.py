@@ -7,7 +7,7 @@ was read before stays, and after damage reading goes on at the next element.
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 import msgspec
@@ -54,7 +54,9 @@ class _Refused(Exception):  # noqa: N818 - never leaves this module
 class _Builder:
     """Collect wanted elements while expat walks the text."""
 
-    def __init__(self, is_wanted: Callable[[str, int], bool], encoding: str | None, start: int, line: int, root: str) -> None:
+    def __init__(
+        self, is_wanted: Callable[[str, int], bool], encoding: str | None, start: int, line: int, root: str
+    ) -> None:
         """Keep elements for which ``is_wanted(name, depth)`` holds, with all that is inside them.
 
         Reading begins at byte ``start``, after ``line`` line ends, inside an element ``root`` when that is not empty.
@@ -82,7 +84,9 @@ class _Builder:
         # Internal entities too would need a DOCTYPE, which is refused first; this is the second lock.
         self.parser.UnparsedEntityDeclHandler = self._refuse
 
-    def _refuse(self, *_: object) -> None:
+    def _refuse(
+        self, *_: object
+    ) -> Any:  # Any: each of expat's handlers promises another type, and this one never returns
         raise _Refused("it declares a document type or entities, which are not read")
 
     def _begin(self, name: str, attributes: dict[str, str]) -> None:
@@ -180,7 +184,11 @@ def elements(path: Path, is_wanted: Callable[[str, int], bool], resume: bytes) -
             following = view.find(resume, max(end.offset, builder.open_at + 1, start + 1))
             stop = following if following >= 0 else size
             partial = builder.partial(stop)
-            yield partial if partial is not None else Damage(end.offset, max(0, stop - end.offset), end.line, end.reason)
+            yield (
+                partial
+                if partial is not None
+                else Damage(end.offset, max(0, stop - end.offset), end.line, end.reason)
+            )
             line += view[start:stop].count(b"\n")
             start = following
 

@@ -55,8 +55,21 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 _ENDINGS = re.compile(r"(?:Presentation)?(?:Object)?$")
 # Types of the server whose name is not that of their cmdlet.
-_TYPES = {"ADOrganizationConfig": "OrganizationConfig", "Rule": "TransportRule", "MailboxAcePresentationObject": "MailboxPermission", "ADMailboxAuditBypassAssociation": "MailboxAuditBypassAssociation"}
-_MAILBOX = ("PrimarySmtpAddress", "MailboxOwnerId", "MailboxOwnerUPN", "Mailbox", "UserPrincipalName", "MailboxIdentity", "SourceAlias")
+_TYPES = {
+    "ADOrganizationConfig": "OrganizationConfig",
+    "Rule": "TransportRule",
+    "MailboxAcePresentationObject": "MailboxPermission",
+    "ADMailboxAuditBypassAssociation": "MailboxAuditBypassAssociation",
+}
+_MAILBOX = (
+    "PrimarySmtpAddress",
+    "MailboxOwnerId",
+    "MailboxOwnerUPN",
+    "Mailbox",
+    "UserPrincipalName",
+    "MailboxIdentity",
+    "SourceAlias",
+)
 _IDENTITY = ("Identity", "RuleIdentity", "Guid", "id", "Id", "DistinguishedName")
 _NAME = ("Name", "displayName", "DisplayName", "FolderName", "Id")
 _SNAPSHOT_TIMES = ("SnapshotTime", "CollectedAt", "TimeGenerated", "snapshotTime")
@@ -77,7 +90,11 @@ def prepare(members: Record, type_name: str = "") -> Record | None:
         return None
     identity = _first(found, _IDENTITY)
     mailbox = _first(found, _MAILBOX)
-    if not mailbox and (kind in _PERMISSIONS or (kind == "InboxRule" and "\\" in identity) or kind == "MailboxAuditBypassAssociation"):
+    if not mailbox and (
+        kind in _PERMISSIONS
+        or (kind == "InboxRule" and "\\" in identity)
+        or kind == "MailboxAuditBypassAssociation"
+    ):
         # Permissions are listed by mailbox; a rule's identity is mailbox, backslash, number.
         mailbox = re.split(r"[\\:]", identity)[0]
     return {
@@ -107,7 +124,13 @@ def _enabled(found: Record) -> bool | None:
     for name in ("enabled", "isenabled", "state", "auditenabled"):
         if name in found:
             word = text(found[name]).lower()
-            return True if word in {"true", "enabled", "1"} else False if word in {"false", "disabled", "0"} else None
+            return (
+                True
+                if word in {"true", "enabled", "1"}
+                else False
+                if word in {"false", "disabled", "0"}
+                else None
+            )
     return None
 
 

@@ -67,7 +67,9 @@ def _add_data(target: Record, event: Record) -> None:
         section = event.get(name)
         if isinstance(section, dict):
             # UserData holds one element of the provider's own name.
-            inner = [value for key, value in section.items() if key[:1] not in "@#" and isinstance(value, dict)]
+            inner = [
+                value for key, value in section.items() if key[:1] not in "@#" and isinstance(value, dict)
+            ]
             if name == "UserData" and len(inner) == 1 and "Data" not in section:
                 section = inner[0]
             named, listed = _named_and_listed(section)
@@ -76,7 +78,9 @@ def _add_data(target: Record, event: Record) -> None:
                 target["Params"] = listed
             return
         if isinstance(section, (str, list)) and section:
-            target["Params"] = [text(value) for value in (section if isinstance(section, list) else [section])]
+            target["Params"] = [
+                text(value) for value in (section if isinstance(section, list) else [section])
+            ]
             target["Data"] = {}
             return
     target["Data"] = {}
@@ -118,7 +122,13 @@ def _attributes(parent: Record, name: str) -> Record:
         return apart
     element = parent.get(name)
     if not isinstance(element, dict):
-        return {"Name": element} if name == "Provider" and element else {"SystemTime": element} if element else {}
+        return (
+            {"Name": element}
+            if name == "Provider" and element
+            else {"SystemTime": element}
+            if element
+            else {}
+        )
     inside = element.get("#attributes")
     if isinstance(inside, dict):
         return inside
@@ -144,7 +154,11 @@ def _from_winlogbeat(record: Record) -> Record | None:
         return _from_winlogbeat(_nested(record))
     if "log_name" in record and "event_id" in record:
         # Winlogbeat before version 7 had no "winlog" object.
-        renamed = {"channel": record.get("log_name"), "provider_name": record.get("source_name"), "record_id": record.get("record_number")}
+        renamed = {
+            "channel": record.get("log_name"),
+            "provider_name": record.get("source_name"),
+            "record_id": record.get("record_number"),
+        }
         return _from_winlog(record, record | renamed)
     return None
 
@@ -160,11 +174,15 @@ def _from_winlog(record: Record, log: Record) -> Record:
         "Time": text(log.get("time_created") or record.get("@timestamp")),
         "Provider": text(log.get("provider_name")),
         "EventID": _number(code),
-        "Level": _LEVELS.get(text(_at(record, "log", "level") or log.get("level") or record.get("level")).lower()),
+        "Level": _LEVELS.get(
+            text(_at(record, "log", "level") or log.get("level") or record.get("level")).lower()
+        ),
         "Channel": text(log.get("channel")),
         "Computer": text(log.get("computer_name") or _at(record, "host", "name")),
         "RecordId": text(log.get("record_id")),
-        "Keywords": " ".join(text(word) for word in log["keywords"]) if isinstance(log.get("keywords"), list) else "",
+        "Keywords": " ".join(text(word) for word in log["keywords"])
+        if isinstance(log.get("keywords"), list)
+        else "",
         "UserSid": text(user.get("identifier")),
         "UserName": account(user.get("domain"), user.get("name")),
         "ProcessId": text(process.get("pid")),
@@ -180,8 +198,14 @@ def _without_params(data: object) -> tuple[Record, list[str]]:
     """Split event data into named values and those that Winlogbeat calls param1, param2, ..."""
     if not isinstance(data, dict):
         return {}, []
-    places = {int(key[5:]): text(value) for key, value in data.items() if key.startswith("param") and key[5:].isdecimal() and len(key) < 9}
-    named = {key: value for key, value in data.items() if not (key.startswith("param") and key[5:].isdecimal())}
+    places = {
+        int(key[5:]): text(value)
+        for key, value in data.items()
+        if key.startswith("param") and key[5:].isdecimal() and len(key) < 9
+    }
+    named = {
+        key: value for key, value in data.items() if not (key.startswith("param") and key[5:].isdecimal())
+    }
     return named, [places.get(place, "") for place in range(1, max(places, default=0) + 1)]
 
 
@@ -207,7 +231,11 @@ def _from_get_winevent(record: Record) -> Record | None:
     if "LogName" not in record or "ProviderName" not in record:
         return None
     properties = record.get("Properties")
-    values = [text(_plain(item.get("Value")) if isinstance(item, dict) else item) for item in properties] if isinstance(properties, list) else []
+    values = (
+        [text(_plain(item.get("Value")) if isinstance(item, dict) else item) for item in properties]
+        if isinstance(properties, list)
+        else []
+    )
     sid = record.get("UserId")
     return {
         "Time": _dotnet_time(record.get("TimeCreated")),
@@ -259,7 +287,15 @@ def _from_sentinel(record: Record) -> Record | None:
     else:
         named, listed = _named_and_listed(data) if isinstance(data, dict) else _data_elements(data or [])
     return {
-        "Time": _first(record, "TimeGenerated", "TimeGenerated [UTC]", "TimeCreated", "SystemTime", "@timestamp", "UtcTime"),
+        "Time": _first(
+            record,
+            "TimeGenerated",
+            "TimeGenerated [UTC]",
+            "TimeCreated",
+            "SystemTime",
+            "@timestamp",
+            "UtcTime",
+        ),
         "Provider": _first(record, "Provider", "ProviderName", "EventSourceName", "SourceName"),
         "EventID": _number(record.get("EventID")),
         "Level": _number(record.get("EventLevel") if "EventLevel" in record else record.get("Level")),

@@ -111,7 +111,11 @@ class Preparer:
 
     def _follow_handle(self, event: Record, data: Record, number: int) -> None:
         """Give a deletion (4660, which has no name) the object that its handle stands for."""
-        key = (event["Computer"].lower(), text(data.get("ProcessId")).lower(), text(data.get("HandleId")).lower())
+        key = (
+            event["Computer"].lower(),
+            text(data.get("ProcessId")).lower(),
+            text(data.get("HandleId")).lower(),
+        )
         if number in (4656, 4663):
             name = text(data.get("ObjectName"))
             if name and text(data.get("ObjectType")).lower() == "file":
@@ -129,7 +133,7 @@ class Preparer:
 
 def _name_values(event: Record) -> None:
     """Give the unnamed values of PowerShell events their names: an exporter may have dropped them."""
-    names = ("MessageNumber", "MessageTotal", "ScriptBlockText", "ScriptBlockId", "Path")
+    names: tuple[str, ...] = ("MessageNumber", "MessageTotal", "ScriptBlockText", "ScriptBlockId", "Path")
     if event["EventID"] != 4104:  # noqa: PLR2004 - the event number
         names = ("ContextInfo", "UserData", "Payload")
     event["Data"] = dict(zip(names, event.pop("Params"), strict=False))
