@@ -77,11 +77,20 @@ Row = dict[str, Any]  # Any: JSON values
 def investigate(work: Path) -> dict[str, Row]:
     """Load all scenarios as one case; return counts and activities of each."""
     intake = run_paths(work, [RECORDED])
-    kinds = {row["exhibit"]: next(part for part in Path(row["path"]).parts if part[:2].isdigit() or part in {"config", "labels.jsonl"}) for row in intake}
+    kinds = {
+        row["exhibit"]: next(
+            part
+            for part in Path(row["path"]).parts
+            if part[:2].isdigit() or part in {"config", "labels.jsonl"}
+        )
+        for row in intake
+    }
     found: dict[str, Row] = {}
     for row in intake:
         total = found.setdefault(kinds[row["exhibit"]], {"counts": Counter(), "activities": Counter()})
-        total["counts"].update({key: row[key] for key in ("records", "loaded", "duplicates", "quarantined", "salvaged")})
+        total["counts"].update(
+            {key: row[key] for key in ("records", "loaded", "duplicates", "quarantined", "salvaged")}
+        )
     for row in ask(work, "MailboxActivity | summarize n = count() by _Exhibit, Activity"):
         found[kinds[row["_Exhibit"]]]["activities"][row["Activity"]] += row["n"]
     return found
@@ -94,9 +103,14 @@ def main() -> int:
         for name, row in sorted(investigate(Path(folder)).items()):
             lacking = EXPECTED.get(name, set()) - set(row["activities"])
             missed += bool(lacking)
-            counts = " | ".join(str(row["counts"][key]) for key in ("records", "loaded", "duplicates", "quarantined", "salvaged"))
+            counts = " | ".join(
+                str(row["counts"][key])
+                for key in ("records", "loaded", "duplicates", "quarantined", "salvaged")
+            )
             acts = ", ".join(f"{activity} {number}" for activity, number in sorted(row["activities"].items()))
-            print(f"| {name} | {counts} | {acts}{' MISSING ' + ', '.join(sorted(lacking)) if lacking else ''} |")
+            print(
+                f"| {name} | {counts} | {acts}{' MISSING ' + ', '.join(sorted(lacking)) if lacking else ''} |"
+            )
     return int(missed > 0)
 
 

@@ -44,8 +44,17 @@ def test_interleaved_records_become_whole_events() -> None:
 
     assert found["1772442190.101:840"]["CommandLine"] == "truncate -s 0 '/var/mail/bob two'"
     written = found["1772442190.105:841"]
-    assert (written["Path"], written["Owner"], written["LoginUser"], written["UserName"]) == ("/var/mail/bob", "bob", "mallory", "root")
-    assert (written["OpenFlags"], written["FileAction"], written["Truncated"]) == ("O_WRONLY|O_CREAT|O_TRUNC", "FileModified", "true")
+    assert (written["Path"], written["Owner"], written["LoginUser"], written["UserName"]) == (
+        "/var/mail/bob",
+        "bob",
+        "mallory",
+        "root",
+    )
+    assert (written["OpenFlags"], written["FileAction"], written["Truncated"]) == (
+        "O_WRONLY|O_CREAT|O_TRUNC",
+        "FileModified",
+        "true",
+    )
     assert written["CommandLine"] == "bash -c : > mail/bob"
 
 
@@ -54,66 +63,135 @@ def test_the_login_is_the_actor_and_what_it_did_reaches_the_activities(tmp_path:
 
     rows = {row["Activity"]: row for row in acts(tmp_path)}
 
-    assert (rows["StoreFileTruncated"]["Actor"], rows["StoreFileTruncated"]["Mailbox"], rows["StoreFileTruncated"]["ActorType"]) == ("mallory", "bob", "Admin")
-    assert (rows["LoggingStopped"]["Setting"], rows["LoggingStopped"]["SettingBefore"], rows["LoggingStopped"]["SettingAfter"]) == ("audit_enabled", "1", "0")
+    assert (
+        rows["StoreFileTruncated"]["Actor"],
+        rows["StoreFileTruncated"]["Mailbox"],
+        rows["StoreFileTruncated"]["ActorType"],
+    ) == ("mallory", "bob", "Admin")
+    assert (
+        rows["LoggingStopped"]["Setting"],
+        rows["LoggingStopped"]["SettingBefore"],
+        rows["LoggingStopped"]["SettingAfter"],
+    ) == ("audit_enabled", "1", "0")
     assert rows["CommandExecuted"]["Operation"] == "truncate"
     (process,) = ask(tmp_path, "DeviceProcessEvents")
-    assert (process["AccountName"], process["InitiatingProcessAccountName"], process["FileName"]) == ("mallory", "root", "truncate")
+    assert (process["AccountName"], process["InitiatingProcessAccountName"], process["FileName"]) == (
+        "mallory",
+        "root",
+        "truncate",
+    )
     (file,) = ask(tmp_path, "DeviceFileEvents")
-    assert (file["ActionType"], file["FolderPath"], file["IsTruncation"], file["FileOwner"]) == ("FileModified", "/var/mail/bob", True, "bob")
+    assert (file["ActionType"], file["FolderPath"], file["IsTruncation"], file["FileOwner"]) == (
+        "FileModified",
+        "/var/mail/bob",
+        True,
+        "bob",
+    )
 
 
 @pytest.mark.parametrize(
     ("number", "flags", "action", "truncated"),
-    [("257", "241", "FileModified", True), ("257", "441", "FileModified", False), ("257", "80000", None, False), ("257", "2", "FileModified", False), ("76", "0", "FileModified", True), ("87", "0", "FileDeleted", False)],
+    [
+        ("257", "241", "FileModified", True),
+        ("257", "441", "FileModified", False),
+        ("257", "80000", None, False),
+        ("257", "2", "FileModified", False),
+        ("76", "0", "FileModified", True),
+        ("87", "0", "FileDeleted", False),
+    ],
 )
-def test_system_calls_and_flags_are_decoded(tmp_path: Path, number: str, flags: str, action: str | None, *, truncated: bool) -> None:
+def test_system_calls_and_flags_are_decoded(
+    tmp_path: Path, number: str, flags: str, action: str | None, *, truncated: bool
+) -> None:
     kind = "DELETE" if action == "FileDeleted" else "NORMAL"
-    data = one(tmp_path, CALL.format(id="1772442190.1:5", number=number, flags=flags), f'type=PATH msg=audit(1772442190.1:5): item=0 name="/var/mail/bob" inode=1 dev=fe:00 mode=0100600 ouid=1002 ogid=8 rdev=00:00 nametype={kind}')
+    data = one(
+        tmp_path,
+        CALL.format(id="1772442190.1:5", number=number, flags=flags),
+        f'type=PATH msg=audit(1772442190.1:5): item=0 name="/var/mail/bob" inode=1 dev=fe:00 mode=0100600 ouid=1002 ogid=8 rdev=00:00 nametype={kind}',
+    )
 
     assert (data.get("FileAction"), data.get("Truncated") == "true") == (action, truncated)
 
 
 def test_a_rename_over_a_mailbox_is_a_replacement(tmp_path: Path) -> None:
     path = 'type=PATH msg=audit(1772442190.1:5): item={n} name="{name}" inode={n} dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype={kind}'
-    lines = [path.format(n=n, name=name, kind=kind) for n, (name, kind) in enumerate([("/var/mail/", "PARENT"), ("/var/mail/", "PARENT"), ("/var/mail/sedAbCdEf", "DELETE"), ("/var/mail/bob", "DELETE"), ("/var/mail/bob", "CREATE")])]
+    lines = [
+        path.format(n=n, name=name, kind=kind)
+        for n, (name, kind) in enumerate(
+            [
+                ("/var/mail/", "PARENT"),
+                ("/var/mail/", "PARENT"),
+                ("/var/mail/sedAbCdEf", "DELETE"),
+                ("/var/mail/bob", "DELETE"),
+                ("/var/mail/bob", "CREATE"),
+            ]
+        )
+    ]
 
     data = one(tmp_path, CALL.format(id="1772442190.1:5", number="82", flags="0"), *lines)
 
-    assert (data["Path"], data["SourcePath"], data["Replaced"], data["FileAction"]) == ("/var/mail/bob", "/var/mail/sedAbCdEf", "true", "FileRenamed")
+    assert (data["Path"], data["SourcePath"], data["Replaced"], data["FileAction"]) == (
+        "/var/mail/bob",
+        "/var/mail/sedAbCdEf",
+        "true",
+        "FileRenamed",
+    )
 
 
 def test_a_name_below_an_open_folder_is_not_given_a_folder_it_may_not_have(tmp_path: Path) -> None:
     call = CALL.format(id="1772442190.1:5", number="263", flags="0").replace("a0=ffffff9c", "a0=7")
 
-    data = one(tmp_path, call, 'type=CWD msg=audit(1772442190.1:5): cwd="/root"', 'type=PATH msg=audit(1772442190.1:5): item=0 name="0C35" inode=1 dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype=DELETE')
+    data = one(
+        tmp_path,
+        call,
+        'type=CWD msg=audit(1772442190.1:5): cwd="/root"',
+        'type=PATH msg=audit(1772442190.1:5): item=0 name="0C35" inode=1 dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype=DELETE',
+    )
 
     assert data["Path"] == "0C35"
 
 
 def test_long_arguments_come_together_from_several_records(tmp_path: Path) -> None:
-    data = one(tmp_path, CALL.format(id="1.1:5", number="59", flags="0"), "type=EXECVE msg=audit(1.1:5): argc=2 a0=\"echo\" a1_len=8 a1[0]=6162", "type=EXECVE msg=audit(1.1:5):  a1[1]=6364")
+    data = one(
+        tmp_path,
+        CALL.format(id="1.1:5", number="59", flags="0"),
+        'type=EXECVE msg=audit(1.1:5): argc=2 a0="echo" a1_len=8 a1[0]=6162',
+        "type=EXECVE msg=audit(1.1:5):  a1[1]=6364",
+    )
 
     assert data["CommandLine"] == "echo abcd"
 
 
 def test_a_whole_event_on_one_line_is_taken_apart(tmp_path: Path) -> None:
-    data = one(tmp_path, CALL.format(id="1.1:5", number="87", flags="0") + ' type=CWD msg=audit(1.1:5): cwd="/var/mail" type=PATH msg=audit(1.1:5): item=0 name="bob" inode=1 dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype=DELETE')
+    data = one(
+        tmp_path,
+        CALL.format(id="1.1:5", number="87", flags="0")
+        + ' type=CWD msg=audit(1.1:5): cwd="/var/mail" type=PATH msg=audit(1.1:5): item=0 name="bob" inode=1 dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype=DELETE',
+    )
 
     assert (data["Path"], data["FileAction"]) == ("/var/mail/bob", "FileDeleted")
 
 
 def test_equal_ids_of_two_hosts_are_two_events(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
-    path.write_text("".join(f"node={host} {CALL.format(id='1.1:5', number='87', flags='0')}\n" for host in ("a", "b")))
+    path.write_text(
+        "".join(f"node={host} {CALL.format(id='1.1:5', number='87', flags='0')}\n" for host in ("a", "b"))
+    )
 
     assert [record.data["Node"] for record in records(path)] == ["a", "b"]
 
 
 def test_a_record_far_behind_its_event_is_kept_as_its_own(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
-    between = "".join(CALL.format(id=f"2.1:{n}", number="0", flags="0") + "\n" for n in range(auditd.WINDOW + 300))
-    path.write_text(CALL.format(id="1.1:5", number="87", flags="0") + "\n" + between + 'type=CWD msg=audit(1.1:5): cwd="/"\n')
+    between = "".join(
+        CALL.format(id=f"2.1:{n}", number="0", flags="0") + "\n" for n in range(auditd.WINDOW + 300)
+    )
+    path.write_text(
+        CALL.format(id="1.1:5", number="87", flags="0")
+        + "\n"
+        + between
+        + 'type=CWD msg=audit(1.1:5): cwd="/"\n'
+    )
 
     assert len([record for record in records(path) if record.data["AuditId"] == "1.1:5"]) == 2
 
@@ -126,11 +204,21 @@ def test_what_ausearch_interprets_is_read_too(tmp_path: Path) -> None:
         "type=SYSCALL msg=audit(03/02/26 09:03:10.101:840) : arch=x86_64 syscall=openat success=yes exit=3 a0=AT_FDCWD a1=0x7ff a2=O_WRONLY|O_CREAT|O_TRUNC a3=0666 items=1 ppid=1 pid=2 auid=mallory uid=root gid=root euid=root tty=pts1 ses=14 comm=bash exe=/usr/bin/bash key=mail",
     )
 
-    assert (data["Path"], data["OpenFlags"], data["LoginUser"], data["Truncated"]) == ("/var/mail/bob", "O_WRONLY|O_CREAT|O_TRUNC", "mallory", "true")
+    assert (data["Path"], data["OpenFlags"], data["LoginUser"], data["Truncated"]) == (
+        "/var/mail/bob",
+        "O_WRONLY|O_CREAT|O_TRUNC",
+        "mallory",
+        "true",
+    )
 
 
 def test_names_and_paths() -> None:
-    assert (syscall_name("c000003e", "257"), syscall_name("c00000b7", "56"), syscall_name("c00000b7", "35"), syscall_name("c000003e", "99999")) == ("openat", "openat", "unlinkat", "99999")
+    assert (
+        syscall_name("c000003e", "257"),
+        syscall_name("c00000b7", "56"),
+        syscall_name("c00000b7", "35"),
+        syscall_name("c000003e", "99999"),
+    ) == ("openat", "openat", "unlinkat", "99999")
     assert flag_names(0x441) == "O_WRONLY|O_CREAT|O_APPEND"
     assert normalise("/var/spool/mail/../mail//bob", "") == "/var/mail/bob"
     assert moment("1772442190.1:5") == (1772442190100000, "5")
@@ -142,7 +230,10 @@ def same(path: Path, work: Path) -> None:
     whole = list(auditd.read(path))
     data = {item.offset: item.data for item in whole if isinstance(item, RawRecord)}
     (part,) = bulk.convert("audit_fast", path, work, "E1", 1)
-    assert (len(whole), sum(isinstance(item, Damage) for item in whole)) == (len(part.places), len(part.damaged))
+    assert (len(whole), sum(isinstance(item, Damage) for item in whole)) == (
+        len(part.places),
+        len(part.damaged),
+    )
     for line in part.rows.read_text().splitlines():
         row = json.loads(line)
         expected = data[int(part.places[row["_mw_position"]][0])]
@@ -163,14 +254,19 @@ def test_the_fast_way_agrees_on_recorded_logs(tmp_path: Path) -> None:
         same(path, tmp_path)
 
 
-def test_a_large_file_is_loaded_in_stretches_with_every_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_loaded_in_stretches_with_every_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mailwitness.sources.BULK_BYTES", 1)
     monkeypatch.setattr(bulk, "WORTH_BYTES", 1)
     monkeypatch.setattr(bulk, "MARGIN_BYTES", 2000)
     monkeypatch.setattr(bulk, "CHUNK_BYTES", 20_000)
     lines = []
     for n in range(400):
-        lines += [CALL.format(id=f"1772442190.1:{n}", number="87", flags="0"), f'type=PATH msg=audit(1772442190.1:{n}): item=0 name="/var/mail/u{n}" inode=1 dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype=DELETE']
+        lines += [
+            CALL.format(id=f"1772442190.1:{n}", number="87", flags="0"),
+            f'type=PATH msg=audit(1772442190.1:{n}): item=0 name="/var/mail/u{n}" inode=1 dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype=DELETE',
+        ]
         lines += ["damaged \x00 line"] if n % 40 == 0 else []
 
     (row,) = run(tmp_path, {"audit.log": "\n".join(lines)})
@@ -189,20 +285,37 @@ def test_laurel_and_raw_records_say_the_same() -> None:
         for item in laurel.read(path):
             assert isinstance(item, RawRecord)
             other = raw[item.data["AuditId"]]
-            for key in ("Syscall", "Path", "SourcePath", "FileAction", "Truncated", "OpenFlags", "CommandLine", "LoginUser", "UserName", "exe", "op", "res"):
+            for key in (
+                "Syscall",
+                "Path",
+                "SourcePath",
+                "FileAction",
+                "Truncated",
+                "OpenFlags",
+                "CommandLine",
+                "LoginUser",
+                "UserName",
+                "exe",
+                "op",
+                "res",
+            ):
                 assert item.data.get(key) == other.get(key), (path, key)
 
 
 NOISE = st.one_of(
     st.binary(max_size=200),
-    st.sampled_from([line.encode() for line in (DATA / "audit_truncate.log").read_text().splitlines()]).flatmap(lambda line: st.integers(0, len(line)).map(lambda cut: line[:cut])),
+    st.sampled_from(
+        [line.encode() for line in (DATA / "audit_truncate.log").read_text().splitlines()]
+    ).flatmap(lambda line: st.integers(0, len(line)).map(lambda cut: line[:cut])),
     st.sampled_from([line.encode() for line in (DATA / "audit_truncate.log").read_text().splitlines()]),
 )
 
 
 @settings(max_examples=200, deadline=None)
 @given(lines=st.lists(NOISE, max_size=12))
-def test_no_content_stops_the_reader_and_every_line_is_in_a_record_or_damage(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
+def test_no_content_stops_the_reader_and_every_line_is_in_a_record_or_damage(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "audit.log"
     path.write_bytes(b"\n".join(lines))
 
@@ -212,7 +325,9 @@ def test_no_content_stops_the_reader_and_every_line_is_in_a_record_or_damage(tmp
     assert len(found) == len(part.places)
     covered = bytearray(path.stat().st_size + 1)
     for item in found:
-        covered[item.offset : item.offset + item.length + 2] = b"\1" * len(covered[item.offset : item.offset + item.length + 2])
+        covered[item.offset : item.offset + item.length + 2] = b"\1" * len(
+            covered[item.offset : item.offset + item.length + 2]
+        )
     place = 0
     for line in path.read_bytes().split(b"\n"):
         if line.strip():
@@ -221,4 +336,6 @@ def test_no_content_stops_the_reader_and_every_line_is_in_a_record_or_damage(tmp
 
 
 def test_identity_keeps_hosts_apart() -> None:
-    assert audit_fast.identity(b"node=a type=X msg=audit(1.1:5): x") != audit_fast.identity(b"node=b type=X msg=audit(1.1:5): x")
+    assert audit_fast.identity(b"node=a type=X msg=audit(1.1:5): x") != audit_fast.identity(
+        b"node=b type=X msg=audit(1.1:5): x"
+    )

@@ -46,7 +46,10 @@ LOG = log(
     maildir(STAMP),
     transaction(0x2000 | MARK, struct.pack("<I", 7) + bytes(range(16))),
     transaction(0x2000 | MARK | EXTERNAL, struct.pack("<I", 7) + bytes(16)),
-    transaction(0x100000 | EXTERNAL, b"-pvendor/vendor.dovecot/pvt/server/sieve/files/x\0\0\0\0" + struct.pack("<I", STAMP + 5)),
+    transaction(
+        0x100000 | EXTERNAL,
+        b"-pvendor/vendor.dovecot/pvt/server/sieve/files/x\0\0\0\0" + struct.pack("<I", STAMP + 5),
+    ),
     maildir(STAMP + 9),
 )
 
@@ -65,7 +68,12 @@ def test_an_expunge_has_uid_guid_and_bounds(tmp_path: Path) -> None:
     request, done = [record.data for record in read(path) if record.data["Kind"] == "expunge-guid"]
 
     assert (request["IsSynced"], done["IsSynced"]) == (False, True)
-    assert (done["Uid"], done["Guid"], done["KnownAfter"], done["KnownBefore"]) == (7, bytes(range(16)).hex(), STAMP, STAMP + 5)
+    assert (done["Uid"], done["Guid"], done["KnownAfter"], done["KnownBefore"]) == (
+        7,
+        bytes(range(16)).hex(),
+        STAMP,
+        STAMP + 5,
+    )
 
 
 def test_the_place_of_an_expunge_is_its_bytes(tmp_path: Path) -> None:
@@ -80,11 +88,17 @@ def test_the_place_of_an_expunge_is_its_bytes(tmp_path: Path) -> None:
 
 def test_expunges_rules_and_folders_become_acts(tmp_path: Path) -> None:
     folders = b"\x01\0\0\0" + bytes(range(16)) + struct.pack(">I", STAMP)
-    run(tmp_path, {"home/eva/Maildir/dovecot.index.log": LOG, "home/eva/Maildir/dovecot.mailbox.log": folders})
+    run(
+        tmp_path, {"home/eva/Maildir/dovecot.index.log": LOG, "home/eva/Maildir/dovecot.mailbox.log": folders}
+    )
 
     rows = {row["Activity"]: row for row in acts(tmp_path)}
 
-    assert {name: row["Mailbox"] for name, row in rows.items()} == {"HardDeleted": "eva", "InboxRuleRemoved": "eva", "FolderDeleted": "eva"}
+    assert {name: row["Mailbox"] for name, row in rows.items()} == {
+        "HardDeleted": "eva",
+        "InboxRuleRemoved": "eva",
+        "FolderDeleted": "eva",
+    }
     assert rows["HardDeleted"]["ItemId"] == "7"
 
 
@@ -100,8 +114,16 @@ def test_a_cut_log_gives_what_it_still_has(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded scenarios are not beside this repository")
 def test_the_binary_log_says_what_doveadm_prints() -> None:
-    binary = [r.data for r in read(RECORDED / "dovecot.index.log") if "expunge" in r.data["Kind"] and r.data["IsSynced"]]
-    printed = [r.data for r in dovecot_dump.read(RECORDED / "dovecot.index.log.dump.txt") if isinstance(r, RawRecord) and "expunge" in r.data["Kind"] and r.data["IsSynced"]]
+    binary = [
+        r.data
+        for r in read(RECORDED / "dovecot.index.log")
+        if "expunge" in r.data["Kind"] and r.data["IsSynced"]
+    ]
+    printed = [
+        r.data
+        for r in dovecot_dump.read(RECORDED / "dovecot.index.log.dump.txt")
+        if isinstance(r, RawRecord) and "expunge" in r.data["Kind"] and r.data["IsSynced"]
+    ]
 
     assert len({row["Uid"] for row in binary}) == 40
     assert [(row["Uid"], row["Guid"]) for row in binary] == [(row["Uid"], row["Guid"]) for row in printed]
@@ -120,7 +142,9 @@ def test_expunged_messages_get_their_subject_back_from_the_cache(tmp_path: Path)
 
 @settings(max_examples=300, deadline=None)
 @given(cut=st.integers(0, len(LOG)), noise=st.binary(max_size=64), place=st.integers(0, len(LOG)))
-def test_no_content_stops_a_reader(tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes, place: int) -> None:
+def test_no_content_stops_a_reader(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes, place: int
+) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "dovecot.index.log"
     path.write_bytes((LOG[:place] + noise + LOG[place:])[:cut])
 

@@ -17,7 +17,11 @@ FOLDERS = ("auditd-go-libaudit", "auditd-laurel", "maillogs-fail2ban", "plaso", 
 def test_every_recorded_scenario_loads_and_shows_what_was_done(tmp_path: Path) -> None:
     found = investigate(tmp_path)
 
-    assert {name: EXPECTED[name] - set(found[name]["activities"]) for name in EXPECTED if EXPECTED[name] - set(found[name]["activities"])} == {}
+    assert {
+        name: EXPECTED[name] - set(found[name]["activities"])
+        for name in EXPECTED
+        if EXPECTED[name] - set(found[name]["activities"])
+    } == {}
     assert {path.name for path in RECORDED.iterdir() if path.name[:1].isdigit()} <= set(found)
 
 

@@ -30,14 +30,44 @@ def parsed(tmp_path: Path, text: str) -> list[Record]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("2026-03-02T09:00:00.5+01:00 mx1 dovecot: text", {"Time": "2026-03-02T09:00:00.5+01:00", "Host": "mx1", "Process": "dovecot", "Message": "text"}),
-        ("<22>1 2026-03-02T09:00:00Z mx1 dovecot 77 ID1 [a b=\"c\\]d\"] text", {"Process": "dovecot", "ProcessId": "77", "Facility": "mail", "Severity": "info", "Message": "text"}),
-        ("<86>2026-03-02T09:00:00+00:00 mx1 sshd[12]: text", {"Process": "sshd", "ProcessId": "12", "Facility": "authpriv"}),
-        ("@400000004c91b044077a9e94 imap-login: text", {"Time": "2010-09-16T05:50:50.125476Z", "Process": "imap-login"}),
-        ("2026-03-02T09:00:00.5-07:00 WARNING kernel: text", {"Severity": "warning", "Process": "kernel", "Message": "text"}),
-        ("2026-03-02 09:00:00 [4855] 1xUaAe-0001CD-18 removed by root", {"Process": "exim", "ProcessId": "4855", "Message": "1xUaAe-0001CD-18 removed by root"}),
-        ("Mar  2 09:00:00 2026 mx1 postfix/smtpd[9]: text", {"Time": "2026-03-02T09:00:00", "Process": "postfix/smtpd"}),
-        ("Mar  2 2026 09:00:00 imap(eva)<1><s>: Info: text", {"Process": "dovecot", "Message": "imap(eva)<1><s>: Info: text"}),
+        (
+            "2026-03-02T09:00:00.5+01:00 mx1 dovecot: text",
+            {"Time": "2026-03-02T09:00:00.5+01:00", "Host": "mx1", "Process": "dovecot", "Message": "text"},
+        ),
+        (
+            '<22>1 2026-03-02T09:00:00Z mx1 dovecot 77 ID1 [a b="c\\]d"] text',
+            {
+                "Process": "dovecot",
+                "ProcessId": "77",
+                "Facility": "mail",
+                "Severity": "info",
+                "Message": "text",
+            },
+        ),
+        (
+            "<86>2026-03-02T09:00:00+00:00 mx1 sshd[12]: text",
+            {"Process": "sshd", "ProcessId": "12", "Facility": "authpriv"},
+        ),
+        (
+            "@400000004c91b044077a9e94 imap-login: text",
+            {"Time": "2010-09-16T05:50:50.125476Z", "Process": "imap-login"},
+        ),
+        (
+            "2026-03-02T09:00:00.5-07:00 WARNING kernel: text",
+            {"Severity": "warning", "Process": "kernel", "Message": "text"},
+        ),
+        (
+            "2026-03-02 09:00:00 [4855] 1xUaAe-0001CD-18 removed by root",
+            {"Process": "exim", "ProcessId": "4855", "Message": "1xUaAe-0001CD-18 removed by root"},
+        ),
+        (
+            "Mar  2 09:00:00 2026 mx1 postfix/smtpd[9]: text",
+            {"Time": "2026-03-02T09:00:00", "Process": "postfix/smtpd"},
+        ),
+        (
+            "Mar  2 2026 09:00:00 imap(eva)<1><s>: Info: text",
+            {"Process": "dovecot", "Message": "imap(eva)<1><s>: Info: text"},
+        ),
     ],
 )
 def test_every_form_of_a_line(tmp_path: Path, line: str, expected: Record) -> None:
@@ -47,9 +77,15 @@ def test_every_form_of_a_line(tmp_path: Path, line: str, expected: Record) -> No
 
 
 def test_sudos_own_log_is_put_together(tmp_path: Path) -> None:
-    (data,) = parsed(tmp_path, "Mar  2 09:00:00 2026 : eva : PWD=/home/eva ; USER=root ;\n    COMMAND=/usr/bin/doveadm expunge -u bob\n    mailbox INBOX all\n")
+    (data,) = parsed(
+        tmp_path,
+        "Mar  2 09:00:00 2026 : eva : PWD=/home/eva ; USER=root ;\n    COMMAND=/usr/bin/doveadm expunge -u bob\n    mailbox INBOX all\n",
+    )
 
-    assert (data["Process"], data["Message"]) == ("sudo", "eva : PWD=/home/eva ; USER=root ; COMMAND=/usr/bin/doveadm expunge -u bob mailbox INBOX all")
+    assert (data["Process"], data["Message"]) == (
+        "sudo",
+        "eva : PWD=/home/eva ; USER=root ; COMMAND=/usr/bin/doveadm expunge -u bob mailbox INBOX all",
+    )
 
 
 def test_a_year_is_taken_from_the_file_and_said(tmp_path: Path) -> None:
@@ -64,13 +100,17 @@ def test_a_year_is_taken_from_the_file_and_said(tmp_path: Path) -> None:
 
 
 def test_an_assumed_year_is_noted_at_the_exhibit(tmp_path: Path) -> None:
-    (row,) = run(tmp_path, {"mail.log": "Mar  1 09:00:00 mx1 dovecot: imap(eva)<1><s>: Mailbox deleted: old\n"})
+    (row,) = run(
+        tmp_path, {"mail.log": "Mar  1 09:00:00 mx1 dovecot: imap(eva)<1><s>: Mailbox deleted: old\n"}
+    )
 
     assert any("the year is taken from" in note for note in row["notes"])
 
 
 def test_messages_glued_by_a_relay_are_split_only_in_its_own_format(tmp_path: Path) -> None:
-    glued = "<15>2026-03-02T09:00:00.000001+00:00 mx1 tag one<14>2026-03-02T09:00:00.000002+00:00 mx1 tag two\n"
+    glued = (
+        "<15>2026-03-02T09:00:00.000001+00:00 mx1 tag one<14>2026-03-02T09:00:00.000002+00:00 mx1 tag two\n"
+    )
     forged = "<22>1 2026-03-02T09:00:00Z mx1 dovecot - - - subject=<14>2026-03-02T09:00:00.000002+00:00 mx1 dovecot: imap(bob)<1><x>: expunge: box=INBOX, uid=1\n"
 
     assert [len(parsed(tmp_path, text)) for text in (glued, forged)] == [2, 1]
@@ -80,13 +120,27 @@ def test_a_mail_log_becomes_acts_and_hostile_subjects_forge_nothing(tmp_path: Pa
     run(tmp_path, {"mail.log": (DATA / "mail.log").read_bytes()})
 
     expunged = [row for row in acts(tmp_path) if row["Operation"] == "expunge"]
-    fields = ask(tmp_path, "Syslog | where MailUid == 8 | project MailUser, MailBox, MailUid, MailMessageId, MailFlags, MailIsHostile, MailSize, MailFrom")
+    fields = ask(
+        tmp_path,
+        "Syslog | where MailUid == 8 | project MailUser, MailBox, MailUid, MailMessageId, MailFlags, MailIsHostile, MailSize, MailFrom",
+    )
 
     assert [(r["Mailbox"], r["Folder"], r["ItemId"], r["ClientIP"], r["MessageId"]) for r in expunged] == [
         ("eva", "INBOX", "7", "203.0.113.66", "<a@fabrikam.example>"),
         ("eva", "INBOX", "8", "203.0.113.66", "<b c, subject=zz@fabrikam.example>"),
     ]
-    assert fields == [{"MailUser": "eva", "MailBox": "INBOX", "MailUid": 8, "MailMessageId": "<b c, subject=zz@fabrikam.example>", "MailFlags": "\\Deleted", "MailIsHostile": True, "MailSize": 731, "MailFrom": "evil@fabrikam.example"}]
+    assert fields == [
+        {
+            "MailUser": "eva",
+            "MailBox": "INBOX",
+            "MailUid": 8,
+            "MailMessageId": "<b c, subject=zz@fabrikam.example>",
+            "MailFlags": "\\Deleted",
+            "MailIsHostile": True,
+            "MailSize": 731,
+            "MailFrom": "evil@fabrikam.example",
+        }
+    ]
 
 
 def test_what_the_lines_mean(tmp_path: Path) -> None:
@@ -98,13 +152,37 @@ def test_what_the_lines_mean(tmp_path: Path) -> None:
     # The closing counters only speak where no message of the session was named; qmgr's "removed" ends a delivery.
     assert (by_operation["disconnect"]["Mailbox"], by_operation["disconnect"]["ItemCount"]) == ("bob", 3)
     assert [row["ItemId"] for row in rows if row["FolderKind"] == "Outbox"] == ["A6BAC230691"]
-    assert (by_operation["doveadm expunge"]["Actor"], by_operation["doveadm expunge"]["Mailbox"], by_operation["doveadm expunge"]["IsCrossMailbox"]) == ("mallory", "eva", True)
+    assert (
+        by_operation["doveadm expunge"]["Actor"],
+        by_operation["doveadm expunge"]["Mailbox"],
+        by_operation["doveadm expunge"]["IsCrossMailbox"],
+    ) == ("mallory", "eva", True)
     # The true address of a failed login is the last one: the name before it is the attacker's text.
     assert [row["ClientIP"] for row in rows if row["Activity"] == "SignInFailed"] == ["203.0.113.9"]
 
 
 HOSTILE = st.lists(
-    st.sampled_from([", uid=9", ", box=Archive", ", msgid=<f@x>", ", size=1", ", vsize=2", ", from=x", ", subject=y", ", flags=()", "expunge: ", "imap(bob)<1><x>: ", "user=<z>", "\\", '"', "<", ">", "ü", " "]),
+    st.sampled_from(
+        [
+            ", uid=9",
+            ", box=Archive",
+            ", msgid=<f@x>",
+            ", size=1",
+            ", vsize=2",
+            ", from=x",
+            ", subject=y",
+            ", flags=()",
+            "expunge: ",
+            "imap(bob)<1><x>: ",
+            "user=<z>",
+            "\\",
+            '"',
+            "<",
+            ">",
+            "ü",
+            " ",
+        ]
+    ),
     max_size=6,
 ).map("".join)
 
@@ -117,19 +195,45 @@ def test_no_subject_sender_or_id_changes_who_did_what(texts: list[tuple[str, str
         for n, (identity, sender, subject) in enumerate(texts)
     ]
 
-    found = DATABASE.execute("SELECT r.line.event, r.line.\"user\", r.line.session, r.line.box, r.line.uid, regexp_extract(r.line.tail, ', flags=\\(([^()]*)\\)$', 1) FROM (SELECT mw_mail_record('dovecot', t) AS r FROM (SELECT unnest(?) AS t))", [lines]).fetchall()
+    found = DATABASE.execute(
+        "SELECT r.line.event, r.line.\"user\", r.line.session, r.line.box, r.line.uid, regexp_extract(r.line.tail, ', flags=\\(([^()]*)\\)$', 1) FROM (SELECT mw_mail_record('dovecot', t) AS r FROM (SELECT unnest(?) AS t))",
+        [lines],
+    ).fetchall()
 
     assert found == [("expunge", "eva", "s", "INBOX", str(n + 1), "\\Deleted") for n in range(len(texts))]
 
 
 def test_the_journal_tells_who_really_sent_a_line(tmp_path: Path) -> None:
-    entry = {"__CURSOR": "s=1", "__REALTIME_TIMESTAMP": "1772442190000000", "_HOSTNAME": "mx1", "SYSLOG_IDENTIFIER": "dovecot", "_EXE": "/usr/bin/logger", "_AUDIT_LOGINUID": "1004", "MESSAGE": "imap(eva)<1><x>: expunge: box=INBOX, uid=1, msgid=<f@x>"}
-    exported = "__CURSOR=s=1\n__REALTIME_TIMESTAMP=1772442191000000\n_HOSTNAME=mx1\nSYSLOG_IDENTIFIER=dovecot\n_EXE=/usr/bin/logger\nMESSAGE\n".encode() + (5).to_bytes(8, "little") + b"a\nb c\n\n"
+    entry = {
+        "__CURSOR": "s=1",
+        "__REALTIME_TIMESTAMP": "1772442190000000",
+        "_HOSTNAME": "mx1",
+        "SYSLOG_IDENTIFIER": "dovecot",
+        "_EXE": "/usr/bin/logger",
+        "_AUDIT_LOGINUID": "1004",
+        "MESSAGE": "imap(eva)<1><x>: expunge: box=INBOX, uid=1, msgid=<f@x>",
+    }
+    exported = (
+        "__CURSOR=s=1\n__REALTIME_TIMESTAMP=1772442191000000\n_HOSTNAME=mx1\nSYSLOG_IDENTIFIER=dovecot\n_EXE=/usr/bin/logger\nMESSAGE\n".encode()
+        + (5).to_bytes(8, "little")
+        + b"a\nb c\n\n"
+    )
 
     run(tmp_path, {"journal.json": json.dumps(entry) + "\n", "journal.export": exported})
-    rows = ask(tmp_path, "Syslog | project SenderExe, SenderLoginId, MailEvent, SyslogMessage | order by SyslogMessage asc")
+    rows = ask(
+        tmp_path,
+        "Syslog | project SenderExe, SenderLoginId, MailEvent, SyslogMessage | order by SyslogMessage asc",
+    )
 
-    assert rows == [{"SenderExe": "/usr/bin/logger", "SenderLoginId": "", "MailEvent": "", "SyslogMessage": "a\nb c"}, {"SenderExe": "/usr/bin/logger", "SenderLoginId": "1004", "MailEvent": "expunge", "SyslogMessage": entry["MESSAGE"]}]
+    assert rows == [
+        {"SenderExe": "/usr/bin/logger", "SenderLoginId": "", "MailEvent": "", "SyslogMessage": "a\nb c"},
+        {
+            "SenderExe": "/usr/bin/logger",
+            "SenderLoginId": "1004",
+            "MailEvent": "expunge",
+            "SyslogMessage": entry["MESSAGE"],
+        },
+    ]
 
 
 def test_histories_with_and_without_times(tmp_path: Path) -> None:
@@ -141,16 +245,29 @@ def test_histories_with_and_without_times(tmp_path: Path) -> None:
     }
 
     run(tmp_path, files)
-    rows = ask(tmp_path, "MailboxActivity | project Activity, Actor, Mailbox, TimeGenerated | order by Activity asc, Actor asc")
+    rows = ask(
+        tmp_path,
+        "MailboxActivity | project Activity, Actor, Mailbox, TimeGenerated | order by Activity asc, Actor asc",
+    )
 
     assert [(r["Activity"], r["Actor"], r["Mailbox"], r["TimeGenerated"] is None) for r in rows] == [
-        ("CommandExecuted", "bob", "eva", True), ("LogCleared", "eva", "", False), ("LogCleared", "root", "", False), ("LoggingStopped", "ann", "", False),
+        ("CommandExecuted", "bob", "eva", True),
+        ("LogCleared", "eva", "", False),
+        ("LogCleared", "root", "", False),
+        ("LoggingStopped", "ann", "", False),
     ]
 
 
 @settings(max_examples=200, deadline=None)
-@given(content=st.lists(st.one_of(st.binary(max_size=80), st.sampled_from((DATA / "mail.log").read_bytes().splitlines())), max_size=10).map(b"\n".join))
-def test_no_content_stops_a_reader_and_large_files_are_read_alike(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+@given(
+    content=st.lists(
+        st.one_of(st.binary(max_size=80), st.sampled_from((DATA / "mail.log").read_bytes().splitlines())),
+        max_size=10,
+    ).map(b"\n".join)
+)
+def test_no_content_stops_a_reader_and_large_files_are_read_alike(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "log"
     path.write_bytes(content)
 
@@ -159,5 +276,9 @@ def test_no_content_stops_a_reader_and_large_files_are_read_alike(tmp_path_facto
     for reader in (journal, shell_history):
         list(reader.read(path))
 
-    assert [item.offset for item in found if isinstance(item, RawRecord)] == [int(part.places[n][0]) for n in range(len(part.places)) if n not in {number for number, _ in part.damaged}]
+    assert [item.offset for item in found if isinstance(item, RawRecord)] == [
+        int(part.places[n][0])
+        for n in range(len(part.places))
+        if n not in {number for number, _ in part.damaged}
+    ]
     assert sum(isinstance(item, Damage) for item in found) == len(part.damaged)

@@ -21,14 +21,23 @@ Data = dict[str, Any]  # Any: JSON values
 
 # open(2): asm-generic/fcntl.h; x86-64 and arm64 agree on all of these.
 O_ACCESS, O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND = 0x3, 0x1, 0x2, 0x40, 0x200, 0x400
-_FLAGS = {O_CREAT: "O_CREAT", 0x80: "O_EXCL", O_TRUNC: "O_TRUNC", O_APPEND: "O_APPEND", 0x800: "O_NONBLOCK", 0x80000: "O_CLOEXEC"}
+_FLAGS = {
+    O_CREAT: "O_CREAT",
+    0x80: "O_EXCL",
+    O_TRUNC: "O_TRUNC",
+    O_APPEND: "O_APPEND",
+    0x800: "O_NONBLOCK",
+    0x80000: "O_CLOEXEC",
+}
 _ACCESS = {0: "O_RDONLY", O_WRONLY: "O_WRONLY", O_RDWR: "O_RDWR", 3: "O_ACCMODE"}
 _OPEN_ARGUMENT = {"open": "a1", "openat": "a2", "open_by_handle_at": "a2"}
 _RENAMES = {"rename", "renameat", "renameat2"}
 _DELETES = {"unlink", "unlinkat", "rmdir"}
 _TRUNCATES = {"truncate", "ftruncate", "truncate64", "ftruncate64"}
 _CREATES = {"mkdir", "mkdirat", "mknod", "mknodat", "link", "linkat", "symlink", "symlinkat"}
-_ATTRIBUTES = re.compile(r"f?l?(?:chmod|chown|setxattr|removexattr|utime|chattr)|utimensat|utimes|fchmodat|fchownat|ioctl|mount|umount")
+_ATTRIBUTES = re.compile(
+    r"f?l?(?:chmod|chown|setxattr|removexattr|utime|chattr)|utimensat|utimes|fchmodat|fchownat|ioctl|mount|umount"
+)
 _EXECUTES = {"execve", "execveat"}
 # AT_FDCWD, -100, as the audit record prints it for 32 and 64 bit.
 _WORKING_FOLDER = {"ffffff9c", "ffffffffffffff9c", "AT_FDCWD"}
@@ -39,7 +48,29 @@ _SYSCALL = re.compile(
     rb"(?: items=(\d+))? ppid=(\d+) pid=(\d+) auid=(\d+) uid=(\d+) gid=(\d+) euid=(\d+) suid=\d+ fsuid=\d+ egid=(\d+) sgid=\d+ fsgid=\d+"
     rb'(?: tty=(\S+))?(?: ses=(\d+))? comm=("[^"]*"|\w+) exe=("[^"]*"|[^\s\x1d]+)(?: subj=[^\s\x1d]+)?(?: key=("[^"]*"|[^\s\x1d]+))?'
 )
-_SYSCALL_NAMES = ("arch", "syscall", "success", "exit", "a0", "a1", "a2", "a3", "items", "ppid", "pid", "auid", "uid", "gid", "euid", "egid", "tty", "ses", "comm", "exe", "key")
+_SYSCALL_NAMES = (
+    "arch",
+    "syscall",
+    "success",
+    "exit",
+    "a0",
+    "a1",
+    "a2",
+    "a3",
+    "items",
+    "ppid",
+    "pid",
+    "auid",
+    "uid",
+    "gid",
+    "euid",
+    "egid",
+    "tty",
+    "ses",
+    "comm",
+    "exe",
+    "key",
+)
 _PATH = re.compile(
     rb'item=(\d+) name=("[^"]*"|[^\s\x1d]+)(?: inode=(\d+) dev=\S+ mode=(\d+) ouid=(\d+) ogid=\d+)?(?:[^\x1d]*? (?:nametype|objtype)=(\w+))?'
 )
@@ -49,6 +80,8 @@ _ARGUMENT = re.compile(r"a(\d+)")
 _EPOCH = re.compile(r"(\d{1,11})\.(\d{1,3}):(\d+)")
 _WRITTEN = re.compile(r"(\d\d)/(\d\d)/(\d{2,4}) (\d\d):(\d\d):(\d\d)\.(\d{1,3}):(\d+)")
 _SPOOL = re.compile(r"^(?:/private)?/var/spool/mail(?=/|$)")
+# ausearch writes the year with two digits in most locales.
+_CENTURY = 100
 # A command line longer than this is cut: the rest stays in the original.
 _LONGEST_COMMAND = 32 * 1024
 
@@ -78,7 +111,15 @@ def moment(key: str) -> tuple[int, str] | None:
         return None
     month, day, year, hour, minute, second, milli, serial = match.groups()
     try:
-        when = dt.datetime(int(year) + (2000 if len(year) == 2 else 0), int(month), int(day), int(hour), int(minute), int(second), tzinfo=dt.UTC)
+        when = dt.datetime(
+            int(year) + (2000 if int(year) < _CENTURY else 0),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute),
+            int(second),
+            tzinfo=dt.UTC,
+        )
     except ValueError:
         return None
     return int(when.timestamp()) * 1_000_000 + int(milli.ljust(3, "0")) * 1000, serial
@@ -133,7 +174,11 @@ class Event:
         elif kind == "CWD":
             self.cwd = fields(body, interpreted=self.interpreted).get("cwd", "")
         elif kind == "PROCTITLE":
-            self.title = fields(body, interpreted=self.interpreted).get("proctitle", "") if not self.interpreted else text(body.split(b"proctitle=", 1)[-1].strip())
+            self.title = (
+                fields(body, interpreted=self.interpreted).get("proctitle", "")
+                if not self.interpreted
+                else text(body.split(b"proctitle=", 1)[-1].strip())
+            )
         elif kind not in {"EOE", "BPRM_FCAPS"}:
             found = fields(body, interpreted=self.interpreted)
             (self.main if not self.main and kind != "UNKNOWN" else self.rest).update(found)
@@ -154,11 +199,24 @@ class Event:
         if match is None:
             found = fields(body, interpreted=self.interpreted)
             kind = found.get("nametype") or found.get("objtype", "")
-            self.paths.append(Path(found.get("name", ""), kind, found.get("inode", ""), found.get("mode", ""), found.get("OUID", ""), found.get("ouid", "")))
+            self.paths.append(
+                Path(
+                    found.get("name", ""),
+                    kind,
+                    found.get("inode", ""),
+                    found.get("mode", ""),
+                    found.get("OUID", ""),
+                    found.get("ouid", ""),
+                )
+            )
             return
-        _, name, inode, mode, owner_id, kind = match.groups(b"")
-        owner = next((text(raw) for key, raw in _CAPITALS.findall(body.partition(ENRICHED)[2]) if key == b"OUID"), "")
-        self.paths.append(Path(decode(name, is_hex=True), text(kind), text(inode), text(mode), owner, text(owner_id)))
+        _, name, inode, mode, owner_id, role = match.groups(b"")
+        owner = next(
+            (text(raw) for key, raw in _CAPITALS.findall(body.partition(ENRICHED)[2]) if key == b"OUID"), ""
+        )
+        self.paths.append(
+            Path(decode(name, is_hex=True), text(role), text(inode), text(mode), owner, text(owner_id))
+        )
 
     def add_arguments(self, found: dict[str, str]) -> None:
         """Add arguments of an EXECVE record; long ones come in pieces ``a1[0]``, ``a1[1]`` over several records."""
@@ -191,7 +249,9 @@ class Event:
             "Micros": micros,
             "Serial": serial,
             "Node": self.node,
-            "RecordType": next((kind for kind in ("CONFIG_CHANGE", "SYSCALL") if kind in self.types), self.types[0]),
+            "RecordType": next(
+                (kind for kind in ("CONFIG_CHANGE", "SYSCALL") if kind in self.types), self.types[0]
+            ),
             "RecordTypes": ",".join(dict.fromkeys(self.types)),
             "Architecture": ARCHITECTURES.get(architecture, architecture),
             "Syscall": syscall,
@@ -201,7 +261,34 @@ class Event:
             "UserName": _account(main, "UID", "uid"),
             "EffectiveUser": _account(main, "EUID", "euid"),
         }
-        for name in ("success", "exit", "ppid", "pid", "auid", "uid", "gid", "euid", "egid", "tty", "ses", "comm", "exe", "key", "op", "acct", "addr", "hostname", "terminal", "res", "cmd", "unit", "old", "audit_enabled", "audit_pid", "list"):
+        for name in (
+            "success",
+            "exit",
+            "ppid",
+            "pid",
+            "auid",
+            "uid",
+            "gid",
+            "euid",
+            "egid",
+            "tty",
+            "ses",
+            "comm",
+            "exe",
+            "key",
+            "op",
+            "acct",
+            "addr",
+            "hostname",
+            "terminal",
+            "res",
+            "cmd",
+            "unit",
+            "old",
+            "audit_enabled",
+            "audit_pid",
+            "list",
+        ):
             value = main.get(name) or rest.get(name)
             if value and value not in {"(null)", "?", "(none)"}:
                 data[name] = value.replace("\x01", ",") if name == "key" else value
@@ -236,16 +323,30 @@ class Event:
         path = self._object(syscall)
         if path is None:
             return found
-        found |= {"Path": self._absolute(path), "Name": known(path.name), "NameType": path.kind, "Owner": path.owner or path.owner_id, "Inode": path.inode, "Mode": path.mode.lstrip("0")}
+        found |= {
+            "Path": self._absolute(path),
+            "Name": known(path.name),
+            "NameType": path.kind,
+            "Owner": path.owner or path.owner_id,
+            "Inode": path.inode,
+            "Mode": path.mode.lstrip("0"),
+        }
         if syscall in _RENAMES:
             source = next((p for p in self.paths if p.kind == "DELETE"), None)
             replaced = sum(p.kind == "DELETE" and p.name == path.name for p in self.paths)
             found["SourcePath"] = self._absolute(source) if source else ""
             found["Replaced"] = "true" if replaced else ""
         if len(self.paths) > 1:
-            found["Paths"] = [{"Name": self._absolute(p), "NameType": p.kind, "Owner": p.owner or p.owner_id} for p in self.paths[:16]]
+            found["Paths"] = [
+                {"Name": self._absolute(p), "NameType": p.kind, "Owner": p.owner or p.owner_id}
+                for p in self.paths[:16]
+            ]
         found["FileAction"] = _action(syscall, flags, path.kind)
-        is_truncated = syscall in _TRUNCATES or syscall == "creat" or bool(flags is not None and flags & O_TRUNC and flags & O_ACCESS)
+        is_truncated = (
+            syscall in _TRUNCATES
+            or syscall == "creat"
+            or bool(flags is not None and flags & O_TRUNC and flags & O_ACCESS)
+        )
         found["Truncated"] = "true" if is_truncated and path.kind != "CREATE" else ""
         return found
 
@@ -262,7 +363,13 @@ class Event:
 
     def _object(self, syscall: str) -> Path | None:
         """Return the path acted upon: the last that is not merely the folder of another."""
-        roles = ("CREATE",) if syscall in _RENAMES or syscall in _CREATES else ("DELETE",) if syscall in _DELETES else ("CREATE", "DELETE", "NORMAL", "UNKNOWN", "")
+        roles = (
+            ("CREATE",)
+            if syscall in _RENAMES or syscall in _CREATES
+            else ("DELETE",)
+            if syscall in _DELETES
+            else ("CREATE", "DELETE", "NORMAL", "UNKNOWN", "")
+        )
         listed = [p for p in self.paths if p.kind in roles and p.name not in {"", "(null)"}]
         if syscall in _EXECUTES:
             return listed[0] if listed else None
@@ -276,10 +383,16 @@ class Event:
 
     def _has_folder_handle(self, path: Path) -> bool:
         """Tell whether a relative name belongs to an open folder: then no record says which, not even PARENT."""
-        syscall = self.main.get("SYSCALL") or syscall_name(self.main.get("arch", ""), self.main.get("syscall", ""))
+        syscall = self.main.get("SYSCALL") or syscall_name(
+            self.main.get("arch", ""), self.main.get("syscall", "")
+        )
         is_target = syscall in _RENAMES and path.kind == "CREATE"
         handle = self.main.get("a2" if is_target else "a0", "")
-        return "at" in syscall.removeprefix("rename") and syscall not in {"creat", "truncate"} and handle not in {"", *_WORKING_FOLDER}
+        return (
+            "at" in syscall.removeprefix("rename")
+            and syscall not in {"creat", "truncate"}
+            and handle not in {"", *_WORKING_FOLDER}
+        )
 
 
 def command_line(arguments: list[str]) -> str:

@@ -35,21 +35,41 @@ _EPOCH = re.compile(rb"\d{1,11}\.\d{3}:\d+")
 _LINE = re.compile(rb"[^\n]*(?:\n|\Z)")
 # What in a program, key, path or argument makes an event worth all its columns; parts of words, so that one stands for many
 # (mail, Mailbox; rsyslogd; /var/log; /sbin/auditctl), and the same in the hex that hides a name with a blank.
-_WANTED = (b"ail", b"/log", b"slog", b"61696C", b"2F6C6F67", b"ovecot", b"ostfix", b"exim", b"sieve", b"orward", b"/audit", b"ournal", b"spool")
+_WANTED = (
+    b"ail",
+    b"/log",
+    b"slog",
+    b"61696C",
+    b"2F6C6F67",
+    b"ovecot",
+    b"ostfix",
+    b"exim",
+    b"sieve",
+    b"orward",
+    b"/audit",
+    b"ournal",
+    b"spool",
+)
 _VALUES = re.compile(rb" (?:name|cwd)=(\S+)")
 # What a row made from patterns cannot hold: escapes, hex strings, several records of arguments, two records on one line.
 _ARGUMENTS = re.compile(rb'type=EXECVE msg=audit\([^)]*\): argc=(\d+)((?: a\d+="[^"\n]*")*)(?=\n|\Z|\x1d)')
 _ARGUMENT = re.compile(rb' a\d+="([^"\n]*)"')
 _SPECIAL = re.compile(rb"""['\\;|&<>()$`*?#~]""")
-_USER = re.compile(rb"type=(USER_START|USER_END|CRED_ACQ|CRED_DISP|CRED_REFR|USER_ACCT|USER_AUTH|LOGIN|CRYPTO_KEY_USER|CRYPTO_SESSION) msg=audit\([^)]*\): pid=(\d+) uid=(\d+) auid=(\d+) ses=(\d+)[^\n]*?"
-                   rb"""msg='op=(\S+)[^\n]*?(?: acct="([^"\n]*)")? exe="([^"\n]*)" hostname=(\S+) addr=(\S+) terminal=(\S+) res=(\w+)'""")
+_USER = re.compile(
+    rb"type=(USER_START|USER_END|CRED_ACQ|CRED_DISP|CRED_REFR|USER_ACCT|USER_AUTH|LOGIN|CRYPTO_KEY_USER|CRYPTO_SESSION) msg=audit\([^)]*\): pid=(\d+) uid=(\d+) auid=(\d+) ses=(\d+)[^\n]*?"
+    rb"""msg='op=(\S+)[^\n]*?(?: acct="([^"\n]*)")? exe="([^"\n]*)" hostname=(\S+) addr=(\S+) terminal=(\S+) res=(\w+)'"""
+)
+_ACCOUNTS_OF_USER = re.compile(rb'\x1dUID="([^"\n]*)" AUID="([^"\n]*)"')
 _UNNAMED = {b"unset": b"", b"4294967295": b""}
 # Programs, keys and paths come again and again: what was found about them is kept, up to a bound.
 _MOST_KNOWN = 100_000
 _WANTED_BEFORE: dict[bytes, bool] = {}
 # Start, end, line, and the match when the run begins with a system call.
 Run = tuple[int, int, int, "re.Match[bytes] | None"]
-_NAMES = {code.encode(): {number.encode(): name.encode() for number, name in names.items()} for code, names in BY_ARCHITECTURE.items()}
+_NAMES = {
+    code.encode(): {number.encode(): name.encode() for number, name in names.items()}
+    for code, names in BY_ARCHITECTURE.items()
+}
 _CODES = {code.encode(): name.encode() for code, name in ARCHITECTURES.items()}
 _EXEC = {b"execve", b"execveat"}
 
@@ -68,7 +88,11 @@ def convert(chunk: bytes, base: int, line: int, sink: Sink) -> None:
         start, end, number, call = spans[0]
         row = None
         if len(spans) == 1 and (is_simple or (b"\\" not in chunk[start:end] and chunk[start:end].isascii())):
-            row = _plain(chunk, start, end, call) if call is not None else _plain_user(chunk[start:end], node or b"", name)
+            row = (
+                _plain(chunk, start, end, call)
+                if call is not None
+                else _plain_user(chunk[start:end], node or b"", name)
+            )
         if row is not None:
             sink.row(row, base + start, end - start, number)
         else:
@@ -105,7 +129,13 @@ def _odd_line(content: bytes, offset: int, line: int, sink: Sink) -> None:
     if match and moment(text(match[3])) is not None and len(content) <= LONGEST_LINE:
         slow(content, offset, line, sink)
     elif content.strip() and not _SEPARATOR.match(content):
-        reason = "the line is too long for an audit log" if len(content) > LONGEST_LINE else "the time of the audit record cannot be read" if match else "the line is no audit record"
+        reason = (
+            "the line is too long for an audit log"
+            if len(content) > LONGEST_LINE
+            else "the time of the audit record cannot be read"
+            if match
+            else "the line is no audit record"
+        )
         sink.damage(offset, len(content.rstrip(b"\r\n")), line, reason)
 
 
@@ -129,12 +159,39 @@ def _event(chunk: bytes, base: int, node: bytes, key: bytes, spans: list[Run], s
 
 def _head(node: bytes, key: bytes) -> bytes:
     seconds, _, serial = key.partition(b":")
-    return b'{"AuditId":"%s","Micros":%s%s000,"Serial":"%s","Node":"%s"' % (key, seconds[:-4], seconds[-3:], serial, node)
+    return b'{"AuditId":"%s","Micros":%s%s000,"Serial":"%s","Node":"%s"' % (
+        key,
+        seconds[:-4],
+        seconds[-3:],
+        serial,
+        node,
+    )
 
 
 def _plain(chunk: bytes, start: int, end: int, match: re.Match[bytes]) -> bytes | None:
     """Return the row of a plain system call; None when the event has to be taken apart."""
-    node, audit_id, architecture, number, success, exit_code, ppid, pid, auid, uid, gid, euid, tty, session, comm, exe, key, login, name, effective = match.groups(b"")
+    (
+        node,
+        audit_id,
+        architecture,
+        number,
+        success,
+        exit_code,
+        ppid,
+        pid,
+        auid,
+        uid,
+        gid,
+        euid,
+        tty,
+        session,
+        comm,
+        exe,
+        key,
+        login,
+        name,
+        effective,
+    ) = match.groups(b"")
     values = b" ".join([comm, exe, key, *_VALUES.findall(chunk, start, end)])
     wanted = _WANTED_BEFORE.get(values)
     if wanted is None:
@@ -152,7 +209,27 @@ def _plain(chunk: bytes, start: int, end: int, match: re.Match[bytes]) -> bytes 
     return _head(node, audit_id) + (
         b',"RecordType":"SYSCALL","RecordTypes":"SYSCALL","Architecture":"%s","Syscall":"%s","success":"%s","exit":"%s","ppid":"%s","pid":"%s","auid":"%s","uid":"%s","gid":"%s",'
         b'"euid":"%s","tty":"%s","ses":"%s","comm":"%s","exe":"%s","key":"%s","LoginUser":"%s","UserName":"%s","EffectiveUser":"%s"%s}'
-        % (_CODES.get(architecture, architecture), syscall, success, exit_code, ppid, pid, auid, uid, gid, euid, _known(tty), session, comm, exe, key, _UNNAMED.get(login, login), name, effective, command)
+        % (
+            _CODES.get(architecture, architecture),
+            syscall,
+            success,
+            exit_code,
+            ppid,
+            pid,
+            auid,
+            uid,
+            gid,
+            euid,
+            _known(tty),
+            session,
+            comm,
+            exe,
+            key,
+            _UNNAMED.get(login, login),
+            name,
+            effective,
+            command,
+        )
     )
 
 
@@ -163,7 +240,13 @@ def _plain_command(chunk: bytes, start: int, end: int) -> bytes | None:
         return None
     words = _ARGUMENT.findall(arguments[2])
     command = b" ".join(words)
-    if len(words) != int(arguments[1]) or b"" in words or _SPECIAL.search(command) or command.count(b" ") != len(words) - 1 or _is_wanted(command):
+    if (
+        len(words) != int(arguments[1])
+        or b"" in words
+        or _SPECIAL.search(command)
+        or command.count(b" ") != len(words) - 1
+        or _is_wanted(command)
+    ):
         return None
     return b',"IsExec":"true","argc":%s,"CommandLine":"%s"' % (arguments[1], command)
 
@@ -178,7 +261,23 @@ def _plain_user(content: bytes, node: bytes, key: bytes) -> bytes | None:
     login, name = (accounts[2], accounts[1]) if accounts else (auid, uid)
     return _head(node, key) + (
         b',"RecordType":"%s","RecordTypes":"%s","LoginUser":"%s","UserName":"%s","pid":"%s","uid":"%s","auid":"%s","ses":"%s","op":"%s","acct":"%s","exe":"%s","hostname":"%s","addr":"%s","terminal":"%s","res":"%s"}'
-        % (kind, kind, _UNNAMED.get(login, login), name, pid, uid, auid, session, operation, account, exe, _known(host), _known(address), _known(terminal), result)
+        % (
+            kind,
+            kind,
+            _UNNAMED.get(login, login),
+            name,
+            pid,
+            uid,
+            auid,
+            session,
+            operation,
+            account,
+            exe,
+            _known(host),
+            _known(address),
+            _known(terminal),
+            result,
+        )
     )
 
 
@@ -187,50 +286,24 @@ def _known(value: bytes) -> bytes:
 
 
 def _is_wanted(values: bytes) -> bool:
-    for word in _WANTED:
+    # A plain loop takes half the time of any().
+    for word in _WANTED:  # noqa: SIM110
         if word in values:
             return True
     return False
-
-
-_ACCOUNTS_OF_USER = re.compile(rb'\x1dUID="([^"\n]*)" AUID="([^"\n]*)"')
-
-
-def _known(value: bytes) -> bytes:
-    return b"" if value in {b"?", b"(null)", b"(none)"} else value
-
-
-def _plain_syscall(content: bytes, head: bytes, match: re.Match[bytes]) -> bytes | None:
-    architecture, number, success, exit_code, ppid, pid, auid, uid, gid, euid, tty, session, comm, exe, key = match.groups(b"")
-    if _is_wanted(b" ".join([comm, exe, key, *_VALUES.findall(content, match.end())])) or b"CONFIG_" in content:
-        return None
-    syscall = _NAMES.get(architecture, {}).get(number, number)
-    command = b""
-    if syscall in _EXEC:
-        arguments = _ARGUMENTS.search(content)
-        if arguments is None:
-            return None
-        words = _ARGUMENT.findall(arguments[2])
-        command = b" ".join(words)
-        if len(words) != int(arguments[1]) or b"" in words or _SPECIAL.search(command) or command.count(b" ") != len(words) - 1:
-            return None
-        if _is_wanted(command):
-            return None
-        command = b',"IsExec":"true","argc":%s,"CommandLine":"%s"' % (arguments[1], command)
-    accounts = _ACCOUNTS.search(content, match.end())
-    login, name, effective = accounts.groups() if accounts else (auid, uid, euid)
-    login = b"" if login in {b"unset", _UNSET} else login
-    return head + (
-        b',"RecordType":"SYSCALL","RecordTypes":"SYSCALL","Architecture":"%s","Syscall":"%s","success":"%s","exit":"%s","ppid":"%s","pid":"%s","auid":"%s","uid":"%s","gid":"%s","euid":"%s","tty":"%s","ses":"%s","comm":"%s","exe":"%s","key":"%s","LoginUser":"%s","UserName":"%s","EffectiveUser":"%s"%s}'
-        % (_CODES.get(architecture, architecture), syscall, success, exit_code, ppid, pid, auid, uid, gid, euid, _known(tty), session, comm, exe, key, login, name, effective, command)
-    )
 
 
 def identity(line: bytes) -> bytes:
     """Return what names the event of a line: node and id; empty for a line of no event."""
     start = line.find(b"audit(")
     end = line.find(b")", start)
-    return line[: line.find(b" ")] + line[start:end] if 0 <= start < end and line.startswith(b"node=") else line[start:end] if 0 <= start < end else b""
+    return (
+        line[: line.find(b" ")] + line[start:end]
+        if 0 <= start < end and line.startswith(b"node=")
+        else line[start:end]
+        if 0 <= start < end
+        else b""
+    )
 
 
 def slow(content: bytes, offset: int, line: int, sink: Sink) -> None:

@@ -13,7 +13,24 @@ import re
 _PAIR = re.compile(rb"""([A-Za-z_][\w\[\]-]*)=("[^"]*"?|'[^']*'?|\{[^}]*\}?|[^\s\x1d]*)""")
 _HEX = re.compile(rb"(?:[0-9A-F]{2})+")
 # Fields whose unquoted form is hex: strings that a process or a remote peer can choose.
-UNTRUSTED = frozenset({b"name", b"comm", b"exe", b"cwd", b"cmd", b"acct", b"proctitle", b"key", b"path", b"data", b"dir", b"old-name", b"new-name", b"vm"})
+UNTRUSTED = frozenset(
+    {
+        b"name",
+        b"comm",
+        b"exe",
+        b"cwd",
+        b"cmd",
+        b"acct",
+        b"proctitle",
+        b"key",
+        b"path",
+        b"data",
+        b"dir",
+        b"old-name",
+        b"new-name",
+        b"vm",
+    }
+)
 # Words that stand for "nothing" (ausearch's manual page and audit-userspace's `interpret.c`).
 NOTHING = frozenset({"?", "(null)", "(none)", "unset", "(unknown)"})
 # 2^32-1 as an unsigned number: no login, no session.

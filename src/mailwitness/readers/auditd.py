@@ -93,7 +93,11 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         while line := handle.readline(LONGEST_LINE + 1):
             number += 1
             length = len(line)
-            while len(line) > LONGEST_LINE and not line.endswith(b"\n") and (more := handle.readline(LONGEST_LINE)):
+            while (
+                len(line) > LONGEST_LINE
+                and not line.endswith(b"\n")
+                and (more := handle.readline(LONGEST_LINE))
+            ):
                 length += len(more)
                 if more.endswith(b"\n"):
                     break
@@ -108,7 +112,12 @@ def _segments(line: bytes) -> list[bytes]:
     return _NEXT.split(line.strip())
 
 
-def _take(waiting: OrderedDict[tuple[str, str], _Open], match: re.Match[bytes], segment: bytes, place: tuple[int, int, int]) -> Iterator[RawRecord | Damage]:
+def _take(
+    waiting: OrderedDict[tuple[str, str], _Open],
+    match: re.Match[bytes],
+    segment: bytes,
+    place: tuple[int, int, int],
+) -> Iterator[RawRecord | Damage]:
     number, offset, length = place
     node, kind, key = match.groups(b"")
     name = (text(node), text(key))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mailwitness.readers import index as line_index
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailwitness.readers.index import RecordIndex
-    from numpy.typing import NDArray
 
 # Text that is converted at once; events do not reach beyond it except where no cut was found.
 CHUNK_BYTES = 16 << 20
@@ -82,7 +82,14 @@ class Sink:
         """Close the file and return what is in it."""
         self._handle.close()
         places = np.array(self._places, dtype=np.int64).reshape(-1, 3)
-        return Part(self._path, places, self._damaged, self._salvaged, len(self._places) - len(self._damaged), self._longest + 256)
+        return Part(
+            self._path,
+            places,
+            self._damaged,
+            self._salvaged,
+            len(self._places) - len(self._damaged),
+            self._longest + 256,
+        )
 
 
 def convert(reader: str, path: Path, work: Path, exhibit: str, processes: int) -> list[Part]:
@@ -101,9 +108,32 @@ def convert(reader: str, path: Path, work: Path, exhibit: str, processes: int) -
     others = []
     for number in range(1, len(cuts) - 1):
         rows = work / f"{exhibit}.{number}.rows"
-        command = [sys.executable, "-m", "mailwitness.readers.bulk", reader, str(path), str(cuts[number]), str(cuts[number + 1]), str(rows), exhibit]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])}
-        others.append((rows, subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment), cuts[number], cuts[number + 1]))  # noqa: S603 - our own module
+        command = [
+            sys.executable,
+            # Never a module from the folder the user stands in: that may be the evidence.
+            "-P",
+            "-m",
+            "mailwitness.readers.bulk",
+            reader,
+            str(path),
+            str(cuts[number]),
+            str(cuts[number + 1]),
+            str(rows),
+            exhibit,
+        ]
+        folders = [
+            str(Path(__file__).parents[2]),
+            *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
+        ]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+        others.append(
+            (
+                rows,
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment),  # noqa: S603 - our own module
+                cuts[number],
+                cuts[number + 1],
+            )
+        )
     parts = [stretch(reader, path, cuts[0], cuts[1], work / f"{exhibit}.0.rows", exhibit)]
     lines = _lines_in(path, 0, cuts[1]) if others else 0
     for rows, process, start, end in others:
@@ -190,18 +220,26 @@ def _lines_in(path: Path, start: int, end: int) -> int:
 
 def _save(part: Part) -> None:
     np.save(part.rows.with_suffix(".places.npy"), part.places)
-    part.rows.with_suffix(".part.json").write_bytes(msgspec.json.encode([part.damaged, part.salvaged, part.loaded, part.longest]))
+    part.rows.with_suffix(".part.json").write_bytes(
+        msgspec.json.encode([part.damaged, part.salvaged, part.loaded, part.longest])
+    )
 
 
 def _load(rows: Path) -> Part:
     places = rows.with_suffix(".places.npy")
     described = rows.with_suffix(".part.json")
     damaged, salvaged, loaded, longest = msgspec.json.decode(described.read_bytes())
-    part = Part(rows, np.load(places), [(number, reason) for number, reason in damaged], salvaged, loaded, longest)
+    part = Part(
+        rows, np.load(places), [(number, reason) for number, reason in damaged], salvaged, loaded, longest
+    )
     places.unlink()
     described.unlink()
     return part
 
 
 if __name__ == "__main__":
-    _save(stretch(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]), sys.argv[6]))
+    _save(
+        stretch(
+            sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]), sys.argv[6]
+        )
+    )

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 512 << 20
 MOST_FIELDS = 4096
-_HEADERS = {"hdr.message-id": "MessageId", "hdr.subject": "Subject", "hdr.from": "From", "hdr.to": "To", "hdr.date": "Date"}
+# Sizes of the file's header, of a record's head and of a word; a field of any size has the largest number as its size.
+_HEADER, _HEAD, _WORD, _ANY = 32, 8, 4, 0xFFFFFFFF
+_HEADERS = {
+    "hdr.message-id": "MessageId",
+    "hdr.subject": "Subject",
+    "hdr.from": "From",
+    "hdr.to": "To",
+    "hdr.date": "Date",
+}
 
 Data = dict[str, Any]  # Any: JSON values
 
@@ -43,7 +51,7 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     base: Data = {"Kind": "cache", "FilePath": name, "IndexId": index}
     while offset + 8 <= len(content):
         previous, size = struct.unpack_from("<II", content, offset)
-        if size < 8 or size % 4 or offset + size > len(content) or previous >= len(content):
+        if size < _HEAD or size % _WORD or offset + size > len(content) or previous >= len(content):
             break
         found = _record(content[offset + 8 : offset + size], fields)
         if found is None:
@@ -55,14 +63,19 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
 
 
 def _offset(word: bytes) -> int:
-    if len(word) < 4 or not all(byte & 0x80 for byte in word):
+    if len(word) < _WORD or not all(byte & 0x80 for byte in word):
         return 0
-    return ((word[0] & 0x7F) << 23) | ((word[1] & 0x7F) << 16) | ((word[2] & 0x7F) << 9) | ((word[3] & 0x7F) << 2)
+    return (
+        ((word[0] & 0x7F) << 23)
+        | ((word[1] & 0x7F) << 16)
+        | ((word[2] & 0x7F) << 9)
+        | ((word[3] & 0x7F) << 2)
+    )
 
 
 def _fields(content: bytes, offset: int) -> tuple[list[tuple[str, int]], int]:
     """Return names and sizes of the fields (4294967295: variable) and where the first record begins."""
-    if not 32 <= offset <= len(content) - 12:
+    if not _HEADER <= offset <= len(content) - 12:
         return [], 0
     _, size, count = struct.unpack_from("<III", content, offset)
     names_at = offset + 12 + count * 10
@@ -70,7 +83,9 @@ def _fields(content: bytes, offset: int) -> tuple[list[tuple[str, int]], int]:
         return [], 0
     sizes = struct.unpack_from(f"<{count}I", content, offset + 12 + 4 * count)
     names = content[names_at : offset + size].split(b"\0")[:count]
-    listed = [(name.decode("ascii", "backslashreplace"), length) for name, length in zip(names, sizes, strict=False)]
+    listed = [
+        (name.decode("ascii", "backslashreplace"), length) for name, length in zip(names, sizes, strict=False)
+    ]
     return (listed if len(listed) == count else []), (offset + size + 3) // 4 * 4
 
 
@@ -83,7 +98,7 @@ def _record(body: bytes, fields: list[tuple[str, int]]) -> Data | None:
             return None
         name, length = fields[number]
         place += 4
-        if length == 0xFFFFFFFF:
+        if length == _ANY:
             length = int.from_bytes(body[place : place + 4], "little")
             place += 4
         if place + length > len(body):
@@ -91,9 +106,11 @@ def _record(body: bytes, fields: list[tuple[str, int]]) -> Data | None:
         key = _HEADERS.get(name.lower())
         if key:
             found[key] = _header_value(body[place : place + length])
-        elif name in {"date.received", "date.save", "date.sent"} and length >= 4:
-            found["Saved" if name == "date.save" else "Received" if name == "date.received" else "Sent"] = int.from_bytes(body[place : place + 4], "little")
-        elif name == "size.physical" and length >= 8:
+        elif name in {"date.received", "date.save", "date.sent"} and length >= _WORD:
+            found["Saved" if name == "date.save" else "Received" if name == "date.received" else "Sent"] = (
+                int.from_bytes(body[place : place + 4], "little")
+            )
+        elif name == "size.physical" and length >= _HEAD:
             found["SizeBytes"] = int.from_bytes(body[place : place + 8], "little")
         place += (length + 3) // 4 * 4
     return found

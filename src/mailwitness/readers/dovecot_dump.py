@@ -47,9 +47,9 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     with path.open("rb") as handle:
         for number, line in enumerate(handle, 1):
             text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
-            for key, name in (("index id = ", "IndexId"), ("file seq = ", "LogSequence")):
+            for key, column in (("index id = ", "IndexId"), ("file seq = ", "LogSequence")):
                 if text.startswith(key) and text[len(key) :].isdigit():
-                    shared[name] = int(text[len(key) :])
+                    shared[column] = int(text[len(key) :])
             match = _RECORD.match(text)
             if match:
                 current = {"Kind": match[2], "IsSynced": bool(match[3])}
@@ -71,14 +71,26 @@ def _entries(text: str, current: Data, guids: dict[int, str]) -> Iterator[Data]:
     elif flags:
         yield current | {"Uid": int(flags[1]), "LastUid": int(flags[2])}
     elif listed:
-        for uid in listed[1].strip(",").split(","):
-            yield current | {"Uid": int(uid), "LastUid": int(uid)}
+        for word in listed[1].strip(",").split(","):
+            yield current | {"Uid": int(word), "LastUid": int(word)}
     elif attribute:
         seconds = _seconds(attribute[3])
-        yield current | {"Attribute": attribute[2], "Change": "set" if attribute[1] == "add" else "removed", "Seconds": seconds, "KnownAfter": seconds, "KnownBefore": seconds}
+        yield current | {
+            "Attribute": attribute[2],
+            "Change": "set" if attribute[1] == "add" else "removed",
+            "Seconds": seconds,
+            "KnownAfter": seconds,
+            "KnownBefore": seconds,
+        }
     elif folder:
         seconds = _seconds(folder[4])
-        yield {"Kind": folder[2], "Guid": folder[3], "Seconds": seconds, "KnownAfter": seconds, "KnownBefore": seconds}
+        yield {
+            "Kind": folder[2],
+            "Guid": folder[3],
+            "Seconds": seconds,
+            "KnownAfter": seconds,
+            "KnownBefore": seconds,
+        }
 
 
 def _seconds(text: str) -> int:

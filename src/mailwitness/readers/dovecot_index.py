@@ -25,15 +25,48 @@ if TYPE_CHECKING:
 # Dovecot starts a new log at 1 MB and no later than some 100 MB; more is not read.
 LARGEST_FILE = 512 << 20
 _HEADER = struct.Struct("<BBHIIIII")
-_KINDS = {0x1: "expunge", 0x2: "append", 0x4: "flag-update", 0x20: "header-update", 0x40: "ext-intro", 0x80: "ext-reset", 0x100: "ext-hdr", 0x200: "ext-rec",
-          0x400: "keyword-update", 0x800: "keyword-reset", 0x1000: "ext-atomic-inc", 0x2000: "expunge-guid", 0x8000: "modseq-update", 0x10000: "ext-hdr32",
-          0x20000: "index-deleted", 0x40000: "index-undeleted", 0x80000: "boundary", 0x100000: "attribute-update"}
+_KINDS = {
+    0x1: "expunge",
+    0x2: "append",
+    0x4: "flag-update",
+    0x20: "header-update",
+    0x40: "ext-intro",
+    0x80: "ext-reset",
+    0x100: "ext-hdr",
+    0x200: "ext-rec",
+    0x400: "keyword-update",
+    0x800: "keyword-reset",
+    0x1000: "ext-atomic-inc",
+    0x2000: "expunge-guid",
+    0x8000: "modseq-update",
+    0x10000: "ext-hdr32",
+    0x20000: "index-deleted",
+    0x40000: "index-undeleted",
+    0x80000: "boundary",
+    0x100000: "attribute-update",
+}
 _TYPE_MASK, _EXTERNAL = 0x0FFFFFFF, 0x10000000
 # Or'ed to the type of an expunge, so that a damaged log deletes nothing.
 _EXPUNGE_MARK = 0xCD90
-_FLAGS = {0x1: "\\Answered", 0x2: "\\Flagged", 0x4: "\\Deleted", 0x8: "\\Seen", 0x10: "\\Draft", 0x20: "\\Recent"}
-_FOLDER_EVENTS = {1: "delete-mailbox", 2: "delete-dir", 3: "rename", 4: "subscribe", 5: "unsubscribe", 6: "create-dir"}
+_FLAGS = {
+    0x1: "\\Answered",
+    0x2: "\\Flagged",
+    0x4: "\\Deleted",
+    0x8: "\\Seen",
+    0x10: "\\Draft",
+    0x20: "\\Recent",
+}
+_FOLDER_EVENTS = {
+    1: "delete-mailbox",
+    2: "delete-dir",
+    3: "rename",
+    4: "subscribe",
+    5: "unsubscribe",
+    6: "create-dir",
+}
 _FOLDER_RECORD = 24
+# No extension; the size of the Maildir extension's header, of an introduction and of a record's head.
+_NEW, _MAILDIR_HEADER, _INTRODUCTION, _HEAD, _WORD = 0xFFFFFFFF, 36, 20, 8, 4
 # Times outside 2001 to 2106 in an extension header are something else.
 _OLDEST, _NEWEST = 1_000_000_000, 4_200_000_000
 _NO_GUID = "0" * 32
@@ -70,7 +103,19 @@ def _folder_log(content: bytes, path: str) -> Iterator[RawRecord | Damage]:
             yield Damage(offset, len(record), 0, "this is no record of a folder log")
             continue
         seconds = int.from_bytes(record[20:24], "big")
-        yield RawRecord({"Kind": kind, "Guid": record[4:20].hex(), "Seconds": seconds, "KnownAfter": seconds, "KnownBefore": seconds, "FilePath": path}, offset, _FOLDER_RECORD, 0)
+        yield RawRecord(
+            {
+                "Kind": kind,
+                "Guid": record[4:20].hex(),
+                "Seconds": seconds,
+                "KnownAfter": seconds,
+                "KnownBefore": seconds,
+                "FilePath": path,
+            },
+            offset,
+            _FOLDER_RECORD,
+            0,
+        )
 
 
 # -- transaction logs ------------------------------------------------------------------------
@@ -82,15 +127,23 @@ def _transactions(content: bytes, path: str) -> Iterator[RawRecord | Damage]:
     state = _State(created)
     offset = header
     while offset + 8 <= len(content):
-        size, kind = _size(content[offset : offset + 4]), int.from_bytes(content[offset + 4 : offset + 8], "little")
-        if size < 8 or size % 4 or offset + size > len(content):
+        size, kind = (
+            _size(content[offset : offset + 4]),
+            int.from_bytes(content[offset + 4 : offset + 8], "little"),
+        )
+        if size < _HEAD or size % _WORD or offset + size > len(content):
             break
         body = content[offset + 8 : offset + size]
         for found, place, length in _records(kind, body, state):
             yield RawRecord(base | found, offset + place, length or size, 0)
         offset += size
     if offset < len(content):
-        yield Damage(offset, len(content) - offset, 0, "the transaction log ends inside a record or goes on with something else")
+        yield Damage(
+            offset,
+            len(content) - offset,
+            0,
+            "the transaction log ends inside a record or goes on with something else",
+        )
 
 
 def _header(content: bytes) -> tuple[int, ...]:
@@ -102,7 +155,12 @@ def _size(word: bytes) -> int:
     """Read the size of a record: seven bits of each byte, counted in words of four bytes; 0 when it was never finished."""
     if not all(byte & 0x80 for byte in word):
         return 0
-    return ((word[0] & 0x7F) << 23) | ((word[1] & 0x7F) << 16) | ((word[2] & 0x7F) << 9) | ((word[3] & 0x7F) << 2)
+    return (
+        ((word[0] & 0x7F) << 23)
+        | ((word[1] & 0x7F) << 16)
+        | ((word[2] & 0x7F) << 9)
+        | ((word[3] & 0x7F) << 2)
+    )
 
 
 class _State:
@@ -131,27 +189,41 @@ def _records(kind: int, body: bytes, state: _State) -> Iterator[tuple[Data, int,
 
 def _entries(name: str, body: bytes, state: _State) -> Iterator[tuple[Data, int, int]]:
     if name == "expunge-guid":
-        for i in range(0, len(body) - 19, 20):
-            uid, guid = int.from_bytes(body[i : i + 4], "little"), body[i + 4 : i + 20].hex()
-            known = state.guids.get(uid, "") if guid == _NO_GUID else guid
-            state.guids[uid] = known
-            yield {"Uid": uid, "LastUid": uid, "Guid": known}, i, 20
+        yield from _expunged(body, state)
     elif name in {"expunge", "keyword-reset"}:
         for i in range(0, len(body) - 7, 8):
             first, last = struct.unpack_from("<II", body, i)
             yield {"Uid": first, "LastUid": last}, i, 8
-    elif name == "append":
-        for i in range(0, len(body) - 7, 8):
-            uid, flags = struct.unpack_from("<IB", body, i)
-            yield {"Uid": uid, "LastUid": uid, "Flags": _flags(flags)}, i, 8
-    elif name == "flag-update":
-        for i in range(0, len(body) - 11, 12):
-            first, last, added, removed = struct.unpack_from("<IIBB", body, i)
-            yield {"Uid": first, "LastUid": last, "Flags": _flags(added), "RemovedFlags": _flags(removed)}, i, 12
+    elif name in {"append", "flag-update"}:
+        yield from _flagged(name, body)
     elif name == "attribute-update":
         yield from _attributes(body, state)
     else:
         yield from _extension(name, body, state)
+
+
+def _expunged(body: bytes, state: _State) -> Iterator[tuple[Data, int, int]]:
+    """Messages by uid and GUID; what the storage confirms has no GUID, the request before it had."""
+    for i in range(0, len(body) - 19, 20):
+        uid, guid = int.from_bytes(body[i : i + 4], "little"), body[i + 4 : i + 20].hex()
+        known = state.guids.get(uid, "") if guid == _NO_GUID else guid
+        state.guids[uid] = known
+        yield {"Uid": uid, "LastUid": uid, "Guid": known}, i, 20
+
+
+def _flagged(name: str, body: bytes) -> Iterator[tuple[Data, int, int]]:
+    size = 8 if name == "append" else 12
+    for i in range(0, len(body) - size + 1, size):
+        if name == "append":
+            uid, flags = struct.unpack_from("<IB", body, i)
+            yield {"Uid": uid, "LastUid": uid, "Flags": _flags(flags)}, i, size
+        else:
+            first, last, added, removed = struct.unpack_from("<IIBB", body, i)
+            yield (
+                {"Uid": first, "LastUid": last, "Flags": _flags(added), "RemovedFlags": _flags(removed)},
+                i,
+                size,
+            )
 
 
 def _flags(bits: int) -> str:
@@ -161,7 +233,7 @@ def _flags(bits: int) -> str:
 def _attributes(body: bytes, state: _State) -> Iterator[tuple[Data, int, int]]:
     """Attributes of a mailbox, among them its Sieve scripts: `+pKEY` set, `-pKEY` removed, then a time for each."""
     end = body.find(b"\0\0")
-    keys = body[: end if end >= 0 else 0].split(b"\0")
+    keys = body[: max(end, 0)].split(b"\0")
     place = (end + 2 + 3) // 4 * 4
     for key in keys:
         seconds = int.from_bytes(body[place : place + 4], "little")
@@ -170,23 +242,32 @@ def _attributes(body: bytes, state: _State) -> Iterator[tuple[Data, int, int]]:
         if _OLDEST < seconds < _NEWEST:
             state.time = seconds
             action = "set" if key[:1] == b"+" else "removed"
-            yield {"Attribute": f"{scope}/{key[2:].decode('utf-8', 'backslashreplace')}", "Change": action, "Seconds": seconds, "Stamp": seconds}, 0, 0
+            yield (
+                {
+                    "Attribute": f"{scope}/{key[2:].decode('utf-8', 'backslashreplace')}",
+                    "Change": action,
+                    "Seconds": seconds,
+                    "Stamp": seconds,
+                },
+                0,
+                0,
+            )
 
 
 def _extension(name: str, body: bytes, state: _State) -> Iterator[tuple[Data, int, int]]:
-    if name == "ext-intro" and len(body) >= 20:
+    if name == "ext-intro" and len(body) >= _INTRODUCTION:
         number, _, _, _, _, _, length = struct.unpack_from("<IIIHHHH", body)
-        if number == 0xFFFFFFFF:
+        if number == _NEW:
             state.current = body[20 : 20 + length].decode("utf-8", "backslashreplace")
             if state.current not in state.names:
                 state.names.append(state.current)
         else:
             state.current = state.names[number] if number < len(state.names) else f"number {number}"
         yield {"Extension": state.current}, 0, 0
-    elif name == "ext-hdr" and len(body) >= 8:
+    elif name == "ext-hdr" and len(body) >= _HEAD:
         stamp = _stamp(body, state)
         yield {"Extension": state.current} | ({"Stamp": stamp} if stamp else {}), 0, 0
-    elif name == "ext-reset" and len(body) >= 4:
+    elif name == "ext-reset" and len(body) >= _WORD:
         stamp = int.from_bytes(body[:4], "little")
         yield {"Extension": state.current} | ({"Stamp": stamp} if _OLDEST < stamp < _NEWEST else {}), 0, 0
     elif name == "ext-rec" and state.current == "cache":
@@ -198,7 +279,7 @@ def _extension(name: str, body: bytes, state: _State) -> Iterator[tuple[Data, in
 def _stamp(body: bytes, state: _State) -> int:
     """Return the newest time in the header of the Maildir extension: when `new`, `cur` and the list of uids were last looked at."""
     start, length = struct.unpack_from("<HH", body)
-    if state.current != "maildir" or start or length < 36:
+    if state.current != "maildir" or start or length < _MAILDIR_HEADER:
         return 0
     times = [int.from_bytes(body[4 + i : 8 + i], "little") for i in (0, 4, 12, 16, 24)]
     return max((t for t in times if _OLDEST < t < _NEWEST), default=0)

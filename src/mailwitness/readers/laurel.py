@@ -2,7 +2,12 @@
 
 One line::
 
-    {"ID":"1795224843.349:851","NODE":"mx1","SYSCALL":{"syscall":257,"ARGV":["0xffffff9c",...],"AUID":"eva"},"PATH":[{"name":"/var/mail/bob"}]}
+    {
+        "ID": "1795224843.349:851",
+        "NODE": "mx1",
+        "SYSCALL": {"syscall": 257, "ARGV": ["0xffffff9c", ...], "AUID": "eva"},
+        "PATH": [{"name": "/var/mail/bob"}],
+    }
 
 laurel writes `%`, `+` and bytes that are not UTF-8 as percent codes. Source: laurel `man/laurel.8.md`.
 """
@@ -14,7 +19,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from mailwitness.readers.audit_event import Event, Path as AuditPath
+from mailwitness.readers.audit_event import Event
+from mailwitness.readers.audit_event import Path as AuditPath
 from mailwitness.readers.audit_fields import fields
 from mailwitness.readers.auditd import LONGEST_LINE
 from mailwitness.readers.blocks import Damage, RawRecord
@@ -63,18 +69,24 @@ def _add(event: Event, kind: str, record: Data) -> None:
     """Add one record; it is filled in where the raw reader would put what it decodes."""
     event.types.append(kind)
     if kind == "SYSCALL":
-        event.main.update(_flat(record))
-        for number, value in enumerate(_list(record.get("ARGV"))):
-            event.main[f"a{number}"] = value.removeprefix("0x")
-        event.main["arch"] = event.main.get("arch", "").removeprefix("0x")
-        event.parent = _flat(record["PPID"]) if isinstance(record.get("PPID"), dict) else {}
-        event.main["ppid"] = event.parent.get("ppid", "") if not isinstance(record.get("ppid"), int) else str(record["ppid"])
+        _add_call(event, record)
     elif kind == "EXECVE":
-        event.arguments = dict(enumerate(_list(record.get("ARGV")) or _text(record.get("ARGV_STR", "")).split()))
+        event.arguments = dict(
+            enumerate(_list(record.get("ARGV")) or _text(record.get("ARGV_STR", "")).split())
+        )
     elif kind == "PATH":
         found = _flat(record)
         mode = found.get("mode", "").removeprefix("0o")
-        event.paths.append(AuditPath(found.get("name", ""), found.get("nametype", ""), found.get("inode", ""), mode, found.get("OUID", ""), found.get("ouid", "")))
+        event.paths.append(
+            AuditPath(
+                found.get("name", ""),
+                found.get("nametype", ""),
+                found.get("inode", ""),
+                mode,
+                found.get("OUID", ""),
+                found.get("ouid", ""),
+            )
+        )
     elif kind == "CWD":
         event.cwd = _text(record.get("cwd", ""))
     elif kind == "PROCTITLE":
@@ -86,8 +98,20 @@ def _add(event: Event, kind: str, record: Data) -> None:
             target.update(fields(record["msg"].encode("utf-8", "surrogatepass")))
 
 
+def _add_call(event: Event, record: Data) -> None:
+    event.main.update(_flat(record))
+    for number, value in enumerate(_list(record.get("ARGV"))):
+        event.main[f"a{number}"] = value.removeprefix("0x")
+    event.main["arch"] = event.main.get("arch", "").removeprefix("0x")
+    event.parent = _flat(record["PPID"]) if isinstance(record.get("PPID"), dict) else {}
+
+
 def _flat(record: Data) -> dict[str, str]:
-    return {name: _text(value) for name, value in record.items() if isinstance(value, (str, int, float)) and not isinstance(value, bool)}
+    return {
+        name: _text(value)
+        for name, value in record.items()
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    }
 
 
 def _list(value: object) -> list[str]:

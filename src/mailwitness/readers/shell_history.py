@@ -84,7 +84,11 @@ def _command(text: str, time: str) -> Data | None:
     if zsh:
         return {"Shell": "zsh", "Seconds": zsh[1], "Command": zsh[3]}
     if text.startswith("- cmd: "):
-        return {"Shell": "fish", "Seconds": "", "Command": text[7:].replace("\\n", "\n").replace("\\\\", "\\")}
+        return {
+            "Shell": "fish",
+            "Seconds": "",
+            "Command": text[7:].replace("\\n", "\n").replace("\\\\", "\\"),
+        }
     if not text.strip():
         return None
     return {"Shell": "bash" if time else "sh", "Seconds": time, "Command": text}
@@ -98,7 +102,12 @@ def _extend(data: Data, text: str) -> bool:
             data["Seconds"] = when[1]
         return bool(when) or text.startswith("  ")
     # A line inside a command ends with a backslash.
-    if data["Shell"] in {"zsh", "bash"} and not _BASH_TIME.match(text) and str(data["Command"]).endswith("\\") and not _ZSH.match(text):
+    if (
+        data["Shell"] in {"zsh", "bash"}
+        and not _BASH_TIME.match(text)
+        and str(data["Command"]).endswith("\\")
+        and not _ZSH.match(text)
+    ):
         data["Command"] = str(data["Command"])[:-1] + "\n" + text
         return True
     return False

@@ -108,8 +108,20 @@ def _numbered(text: str) -> dict[str, str]:
 
 
 # Architecture as the audit record writes it (`arch=c000003e`) -> number -> name.
-BY_ARCHITECTURE = {"c000003e": _numbered(_X86_64), "c00000b7": _numbered(_AARCH64), "40000003": _numbered(_I386)}
-ARCHITECTURES = {"c000003e": "x86_64", "c00000b7": "aarch64", "40000003": "i386", "40000028": "arm", "c0000015": "ppc64le", "80000016": "s390x", "c00000f3": "riscv64"}
+BY_ARCHITECTURE = {
+    "c000003e": _numbered(_X86_64),
+    "c00000b7": _numbered(_AARCH64),
+    "40000003": _numbered(_I386),
+}
+ARCHITECTURES = {
+    "c000003e": "x86_64",
+    "c00000b7": "aarch64",
+    "40000003": "i386",
+    "40000028": "arm",
+    "c0000015": "ppc64le",
+    "80000016": "s390x",
+    "c00000f3": "riscv64",
+}
 
 
 def syscall_name(architecture: str, number: str) -> str:

@@ -21,7 +21,7 @@ _USUAL = re.compile(
 )
 _ENTRY = re.compile(rb"[^\n]*(?:\n[ \t]+[^\s][^\n]*)*(?:\n|\Z)")
 _LINES = re.compile(rb"[^\n]*\n|[^\n]+\Z")
-_PLAIN = re.compile(rb'[ !#-\[\]-~]*')
+_PLAIN = re.compile(rb"[ !#-\[\]-~]*")
 
 
 def identity(line: bytes) -> bytes:
@@ -36,7 +36,7 @@ def convert(chunk: bytes, base: int, line: int, sink: Sink) -> None:
     match_usual, row, plain = _USUAL.match, sink.row, _PLAIN.fullmatch
     while place < size:
         match = match_usual(chunk, place)
-        if match is None or b"\\" in match[5] and match.end() - place > syslog_lines.LONGEST_LINE:
+        if match is None or match.end() - place > syslog_lines.LONGEST_LINE:
             end = _ENTRY.match(chunk, place).end()  # type: ignore[union-attr]
             slow(chunk[place:end], base + place, line, sink)
             line += chunk.count(b"\n", place, end)
@@ -44,8 +44,18 @@ def convert(chunk: bytes, base: int, line: int, sink: Sink) -> None:
             end = match.end()
             time, host, process, number, message = match.groups(b"")
             message = message.lstrip(b" ")
-            shown = b'"%s"' % message if plain(message) else encode_basestring_ascii(message.decode("utf-8", "backslashreplace")).encode("ascii")
-            row(b'{"Time":"%s","Host":"%s","Process":"%s","ProcessId":"%s","Message":%s}' % (time, host, process, number, shown), base + place, end - place, line)
+            shown = (
+                b'"%s"' % message
+                if plain(message)
+                else encode_basestring_ascii(message.decode("utf-8", "backslashreplace")).encode("ascii")
+            )
+            row(
+                b'{"Time":"%s","Host":"%s","Process":"%s","ProcessId":"%s","Message":%s}'
+                % (time, host, process, number, shown),
+                base + place,
+                end - place,
+                line,
+            )
             line += 1
         place = end
 
@@ -61,9 +71,17 @@ def slow(content: bytes, offset: int, line: int, sink: Sink) -> None:
         return
     first, _, rest = content.partition(b"\n")
     shown = first.decode("utf-8", "backslashreplace").rstrip("\r\n")
-    data = None if shown[:1] in {" ", "\t"} or len(content) > syslog_lines.LONGEST_LINE else syslog_lines.parse(shown, _years(sink.source))
+    data = (
+        None
+        if shown[:1] in {" ", "\t"} or len(content) > syslog_lines.LONGEST_LINE
+        else syslog_lines.parse(shown, _years(sink.source))
+    )
     if data is None:
-        reason = "the line is too long for a log" if len(content) > syslog_lines.LONGEST_LINE else "the line has no time: it is damaged or continues another"
+        reason = (
+            "the line is too long for a log"
+            if len(content) > syslog_lines.LONGEST_LINE
+            else "the line has no time: it is damaged or continues another"
+        )
         for number, piece in enumerate([*_LINES.findall(content)] if b"\n" in content[:-1] else [content]):
             if piece.strip():
                 sink.damage(offset, len(piece.rstrip(b"\r\n")), line + number, reason)
@@ -72,4 +90,9 @@ def slow(content: bytes, offset: int, line: int, sink: Sink) -> None:
     for continued in rest.decode("utf-8", "backslashreplace").split("\n"):
         if continued:
             syslog_lines.extend(data, continued.rstrip("\r"))
-    sink.row(msgspec.json.encode({key: value for key, value in data.items() if value != ""}), offset, len(content), line)
+    sink.row(
+        msgspec.json.encode({key: value for key, value in data.items() if value != ""}),
+        offset,
+        len(content),
+        line,
+    )

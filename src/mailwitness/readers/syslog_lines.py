@@ -28,22 +28,65 @@ if TYPE_CHECKING:
 
 # RFC 5424 asks receivers for 2,048 bytes; daemons write longer lines, but a megabyte is no log line.
 LONGEST_LINE = 1 << 20
+_NO_TIME = "the line has no time: it is damaged or continues another"
 LONGEST_MESSAGE = 64 * 1024
-FACILITIES = ("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit", "alert", "clock",
-              "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7")
+FACILITIES = (
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "audit",
+    "alert",
+    "clock",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
+)
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
-_LEVELS = {"DEBUG": "debug", "INFO": "info", "NOTICE": "notice", "WARNING": "warning", "WARN": "warning", "ERR": "err", "ERROR": "err", "CRIT": "crit", "ALERT": "alert", "EMERG": "emerg"}
+_LEVELS = {
+    "DEBUG": "debug",
+    "INFO": "info",
+    "NOTICE": "notice",
+    "WARNING": "warning",
+    "WARN": "warning",
+    "ERR": "err",
+    "ERROR": "err",
+    "CRIT": "crit",
+    "ALERT": "alert",
+    "EMERG": "emerg",
+}
 
 _ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _BSD = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4}(?= ))?"
 _SPACED = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})?(?: [+-]\d{4})?"
-_NEW = re.compile(rf"(?:\d+ )?<(\d{{1,3}})>1 ({_ISO}|-) (\S+) (\S+) (\S+) (\S+) (-|(?:\[(?:[^\]\\]|\\.)*\])+)(?: (.*))?$", re.DOTALL)
+_NEW = re.compile(
+    rf"(?:\d+ )?<(\d{{1,3}})>1 ({_ISO}|-) (\S+) (\S+) (\S+) (\S+) (-|(?:\[(?:[^\]\\]|\\.)*\])+)(?: (.*))?$",
+    re.DOTALL,
+)
 _OLD = re.compile(rf"(?:<(\d{{1,3}})>)?({_ISO}|{_BSD}|{_SPACED}|@[0-9a-f]{{24}})(?:(:) | )(.*)$", re.DOTALL)
 # A tag with a process number and a colon. Names of services hold slashes, dots, blanks only inside brackets.
 _TAG = re.compile(r"([A-Za-z0-9_.()/@+-]{1,100}) ?(?:\[(\d{1,10})\])?:(?: |$)")
 _HOST = re.compile(r"([A-Za-z0-9_.:%-]{1,255}) (?=\S)")
-_DOVECOT = re.compile(r"(?:imap|pop3|lmtp|lda|doveadm|managesieve|submission|indexer-worker|sieve-filter)\([^()]*\)(?:<\d+><[^>]*>)?: ")
-_EXIM = re.compile(r"(?:\[(\d+)\] )?(?:\w{6}-\w{6,11}-\w{2,4} |cwd=|H=|no host name|Start queue|End queue|exim |SMTP |TLS |\w+ authenticator failed|rejected |Warning: |daemon )")
+_DOVECOT = re.compile(
+    r"(?:imap|pop3|lmtp|lda|doveadm|managesieve|submission|indexer-worker|sieve-filter)\([^()]*\)(?:<\d+><[^>]*>)?: "
+)
+_EXIM = re.compile(
+    r"(?:\[(\d+)\] )?(?:\w{6}-\w{6,11}-\w{2,4} |cwd=|H=|no host name|Start queue|End queue|exim |SMTP |TLS |\w+ authenticator failed|rejected |Warning: |daemon )"
+)
 # Two records of the forward format without a line end between them: a relay that speaks UDP or TCP without framing.
 _GLUED = re.compile(r"(?=<\d{1,3}>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d \S+ )")
 _FULL_TIME = re.compile(rb"(?:\d+ )?(?:<\d{1,3}>(?:1 )?)?\d{4}-\d\d-\d\dT")
@@ -62,28 +105,35 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
     pending: _Pending | None = None
     for number, offset, line in _lines(path):
         shown = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
-        if not line.strip():
-            if pending is not None:
-                yield pending.record()
-                pending = None
-            continue
-        if shown[:1] and shown[0] in " \t" and pending is not None:
+        if pending is not None and line.strip() and shown.startswith((" ", "\t")):
             pending.extend(shown, offset + len(line))
             continue
         if pending is not None:
             yield pending.record()
             pending = None
-        for piece, place, length in _pieces(shown, offset, len(line)):
-            data = parse(piece, years)
-            if data is None:
-                reason = "the line is too long for a log" if len(line) > LONGEST_LINE else "the line has no time: it is damaged or continues another"
-                yield Damage(place, length, number, reason)
-                continue
+        pieces = _pieces(shown, offset, len(line)) if line.strip() else []
+        for item in _items(pieces, number, years):
             if pending is not None:
                 yield pending.record()
-            pending = _Pending(data, place, length, number)
+            pending = item if isinstance(item, _Pending) else None
+            if isinstance(item, Damage):
+                yield item
     if pending is not None:
         yield pending.record()
+
+
+def _items(
+    pieces: list[tuple[str, int, int]], number: int, years: syslog_time.Years
+) -> Iterator[_Pending | Damage]:
+    """Yield the messages of one line, and damage for what is none."""
+    for piece, place, length in pieces:
+        data = parse(piece, years)
+        if data is None:
+            is_long = length > LONGEST_LINE
+            reason = "the line is too long for a log" if is_long else _NO_TIME
+            yield Damage(place, length, number, reason)
+        else:
+            yield _Pending(data, place, length, number)
 
 
 class _Pending:
@@ -173,7 +223,12 @@ def parse(text: str, years: syslog_time.Years) -> Data | None:
 
 def _new_protocol(match: re.Match[str]) -> Data:
     priority, time, host, program, process, message_id, structured, message = match.groups("")
-    data: Data = {"Time": time.replace(",", "."), "Host": _given(host), "Process": _given(program), "Message": message.lstrip(" \ufeff")}
+    data: Data = {
+        "Time": time.replace(",", "."),
+        "Host": _given(host),
+        "Process": _given(program),
+        "Message": message.lstrip(" \ufeff"),
+    }
     if process.isdigit():
         data["ProcessId"] = process
     if structured != "-":
@@ -189,21 +244,32 @@ def _given(value: str) -> str:
 
 def _priority(number: str) -> Data:
     facility, severity = divmod(int(number), 8)
-    return {"Facility": FACILITIES[facility], "Severity": SEVERITIES[severity]} if facility < len(FACILITIES) else {}
+    return (
+        {"Facility": FACILITIES[facility], "Severity": SEVERITIES[severity]}
+        if facility < len(FACILITIES)
+        else {}
+    )
 
 
 def _origin(rest: str, *, is_spaced: bool) -> Data:
     """Tell host, program and message apart: logs of one program alone leave out host or program."""
     exim = _EXIM.match(rest) if is_spaced else None
     if exim:
-        return {"Process": "exim", "ProcessId": exim[1] or "", "Message": rest[exim.start() if not exim[1] else exim.end(1) + 2 :]}
+        return {
+            "Process": "exim",
+            "ProcessId": exim[1] or "",
+            "Message": rest[exim.start() if not exim[1] else exim.end(1) + 2 :],
+        }
     if rest.startswith(": "):
         return {"Process": "sudo", "Message": rest[2:]}
     if _DOVECOT.match(rest):
         return {"Process": "dovecot", "Message": rest}
     tag = _TAG.match(rest)
-    if tag:
-        return _tagged(tag, rest)
+    return _tagged(tag, rest) if tag else _with_host(rest)
+
+
+def _with_host(rest: str) -> Data:
+    """Read a line whose first word is no program: a level, or the host."""
     first = rest.split(" ", 1)[0]
     if first in _LEVELS:
         found = _TAG.match(rest, len(first) + 1)

@@ -11,9 +11,17 @@ import msgspec
 if TYPE_CHECKING:
     from pathlib import Path
 
-MONTHS = {name: number for number, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1)}
+MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
+    )
+}
 _BSD = re.compile(r"(\w{3}) +(\d{1,2})(?: (\d{4}))? (\d\d):(\d\d):(\d\d)(\.\d+)?(?: (\d{4}))?$")
-_STARTS = re.compile(rb"^(?:<\d{1,3}>(?:1 )?)?(?:(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}(\d{1,2}) (?!\d{4} )|(\d{4})-(\d\d)-)", re.MULTILINE)
+_STARTS = re.compile(
+    rb"^(?:<\d{1,3}>(?:1 )?)?(?:(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}(\d{1,2}) (?!\d{4} )|(\d{4})-(\d\d)-)",
+    re.MULTILINE,
+)
 # A step back of more than half a year is a new year, a smaller one is a late line.
 _HALF_YEAR = 6
 # TAI64 counts from 2^62 and TAI was ten seconds ahead of UTC in 1970; daemontools ignores leap seconds since.
@@ -76,7 +84,10 @@ class Years:
             return anchor, "lines beside it"
         changed = dt.datetime.fromtimestamp(self._path.stat().st_mtime, tz=dt.UTC)
         # A clock may be a day ahead or in another zone.
-        is_later = (last, day) > ((changed + dt.timedelta(days=1)).month, (changed + dt.timedelta(days=1)).day)
+        is_later = (last, day) > (
+            (changed + dt.timedelta(days=1)).month,
+            (changed + dt.timedelta(days=1)).day,
+        )
         return changed.year - is_later - most, "the file's last change"
 
 
@@ -103,7 +114,11 @@ def read(text: str, years: Years) -> Moment | None:
     shown = f"{year:04d}-{month:02d}-{day:02d}T{clock}"
     if given:
         return Moment(shown, "no time zone in the line: UTC is assumed")
-    return Moment(shown, f"no year and no time zone in the line: UTC is assumed, the year is taken from {years.origin}", year)
+    return Moment(
+        shown,
+        f"no year and no time zone in the line: UTC is assumed, the year is taken from {years.origin}",
+        year,
+    )
 
 
 def _tai(digits: str) -> Moment | None:
