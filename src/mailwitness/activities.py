@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from mailwitness.content import loader
 from mailwitness.kql import DUCKDB_TYPES, referenced_tables, tokens, words
@@ -38,25 +39,57 @@ def columns() -> list[Column]:
     return loader.tables()[TABLE].columns
 
 
-def wanted(parsers: list[Parser], queries: list[str], needed: set[str]) -> Wanted:
+def wanted(engine: KqlEngine, parsers: list[Parser], queries: list[str], needed: set[str], *, now: dt.datetime) -> Wanted:
     """Return what a run's parsers and rules need stored.
 
     Args:
+        engine: translates the parsers.
         parsers: read the tables for MailboxActivity.
         queries: the rules.
         needed: activities that the rules name.
+        now: the clock of the run.
     """
     known = loader.tables()
     columns_of: dict[str, set[str]] = {}
     whole: set[str] = set()
-    for query in [*(parser.query for parser in parsers), *queries]:
-        named = words(query)
-        for table in referenced_tables(query, known):
-            columns_of.setdefault(table, set()).update(c.name for c in known[table].columns if c.name in named)
     for query in queries:
-        whole |= referenced_tables(query, known) - {TABLE}
+        named = words(query)
+        for table in referenced_tables(query, known) - {TABLE}:
+            columns_of.setdefault(table, set()).update(c.name for c in known[table].columns if c.name in named)
+            whole.add(table)
+    for parser in parsers:
+        columns_of.setdefault(parser.table, set()).update(_read_columns(engine, parser, now=now))
     bulk = {parser.table: left_out(parser, needed) for parser in parsers}
     return Wanted(columns=columns_of, bulk=bulk, whole=whole)
+
+
+def _read_columns(engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> set[str]:
+    """Return the columns a parser really reads, as the database plans it.
+
+    Names alone would not tell: most columns a parser writes are called like columns of the table.
+    """
+    key = f"columns read by {parser.id}: {parser.query}"
+    if key not in engine.cache:
+        import duckdb  # noqa: PLC0415
+
+        with duckdb.connect(":memory:") as connection:
+            # An empty table would otherwise be planned away.
+            connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+            for name, table in loader.tables().items():
+                if name in parser.query:
+                    listed = ", ".join(f"{identifier(c.name)} {DUCKDB_TYPES[c.type]}" for c in table.columns)
+                    connection.execute(f"CREATE TABLE {identifier(name)} ({listed})")
+            plan = connection.execute(f"EXPLAIN (FORMAT json) {engine.to_sql(parser.query, now=now)}").fetchall()[0][1]
+        engine.cache[key] = ",".join(sorted(_projections(json.loads(plan))))
+    return set(engine.cache[key].split(","))
+
+
+def _projections(plan: Any) -> set[str]:  # noqa: ANN401 - DuckDB's plan
+    """Return all columns that the scans of a plan read."""
+    if isinstance(plan, list):
+        return set().union(*(_projections(node) for node in plan)) if plan else set()
+    read = plan.get("extra_info", {}).get("Projections", []) if plan.get("name", "").strip() == "SEQ_SCAN" else []
+    return set([read] if isinstance(read, str) else read) | _projections(plan.get("children", []))
 
 
 def left_out(parser: Parser, needed: set[str]) -> list[str]:

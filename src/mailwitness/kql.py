@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,7 +54,8 @@ class Token(msgspec.Struct, frozen=True):
     depth: int
 
 
-def tokens(kql: str) -> list[Token]:
+@lru_cache(maxsize=2048)
+def tokens(kql: str) -> tuple[Token, ...]:
     """Split a query into tokens without spaces and comments; ``depth`` counts open brackets."""
     found = []
     depth = 0
@@ -64,7 +66,7 @@ def tokens(kql: str) -> list[Token]:
         depth -= kind == "close"
         found.append(Token(kind, match.group(), match.start(), depth))
         depth += kind == "open"
-    return found
+    return tuple(found)
 
 
 def words(kql: str) -> set[str]:
@@ -253,6 +255,8 @@ class KqlEngine:
         return self.cache[kql].replace(_CLOCK_PARAMETER, f"TIMESTAMP '{moment}'")
 
     def _translate(self, kql: str) -> str:
+        if [token.text for token in tokens(kql)[:1]] == ["."]:
+            raise QueryRefused("management commands are not run", remedy="Ask for rows, such as: OfficeActivity | count.")
         import duckdb_kql  # noqa: PLC0415 - 94 ms, only needed when the cache is cold
         from duckdb_kql.errors import KqlError  # noqa: PLC0415
 

@@ -179,7 +179,17 @@ def _identifiers(sql: str) -> list[str]:
 
 def struct_of(mapping: Mapping, *, own: bool) -> dict[str, str]:
     """Return the raw keys with their DuckDB types."""
-    return mapping.raw | (_OWN_KEYS if own else {})
+    slim = {key: _duckdb_type(shape) for key, shape in mapping.slim.items()}
+    return mapping.raw | slim | (_OWN_KEYS if own else {})
+
+
+def _duckdb_type(shape: Any) -> str:  # noqa: ANN401 - a structure as json_transform takes it
+    """Write a structure such as ``[{"Path": "VARCHAR"}]`` as a DuckDB type."""
+    if isinstance(shape, list):
+        return f"{_duckdb_type(shape[0])}[]"
+    if isinstance(shape, dict):
+        return "STRUCT(" + ", ".join(f"{identifier(k)} {_duckdb_type(v)}" for k, v in shape.items()) + ")"
+    return str(shape)
 
 
 def json_relation(paths: Iterable[Path], mapping: Mapping, *, largest: int, own: bool, record: str = "", outer: Iterable[tuple[str, str]] = ()) -> str:
@@ -211,7 +221,7 @@ def json_relation(paths: Iterable[Path], mapping: Mapping, *, largest: int, own:
 
 def record_relation(inner: str, text: str, mapping: Mapping, outer: Iterable[tuple[str, str]], carried: Iterable[str] = ()) -> str:
     """Return the SQL that parses each record's JSON text once and fills gaps from outer columns."""
-    structure = json.dumps(mapping.raw)
+    structure = json.dumps(mapping.raw | mapping.slim)
     fallback = {key: name for name, key in outer}
     keys = [key for key in mapping.required if key in mapping.raw] or list(mapping.raw)
     # A record that cannot be parsed, or is no object, stays all null: it is salvaged or quarantined, not guessed.
@@ -253,7 +263,7 @@ class Writer:
 
     def name(self, parts: Iterable[str], mapping: Mapping) -> str:
         """Return the segment's name: the digest of what it comes from."""
-        mapping = self._gated(mapping)
+        mapping = self.gated(mapping)
         wanted = ["*"] if self.wanted is None else sorted(self.stored_columns(mapping))
         text = "\n".join([*parts, mapping.id, msgspec.json.encode(mapping).decode(), *wanted])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -268,7 +278,7 @@ class Writer:
             exhibit: the exhibit of all rows, whose record number is then the row number; empty
                 when the records carry both themselves.
         """
-        mapping = self._gated(mapping)
+        mapping = self.gated(mapping)
         wanted = None if self.wanted is None else self.stored_columns(mapping)
         sql, columns, partial = select_sql(mapping, relation, wanted, own=not exhibit)
         path = self.store.partial_path(mapping.table, name)
@@ -300,12 +310,10 @@ class Writer:
             return set(mapping.columns) | always
         return (self.wanted.columns.get(mapping.table, set()) if self.wanted else set()) | always
 
-    def _gated(self, mapping: Mapping) -> Mapping:
+    def gated(self, mapping: Mapping) -> Mapping:
         """Say for which rows nested values are stored in this run."""
-        if self.wanted is None or not mapping.nested:
-            return mapping
-        if mapping.table in self.wanted.whole:
-            return msgspec.structs.replace(mapping, nested=[])
+        if self.wanted is None or mapping.table in self.wanted.whole:
+            return msgspec.structs.replace(mapping, nested=[], slim={})
         bulk = ", ".join(literal(name) for name in self.wanted.bulk.get(mapping.table, [])) or "''"
         return msgspec.structs.replace(mapping, keep=mapping.keep.replace("{{bulk}}", bulk))
 

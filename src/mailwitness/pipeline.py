@@ -215,7 +215,8 @@ class _Run:
     def _load(self, exhibits: list[Exhibit], knowledge: pack.Pack) -> Intake:
         connection = tables.connect(memory=self.settings.memory_limit(), threads=self.settings.thread_count(), temporary=self.work, in_order=True)
         queries = [rule.query for rule in knowledge.rules]
-        wanted = activities.wanted(knowledge.parsers, queries, self._needed(knowledge))
+        engine = new_engine(knowledge)
+        wanted = activities.wanted(engine, knowledge.parsers, queries, self._needed(knowledge), now=self.settings.now)
         intake = Intake(connection, tables.TableStore(self.folder.tables), wanted=wanted, work=self.work, index_folder=self.folder.index)
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))
@@ -309,8 +310,13 @@ def open_case(case: Path, settings: Settings, knowledge: pack.Pack, temporary: P
     """Open a case's tables as views, with the engine that knows their columns."""
     connection = tables.connect(memory=settings.memory_limit(), threads=settings.thread_count(), temporary=temporary)
     tables.TableStore(case / "tables").create_views(connection)
+    return connection, new_engine(knowledge)
+
+
+def new_engine(knowledge: pack.Pack) -> KqlEngine:
+    """Return an engine that knows every table and keeps its translations in the pack."""
     schema = {name: [column.name for column in table.columns] for name, table in loader.tables().items()}
-    return connection, KqlEngine(schema, knowledge.sql)
+    return KqlEngine(schema, knowledge.sql)
 
 
 def _evidence(connection: duckdb.DuckDBPyConnection, parsers: list[Parser], present: set[str]) -> findings.Evidence:

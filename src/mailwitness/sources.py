@@ -224,7 +224,7 @@ class Intake:
         match = self._match_sample(path)
         if match is None or "." in match.record or match.prepare:
             return False
-        mapping = mapping_for(match.mapping, match.table)
+        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         if not self._has_exact_keys(path, match, mapping) or (match.mapping == "table_export" and self._has_several_tables(path, longest)):
             return False
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
@@ -239,7 +239,7 @@ class Intake:
         self._count(tally, match, mapping.table, stored.segment.rows)
         # These rows are in the table already; that their text was mended is counted.
         tally.salvaged += len(at.mended - set(stored.damaged))
-        for further in (mapping_for(name, "") for name in match.also):
+        for further in (self.writer.gated(mapping_for(name, "")) for name in match.also):
             relation = json_relation([path], further, largest=longest, own=False, record=match.record, outer=match.outer)
             rows = self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
             if mapping.accept != "true":
@@ -318,7 +318,7 @@ class Intake:
         index = csv_records.index_csv(path, shape)
         at = Records(path, index, self._save_index(exhibit, index, offsets))
         tally.records += len(index.offsets)
-        mapping = mapping_for(match.mapping, match.table)
+        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         if path.stat().st_size < SMALL_BYTES or match.prepare:
             self._route_all(exhibit, tally, at, "csv", shape)
             return
@@ -383,7 +383,7 @@ class Intake:
         if match is None or match.record:
             self._not_recognised(exhibit, "a Parquet table", header)
             return
-        mapping = mapping_for(match.mapping, match.table)
+        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         columns = _canonical(header, mapping, match)
         kinds = {str(row[0]): str(row[1]) for row in described}
         named = ", ".join(f"{_parquet_cell(column, kinds[column], mapping.raw[key])} AS {identifier(key)}" for column, key in columns.items() if key in mapping.raw)
@@ -401,7 +401,7 @@ class Intake:
 
     def _add_read(self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, offsets: text.OffsetMap | None) -> None:
         """Load a file through a Python reader: records with their places, and what is damaged."""
-        mapping = mapping_for(match.mapping, match.table)
+        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
         if offsets is None and path.stat().st_size >= BULK_BYTES and hasattr(reader, "bulk"):
             with path.open("rb") as handle:
@@ -438,7 +438,7 @@ class Intake:
         """Load a large text log whose reader writes rows of whole stretches itself, in several processes."""
         from mailwitness.readers import bulk  # noqa: PLC0415 - only for large logs
 
-        mapping = mapping_for(match.mapping, match.table)
+        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         threads = int(self.connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
         parts = bulk.convert(converter, path, self.work, exhibit.id, threads)
         starts = [sum(len(part.places) for part in parts[:i]) for i in range(len(parts))]
@@ -451,7 +451,7 @@ class Intake:
         stored = self.writer.store_rows(_bulk_relation(parts, starts, mapping), mapping, self.writer.name([exhibit.blake3, exhibit.id], mapping))
         self.segments.append((mapping.table, stored.segment.name))
         self._count(tally, match, mapping.table, stored.segment.rows)
-        for further in (mapping_for(name, "") for name in match.also):
+        for further in (self.writer.gated(mapping_for(name, "")) for name in match.also):
             self._store_also(further, [exhibit.blake3, exhibit.id], _bulk_relation(parts, starts, further), "")
         self._save_index(exhibit, bulk.index(parts), None)
         for part in parts:
@@ -487,7 +487,7 @@ class Intake:
             reason = "it is not a record of a known source" if record and not salvaged else "it cannot be parsed"
             self._quarantine_record(tally, exhibit, number, index, reason, data)
             return
-        mapping = mapping_for(match.mapping, match.table)
+        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         inner, partial = self._inner(record, match, mapping)
         if inner is None or not _has_required(inner, mapping):
             self._quarantine_record(tally, exhibit, number, index, f"it lacks {_required_name(mapping)}", data)
@@ -537,7 +537,7 @@ class Intake:
         if batch is None:
             self._batch_number += 1
             batch = self._batches[key] = Batch(
-                self.work / f"batch{self._batch_number}.lines", mapping, [mapping_for(name, "") for name in match.also]
+                self.work / f"batch{self._batch_number}.lines", mapping, [self.writer.gated(mapping_for(name, "")) for name in match.also]
             )
         return batch
 
