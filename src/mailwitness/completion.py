@@ -57,7 +57,9 @@ def complete(folder: CaseFolder, kql: str, settings: Settings, work: Path) -> bo
     asked |= {parser.table for parser in knowledge.parsers} if "MailboxActivity" in asked else set()
     store = tables.TableStore(folder.tables)
     direct = referenced_tables(kql, known)
-    if not missing_columns(store.segments(), kql, direct) and not _parsers_need_more(store.segments(), asked - direct, knowledge):
+    if not missing_columns(store.segments(), kql, direct) and not _parsers_need_more(
+        store.segments(), asked - direct, knowledge
+    ):
         return False
     with folder.lock():
         _load_everything(folder, settings, work)
@@ -74,17 +76,23 @@ def _parsers_need_more(segments: list[Segment], asked: set[str], knowledge: pack
 
 
 def _load_everything(folder: CaseFolder, settings: Settings, work: Path) -> None:
+    kept = exhibits(folder)
+    for exhibit in kept:
+        if not exhibit.location.is_file() or seal.rehash(exhibit.location).blake3 != exhibit.blake3:
+            raise ChangedWhileRead(
+                "the original is gone or changed, and the query needs columns that were not stored",
+                place=exhibit.path,
+                remedy="Put the sealed original back in its place, or ask for other columns.",
+            )
     log = custody.CustodyLog(folder.custody, now=settings.now, tool=TOOL)
-    connection = tables.connect(memory=settings.memory_limit(), threads=settings.thread_count(), temporary=work, in_order=True)
-    intake = Intake(connection, tables.TableStore(folder.tables), wanted=None, work=work, index_folder=folder.index)
+    connection = tables.connect(
+        memory=settings.memory_limit(), threads=settings.thread_count(), temporary=work, in_order=True
+    )
+    intake = Intake(
+        connection, tables.TableStore(folder.tables), wanted=None, work=work, index_folder=folder.index
+    )
     try:
-        for exhibit in exhibits(folder):
-            if not exhibit.location.is_file() or seal.rehash(exhibit.location).blake3 != exhibit.blake3:
-                raise ChangedWhileRead(
-                    "the original is gone or changed, and the query needs columns that were not stored",
-                    place=exhibit.path,
-                    remedy="Put the sealed original back in its place, or ask for other columns.",
-                )
+        for exhibit in kept:
             intake.add(exhibit)
         intake.finish()
         log.append("completed", now=settings.now, exhibits=len(intake.tallies))
