@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 from blake3 import blake3
 
-from mailwitness import pipeline, sources, tables
+from mailwitness import cli, pipeline, sources, tables
 from mailwitness.content import loader
 from mailwitness.models import Exhibit
 from mailwitness.readers.index import RecordIndex
@@ -71,11 +74,15 @@ class Loaded:
 @functools.cache
 def database() -> duckdb.DuckDBPyConnection:
     """Return one database for all loads of this process: opening one takes longer than most tests."""
-    return tables.connect(memory="512MB", threads=2, temporary=Path(tempfile.mkdtemp(prefix="mailwitness-test-")))
+    return tables.connect(
+        memory="512MB", threads=2, temporary=Path(tempfile.mkdtemp(prefix="mailwitness-test-"))
+    )
 
 
 @contextlib.contextmanager
-def loaded(*contents: bytes, names: tuple[str, ...] = (), wanted: dict[str, set[str]] | None = None) -> Iterator[Loaded]:
+def loaded(
+    *contents: bytes, names: tuple[str, ...] = (), wanted: dict[str, set[str]] | None = None
+) -> Iterator[Loaded]:
     """Load contents as exhibits E1, E2, ... of a new case and yield the result."""
     with tempfile.TemporaryDirectory(prefix="mailwitness-test-") as temporary:
         root = Path(temporary)
@@ -86,9 +93,17 @@ def loaded(*contents: bytes, names: tuple[str, ...] = (), wanted: dict[str, set[
             path = root / "evidence" / (names[i] if i < len(names) else f"export{i + 1}")
             path.write_bytes(content)
             digest = blake3(content).hexdigest()
-            exhibits.append(Exhibit(id=f"E{i + 1}", path=path.name, location=path, size_bytes=len(content), blake3=digest))
+            exhibits.append(
+                Exhibit(id=f"E{i + 1}", path=path.name, location=path, size_bytes=len(content), blake3=digest)
+            )
         connection = database()
-        intake = Intake(connection, tables.TableStore(root / "tables"), wanted=wanted, work=root / "work", index_folder=root / "index")
+        intake = Intake(
+            connection,
+            tables.TableStore(root / "tables"),
+            wanted=wanted,
+            work=root / "work",
+            index_folder=root / "index",
+        )
         for exhibit in exhibits:
             intake.add(exhibit)
         intake.finish()
@@ -116,7 +131,9 @@ def write(folder: Path, **files: bytes) -> Path:
 
 def investigate(case: Path, *evidence: Path, now: dt.datetime = NOW, **settings: Any) -> Json:
     """Run the whole flow in this process and return report.json as written."""
-    pipeline.investigate(evidence, case, pipeline.Settings(now=now, **{"threads": 2, **settings}), pipeline.Progress())
+    pipeline.investigate(
+        evidence, case, pipeline.Settings(now=now, **{"threads": 2, **settings}), pipeline.Progress()
+    )
     report: Json = json.loads((case / "report.json").read_bytes())
     return report
 
@@ -135,6 +152,28 @@ class Ran:
         return json.loads(self.raw_out)
 
 
+def called(*arguments: str | Path) -> Ran:
+    """Run the program in this process: the same code as :func:`mailwitness`, without the start of Python."""
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.argv
+    sys.argv = ["mailwitness", *map(str, arguments)]
+    try:
+        with (
+            warnings.catch_warnings(action="ignore", category=UserWarning),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            cli.main()
+    finally:
+        sys.argv = before
+    code = ended.value.code
+    assert isinstance(code, int)
+    return Ran(
+        code, out.getvalue().encode("utf-8", "surrogatepass"), err.getvalue().encode("utf-8", "surrogatepass")
+    )
+
+
 def program() -> list[str]:
     """Return the command that starts the program of this checkout."""
     return [sys.executable, "-m", "mailwitness.cli"]
@@ -148,5 +187,12 @@ def environment(**changes: str) -> dict[str, str]:
 
 def mailwitness(*arguments: str | Path, cwd: Path | None = None, **changes: str) -> Ran:
     """Run the program as a person does: a process of its own, its streams piped."""
-    run = subprocess.run([*program(), *map(str, arguments)], check=False, capture_output=True, cwd=cwd, env=environment(**changes), timeout=300)
+    run = subprocess.run(
+        [*program(), *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        cwd=cwd,
+        env=environment(**changes),
+        timeout=300,
+    )
     return Ran(run.returncode, run.stdout, run.stderr)

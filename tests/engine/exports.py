@@ -69,7 +69,8 @@ def sentinel_ndjson(records: list[Record]) -> bytes:
     """A continuous export to storage: one row a line, time with seven digits."""
     rows = [office_activity(record) for record in records]
     return "".join(
-        compact({**row, "TimeGenerated": row["TimeGenerated"].replace(".000Z", ".0000000Z")}) + "\n" for row in rows
+        compact({**row, "TimeGenerated": row["TimeGenerated"].replace(".000Z", ".0000000Z")}) + "\n"
+        for row in rows
     ).encode()
 
 
@@ -81,8 +82,14 @@ def sentinel_array(records: list[Record]) -> bytes:
 def log_analytics_reply(records: list[Record]) -> bytes:
     """The answer of the Log Analytics query API."""
     rows = [office_activity(record) for record in records]
-    columns = [{"name": name, "type": "datetime" if name == "TimeGenerated" else "string"} for name in rows[0]]
-    answer = {"tables": [{"name": "PrimaryResult", "columns": columns, "rows": [list(row.values()) for row in rows]}]}
+    columns = [
+        {"name": name, "type": "datetime" if name == "TimeGenerated" else "string"} for name in rows[0]
+    ]
+    answer = {
+        "tables": [
+            {"name": "PrimaryResult", "columns": columns, "rows": [list(row.values()) for row in rows]}
+        ]
+    }
     return json.dumps(answer).encode()
 
 

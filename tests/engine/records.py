@@ -53,7 +53,7 @@ def hard_delete(number: int = 1, **changes: Any) -> Record:
                 "Id": "RgAAAAC2AAAJ",
                 "InternetMessageId": f"<{number}@contoso.example>",
                 "ParentFolder": {"Id": "LgAAAAC1AAAB", "Path": "\\Recoverable Items\\Deletions"},
-                "Subject": "Invoice, overdue; \"final\" notice",
+                "Subject": 'Invoice, overdue; "final" notice',
             }
         ],
     }
@@ -125,14 +125,45 @@ def us_time(record: Record) -> str:
     return f"{int(month)}/{int(day)}/{year} {(int(hour) + 11) % 12 + 1}:{minute}:{second} {half}"
 
 
-SEARCH_HEADER = ["RecordType", "CreationDate", "UserIds", "Operations", "AuditData", "ResultIndex", "ResultCount", "Identity", "IsValid", "ObjectState"]
+SEARCH_HEADER = [
+    "RecordType",
+    "CreationDate",
+    "UserIds",
+    "Operations",
+    "AuditData",
+    "ResultIndex",
+    "ResultCount",
+    "Identity",
+    "IsValid",
+    "ObjectState",
+]
 REMOTING_HEADER = ["PSComputerName", "RunspaceId", "PSShowComputerName", *SEARCH_HEADER]
-PURVIEW_HEADER = ["RecordId", "CreationDate", "RecordType", "Operation", "UserId", "AuditData", "AssociatedAdminUnits", "AssociatedAdminUnitsNames"]
+PURVIEW_HEADER = [
+    "RecordId",
+    "CreationDate",
+    "RecordType",
+    "Operation",
+    "UserId",
+    "AuditData",
+    "AssociatedAdminUnits",
+    "AssociatedAdminUnitsNames",
+]
 
 
 def _search_cells(record: Record, place: int, count: int) -> list[str]:
     name = RECORD_TYPES.get(record["RecordType"], str(record["RecordType"]))
-    return [name, us_time(record), record["UserId"], record["Operation"], compact(record), str(place), str(count), record["Id"], "True", "Unchanged"]
+    return [
+        name,
+        us_time(record),
+        record["UserId"],
+        record["Operation"],
+        compact(record),
+        str(place),
+        str(count),
+        record["Id"],
+        "True",
+        "Unchanged",
+    ]
 
 
 def search_csv(records: list[Record]) -> bytes:
@@ -143,12 +174,17 @@ def search_csv(records: list[Record]) -> bytes:
 def search_csv_of_windows_powershell(records: list[Record]) -> bytes:
     """The same from Windows PowerShell: every cell quoted, a #TYPE line first."""
     rows = [_search_cells(r, i + 1, len(records)) for i, r in enumerate(records)]
-    return b"#TYPE Deserialized.Microsoft.Exchange.Data\r\n" + table(SEARCH_HEADER, rows, quoting=csv.QUOTE_ALL)
+    return b"#TYPE Deserialized.Microsoft.Exchange.Data\r\n" + table(
+        SEARCH_HEADER, rows, quoting=csv.QUOTE_ALL
+    )
 
 
 def search_csv_remoting(records: list[Record]) -> bytes:
     """The same through a remote session, which adds three columns."""
-    rows = [["outlook.office365.example", guid(7), "False", *_search_cells(r, i + 1, len(records))] for i, r in enumerate(records)]
+    rows = [
+        ["outlook.office365.example", guid(7), "False", *_search_cells(r, i + 1, len(records))]
+        for i, r in enumerate(records)
+    ]
     return table(REMOTING_HEADER, rows)
 
 
@@ -161,7 +197,16 @@ def four_columns_csv(records: list[Record]) -> bytes:
 def purview_csv(records: list[Record]) -> bytes:
     """The Purview portal's export."""
     rows = [
-        [r["Id"], r["CreationTime"] + ".0000000Z", str(r["RecordType"]), r["Operation"], r["UserId"], compact(r), "", ""]
+        [
+            r["Id"],
+            r["CreationTime"] + ".0000000Z",
+            str(r["RecordType"]),
+            r["Operation"],
+            r["UserId"],
+            compact(r),
+            "",
+            "",
+        ]
         for r in records
     ]
     return table(PURVIEW_HEADER, rows)
@@ -170,7 +215,16 @@ def purview_csv(records: list[Record]) -> bytes:
 def purview_csv_with_blank(records: list[Record]) -> bytes:
     """A 2026 export: a blank after the time, inside the quotes."""
     rows = [
-        [r["Id"], r["CreationTime"] + ".0000000Z ", str(r["RecordType"]), r["Operation"], r["UserId"], compact(r), "", ""]
+        [
+            r["Id"],
+            r["CreationTime"] + ".0000000Z ",
+            str(r["RecordType"]),
+            r["Operation"],
+            r["UserId"],
+            compact(r),
+            "",
+            "",
+        ]
         for r in records
     ]
     return table(PURVIEW_HEADER, rows, quoting=csv.QUOTE_ALL)
@@ -194,7 +248,8 @@ def graph_query(records: list[Record]) -> bytes:
             "@odata.type": "#microsoft.graph.security.auditLogRecord",
             "id": r["Id"],
             "createdDateTime": r["CreationTime"] + "Z",
-            "auditLogRecordType": RECORD_TYPES[r["RecordType"]][0].lower() + RECORD_TYPES[r["RecordType"]][1:],
+            "auditLogRecordType": RECORD_TYPES[r["RecordType"]][0].lower()
+            + RECORD_TYPES[r["RecordType"]][1:],
             "operation": r["Operation"],
             "organizationId": r["OrganizationId"],
             "userType": "Regular",
@@ -208,21 +263,33 @@ def graph_query(records: list[Record]) -> bytes:
         }
         for r in records
     ]
-    return json.dumps({"@odata.context": "https://graph.example/$metadata#records", "@odata.nextLink": "https://graph.example/next", "value": value}, indent=2).encode()
+    return json.dumps(
+        {
+            "@odata.context": "https://graph.example/$metadata#records",
+            "@odata.nextLink": "https://graph.example/next",
+            "value": value,
+        },
+        indent=2,
+    ).encode()
 
 
 def wrapped(name: str) -> Writer:
     """Return a writer that puts each record into a member of a shipper's object."""
 
     def write(records: list[Record]) -> bytes:
-        return ndjson({"@timestamp": r["CreationTime"] + "Z", "agent": {"type": "shipper"}, name: r} for r in records)
+        return ndjson(
+            {"@timestamp": r["CreationTime"] + "Z", "agent": {"type": "shipper"}, name: r} for r in records
+        )
 
     return write
 
 
 def event_original(records: list[Record]) -> bytes:
     """The record as text in event.original."""
-    return ndjson({"@timestamp": r["CreationTime"] + "Z", "event": {"module": "o365", "original": compact(r)}} for r in records)
+    return ndjson(
+        {"@timestamp": r["CreationTime"] + "Z", "event": {"module": "o365", "original": compact(r)}}
+        for r in records
+    )
 
 
 def lower_case(value: Any) -> Any:
@@ -239,15 +306,29 @@ SHAPES: dict[str, Writer] = {
     "NDJSON with CRLF": lambda records: ndjson(records).replace(b"\n", b"\r\n"),
     "NDJSON with BOM": lambda records: b"\xef\xbb\xbf" + ndjson(records),
     "NDJSON, last line without end": lambda records: ndjson(records).removesuffix(b"\n"),
-    "objects one after another, pretty": lambda records: "".join(json.dumps(r, indent=1) for r in records).encode(),
-    "top-level keys in lower case": lambda records: ndjson({k.lower(): v for k, v in r.items()} for r in records),
+    "objects one after another, pretty": lambda records: "".join(
+        json.dumps(r, indent=1) for r in records
+    ).encode(),
+    "top-level keys in lower case": lambda records: ndjson(
+        {k.lower(): v for k, v in r.items()} for r in records
+    ),
     "member log": wrapped("log"),
     "member o365audit": wrapped("o365audit"),
     "member _source": wrapped("_source"),
     "event.original": event_original,
     "Graph query page": graph_query,
     "AuditData as text in JSON": lambda records: json.dumps(
-        [{"RecordType": RECORD_TYPES[r["RecordType"]], "CreationDate": us_time(r), "UserIds": r["UserId"], "Operations": r["Operation"], "AuditData": compact(r), "Identity": r["Id"]} for r in records]
+        [
+            {
+                "RecordType": RECORD_TYPES[r["RecordType"]],
+                "CreationDate": us_time(r),
+                "UserIds": r["UserId"],
+                "Operations": r["Operation"],
+                "AuditData": compact(r),
+                "Identity": r["Id"],
+            }
+            for r in records
+        ]
     ).encode(),
     "Search-UnifiedAuditLog CSV": search_csv,
     "Search-UnifiedAuditLog CSV of Windows PowerShell": search_csv_of_windows_powershell,

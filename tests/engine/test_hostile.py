@@ -21,7 +21,19 @@ import pytest
 
 from mailwitness import pipeline
 
-from .cases import NOW, NOW_TEXT, Json, Ran, environment, investigate, loaded, mailwitness, program, through
+from .cases import (
+    NOW,
+    NOW_TEXT,
+    Json,
+    Ran,
+    called,
+    environment,
+    investigate,
+    loaded,
+    mailwitness,
+    program,
+    through,
+)
 from .records import compact, guid, hard_delete, inbox_rule, ndjson, purview_csv
 
 HOSTILE = {
@@ -59,10 +71,28 @@ def hostile_records() -> bytes:
             {"Name": "MoveToFolder", "Value": text},
             {"Name": "DeleteMessage", "Value": "True"},
         ]
-        rule = inbox_rule(i, Parameters=parameters, ObjectId=f"eva\\{text}", UserId=f"{text}@contoso.example", ClientIP=text)
-        items = [{"Id": "1", "Subject": text, "InternetMessageId": text, "ParentFolder": {"Path": f"\\Recoverable Items\\Purges{text}"}}]
+        rule = inbox_rule(
+            i, Parameters=parameters, ObjectId=f"eva\\{text}", UserId=f"{text}@contoso.example", ClientIP=text
+        )
+        items = [
+            {
+                "Id": "1",
+                "Subject": text,
+                "InternetMessageId": text,
+                "ParentFolder": {"Path": f"\\Recoverable Items\\Purges{text}"},
+            }
+        ]
         folder = {"Id": text, "Path": "\\Recoverable Items\\Purges"}
-        lines += [rule, hard_delete(i, AffectedItems=items, Folder=folder, ClientInfoString=f"Client=OWA;{text}", MailboxOwnerUPN=f"{text}@contoso.example")]
+        lines += [
+            rule,
+            hard_delete(
+                i,
+                AffectedItems=items,
+                Folder=folder,
+                ClientInfoString=f"Client=OWA;{text}",
+                MailboxOwnerUPN=f"{text}@contoso.example",
+            ),
+        ]
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
@@ -88,7 +118,12 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     evidence.mkdir()
     (evidence / "a.json").write_bytes(hostile_records())
     for i, text in enumerate(HOSTILE.values()):
-        name = text.replace("/", "_").replace("\x00", "").encode("utf-8", "replace")[:80].decode("utf-8", "ignore")
+        name = (
+            text.replace("/", "_")
+            .replace("\x00", "")
+            .encode("utf-8", "replace")[:80]
+            .decode("utf-8", "ignore")
+        )
         (evidence / f"{name}{i}").write_bytes(b"neither this nor that\n")
     ran = mailwitness("investigate", evidence, "--case", root / "case", "--now", NOW_TEXT)
     return Case(root / "case", ran)
@@ -121,7 +156,11 @@ def test_every_hostile_rule_name_reaches_the_report_as_it_is(case: Case) -> None
     found = json.dumps(case.report["cases"])
     expected = [text for name, text in HOSTILE.items() if name != "surrogate"]
 
-    missing = [text for text in expected if json.dumps(text)[1:-1] not in found and json.dumps(text.strip())[1:-1] not in found]
+    missing = [
+        text
+        for text in expected
+        if json.dumps(text)[1:-1] not in found and json.dumps(text.strip())[1:-1] not in found
+    ]
 
     assert missing == []
 
@@ -137,7 +176,11 @@ def test_the_page_holds_no_markup_of_the_evidence(case: Case) -> None:
 
     assert page.count("<script>") <= 1
     assert not {"img", "svg", "iframe", "object"} & {tag for tag, _ in tags}
-    assert not [tag for tag, attributes in tags if any(name.startswith("on") or name in {"src", "style"} for name in attributes)]
+    assert not [
+        tag
+        for tag, attributes in tags
+        if any(name.startswith("on") or name in {"src", "style"} for name in attributes)
+    ]
     assert all((attributes.get("href") or "#").startswith(("#", "data:,")) for _, attributes in tags)
 
 
@@ -161,7 +204,15 @@ def test_the_terminal_gets_no_control_characters(case: Case) -> None:
 
 def test_a_real_terminal_gets_only_our_own_sequences(case: Case) -> None:
     parent, child = pty.openpty()
-    command = [*program(), "investigate", str(case.folder.parent / "evidence"), "--case", str(case.folder.parent / "case-pty"), "--now", NOW_TEXT]
+    command = [
+        *program(),
+        "investigate",
+        str(case.folder.parent / "evidence"),
+        "--case",
+        str(case.folder.parent / "case-pty"),
+        "--now",
+        NOW_TEXT,
+    ]
     received = bytearray()
 
     def listen() -> None:
@@ -176,7 +227,15 @@ def test_a_real_terminal_gets_only_our_own_sequences(case: Case) -> None:
 
     listener = threading.Thread(target=listen)
     listener.start()
-    run = subprocess.run(command, stdin=child, stdout=child, stderr=child, env=environment(TERM="xterm"), check=False, timeout=120)
+    run = subprocess.run(
+        command,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        env=environment(TERM="xterm"),
+        check=False,
+        timeout=120,
+    )
     os.close(child)
     listener.join(10)
     os.close(parent)
@@ -192,7 +251,7 @@ def test_a_real_terminal_gets_only_our_own_sequences(case: Case) -> None:
 def test_a_query_shows_hostile_values_harmlessly(case: Case, form: str) -> None:
     kql = "OfficeActivity | where Operation == 'New-InboxRule' | project UserId, OfficeObjectId, ParametersBag, ClientIP, Name = tostring(ParametersBag.Name)"
 
-    ran = mailwitness("query", kql, "--case", case.folder, "--format", form)
+    ran = called("query", kql, "--case", case.folder, "--format", form)
 
     assert ran.code == 0
     assert controls(ran.out) == set()
@@ -202,15 +261,21 @@ def test_a_query_shows_hostile_values_harmlessly(case: Case, form: str) -> None:
 def test_no_cell_of_csv_is_a_formula(case: Case) -> None:
     kql = "MailboxActivity | where Activity == 'InboxRuleCreated' | project Actor, ObjectName, ClientIP, Parameters"
 
-    rows = list(csv.reader(io.StringIO(mailwitness("query", kql, "--case", case.folder, "--format", "csv").out)))
+    rows = list(csv.reader(io.StringIO(called("query", kql, "--case", case.folder, "--format", "csv").out)))
 
     assert len(rows) == 1 + len(HOSTILE)
     assert [cell for row in rows for cell in row if cell[:1] in set("=+-@\t\r")] == []
 
 
-@pytest.mark.parametrize("kql", ["OfficeActivity | where UserId == \"'; DROP TABLE OfficeActivity; --\" | count", "OfficeActivity | where UserId has 'x\\' or 1==1 --' | count"])
+@pytest.mark.parametrize(
+    "kql",
+    [
+        'OfficeActivity | where UserId == "\'; DROP TABLE OfficeActivity; --" | count',
+        "OfficeActivity | where UserId has 'x\\' or 1==1 --' | count",
+    ],
+)
 def test_sql_in_a_query_is_text(case: Case, kql: str) -> None:
-    ran = mailwitness("query", kql, "--case", case.folder, "--format", "json")
+    ran = called("query", kql, "--case", case.folder, "--format", "json")
 
     assert ran.code == 0
     assert list(ran.json()[0].values()) == [0]
@@ -262,8 +327,20 @@ GOOD_FILES: dict[str, bytes] = {
     "good.json": record(1),
     "wrong-extension.csv": record(2),
     "no-extension": purview_csv([hard_delete(3)]),
-    "names.zip": zipped_names({"line\nend.json": record(4), "\x1b[31mred.json": record(5), "üñï.json": record(6)}),
-    "deep-member.json": b"\n".join([record(7).strip(), compact(hard_delete(8, Folder=None))[:-1].encode() + b',"Folder":' + b"[" * 100_000 + b"]" * 100_000 + b"}", record(9)]),
+    "names.zip": zipped_names(
+        {"line\nend.json": record(4), "\x1b[31mred.json": record(5), "üñï.json": record(6)}
+    ),
+    "deep-member.json": b"\n".join(
+        [
+            record(7).strip(),
+            compact(hard_delete(8, Folder=None))[:-1].encode()
+            + b',"Folder":'
+            + b"[" * 100_000
+            + b"]" * 100_000
+            + b"}",
+            record(9),
+        ]
+    ),
     "twice.json": b'{"Operation":"HardDelete","Operation":"HardDelete",' + record(10)[1:],
 }
 
@@ -276,7 +353,11 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     folder.mkdir()
     for name, content in (BAD_FILES | GOOD_FILES).items():
         (folder / name).write_bytes(content)
-    (folder / "traversal.zip").write_bytes(zipped_names({"../../escaped.json": record(20), "/absolute.json": record(21), "fine.json": record(22)}))
+    (folder / "traversal.zip").write_bytes(
+        zipped_names(
+            {"../../escaped.json": record(20), "/absolute.json": record(21), "fine.json": record(22)}
+        )
+    )
     (folder / "loop").symlink_to("loop")
     (folder / "up").symlink_to("..")
     (folder / "dangling").symlink_to("nothing-here")
@@ -284,14 +365,20 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     locked = folder / "locked.json"
     locked.write_bytes(record(30))
     locked.chmod(0)
-    ran = mailwitness("investigate", folder, root / "missing.json", "--case", root / "case", "--now", NOW_TEXT)
+    ran = mailwitness(
+        "investigate", folder, root / "missing.json", "--case", root / "case", "--now", NOW_TEXT
+    )
     yield Case(root / "case", ran)
     locked.chmod(0o600)
 
 
 def stated_about(found: Case, name: str) -> list[Json]:
     """Return what the report says could not be evaluated of one file; folded entries name several."""
-    return [item for item in found.report["not_evaluated"] if any(what.endswith(f"/{name}") or what == name for what in item["what"].split("; "))]
+    return [
+        item
+        for item in found.report["not_evaluated"]
+        if any(what.endswith(f"/{name}") or what == name for what in item["what"].split("; "))
+    ]
 
 
 @pytest.mark.parametrize("name", [*BAD_FILES, "loop", "up", "dangling", "pipe", "missing.json"])
@@ -311,7 +398,14 @@ def test_an_unreadable_file_is_named_with_reason_and_remedy(bad: Case) -> None:
 
 
 def test_bad_inputs_do_not_keep_good_ones_from_being_investigated(bad: Case) -> None:
-    ran = mailwitness("query", "OfficeActivity | project OfficeId | order by OfficeId asc", "--case", bad.folder, "--format", "json")
+    ran = called(
+        "query",
+        "OfficeActivity | project OfficeId | order by OfficeId asc",
+        "--case",
+        bad.folder,
+        "--format",
+        "json",
+    )
     ids = {row["OfficeId"] for row in ran.json()}
 
     assert {guid(n) for n in (1, 2, 3, 4, 5, 6, 7, 9, 10)} <= ids
@@ -322,7 +416,9 @@ def test_no_member_leaves_the_case_folder(bad: Case) -> None:
 
     assert outside == []
     assert not Path("/absolute.json").exists()
-    assert [item for item in bad.report["not_evaluated"] if "escaped.json" in item["what"]] or [item for item in bad.report["intake"] if "escaped.json" in item["path"]]
+    assert [item for item in bad.report["not_evaluated"] if "escaped.json" in item["what"]] or [
+        item for item in bad.report["intake"] if "escaped.json" in item["path"]
+    ]
 
 
 def test_a_deeply_nested_value_costs_at_most_its_record(bad: Case) -> None:
@@ -336,7 +432,11 @@ def test_a_deeply_nested_value_costs_at_most_its_record(bad: Case) -> None:
 def test_member_names_are_shown_escaped(bad: Case) -> None:
     names = [item["path"] for item in bad.report["intake"] if "names.zip/" in item["path"]]
 
-    assert sorted(names) == ["evidence/names.zip/\\x1b[31mred.json", "evidence/names.zip/line\\x0aend.json", "evidence/names.zip/üñï.json"]
+    assert sorted(names) == [
+        "evidence/names.zip/\\x1b[31mred.json",
+        "evidence/names.zip/line\\x0aend.json",
+        "evidence/names.zip/üñï.json",
+    ]
 
 
 def test_bad_inputs_leave_no_traceback_and_no_other_noise(bad: Case) -> None:
@@ -390,7 +490,10 @@ def test_a_folder_that_is_written_to_is_investigated_or_named(tmp_path: Path) ->
     stated = " ".join(item["what"] for item in report["not_evaluated"] if item["blocking"])
     assert paths["evidence/still.json"]["loaded"] == 1
     assert "live.json" in stated or paths["evidence/live.json"]["sha256"]
-    assert all(item["records"] == item["loaded"] + item["duplicates"] + item["quarantined"] for item in report["intake"])
+    assert all(
+        item["records"] == item["loaded"] + item["duplicates"] + item["quarantined"]
+        for item in report["intake"]
+    )
 
 
 def test_a_file_that_changes_while_it_is_loaded_is_no_evidence(tmp_path: Path) -> None:
@@ -413,7 +516,9 @@ def test_a_file_that_changes_while_it_is_loaded_is_no_evidence(tmp_path: Path) -
 
 @pytest.mark.parametrize("way", ["python", "sql"])
 def test_a_line_of_eighty_megabytes_is_quarantined_and_the_rest_loaded(way: str) -> None:
-    line = compact(hard_delete(2, AffectedItems=None))[:-1].encode() + b',"Pad":"' + b"x" * (80 << 20) + b'"}\n'
+    line = (
+        compact(hard_delete(2, AffectedItems=None))[:-1].encode() + b',"Pad":"' + b"x" * (80 << 20) + b'"}\n'
+    )
 
     with through(way), loaded(record(1) + line + record(3)) as found:
         rows = [(row["OfficeId"], row["_Position"]) for row in found.rows()]
@@ -428,7 +533,14 @@ def test_a_line_of_eighty_megabytes_is_quarantined_and_the_rest_loaded(way: str)
 @pytest.mark.parametrize("way", ["python", "sql"])
 @pytest.mark.parametrize("depth", [100, 1000, 5000, 100_000])
 def test_any_depth_of_nesting_costs_at_most_its_record(depth: int, way: str) -> None:
-    deep = compact(hard_delete(2, Folder=None))[:-1].encode() + b',"Folder":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}\n"
+    deep = (
+        compact(hard_delete(2, Folder=None))[:-1].encode()
+        + b',"Folder":'
+        + b'{"a":' * depth
+        + b"1"
+        + b"}" * depth
+        + b"}\n"
+    )
 
     with through(way), loaded(record(1) + deep + record(3)) as found:
         ids = {row["OfficeId"] for row in found.rows()}
@@ -439,7 +551,13 @@ def test_any_depth_of_nesting_costs_at_most_its_record(depth: int, way: str) -> 
 
 
 def test_fields_of_evidence_named_like_ours_cannot_forge_places() -> None:
-    forged: dict[str, Any] = hard_delete(1) | {"_mw_exhibit": "E9", "_mw_position": 77, "_Exhibit": "E9", "_Position": 77, "_State": 2}
+    forged: dict[str, Any] = hard_delete(1) | {
+        "_mw_exhibit": "E9",
+        "_mw_position": 77,
+        "_Exhibit": "E9",
+        "_Position": 77,
+        "_State": 2,
+    }
 
     for way in ("python", "sql"):
         with through(way), loaded(ndjson([hard_delete(0), forged])) as found:

@@ -10,7 +10,18 @@ import pytest
 
 from . import exports, records
 from .cases import Loaded, loaded, through
-from .records import RECORD_TYPES, SHAPES, compact, guid, hard_delete, inbox_rule, ndjson, purview_csv, search_csv, table
+from .records import (
+    RECORD_TYPES,
+    SHAPES,
+    compact,
+    guid,
+    hard_delete,
+    inbox_rule,
+    ndjson,
+    purview_csv,
+    search_csv,
+    table,
+)
 
 WAYS = ("python", "sql")
 RECORDS = [hard_delete(1), hard_delete(2, RecordType=2), inbox_rule(3)]
@@ -46,7 +57,11 @@ EXPECTED: list[dict[str, Any]] = [
         "TimeGenerated": dt.datetime(2026, 3, 2, 9, 0, 3),  # noqa: DTZ001 - as above
         "ClientAddress": "2001:db8::9c",
         "MailboxOwnerUPN": "",
-        "ParametersBag": {"Name": ".", "SubjectOrBodyContainsWords": "invoice;payment", "DeleteMessage": "True"},
+        "ParametersBag": {
+            "Name": ".",
+            "SubjectOrBodyContainsWords": "invoice;payment",
+            "DeleteMessage": "True",
+        },
         "FolderPath": "",
         "FirstSubject": "",
         "FirstMessageId": "",
@@ -105,8 +120,12 @@ def test_the_row_leads_back_to_the_bytes_of_its_record_in_every_shape(shape: str
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("mark", [True, False], ids=["with mark", "without mark"])
-@pytest.mark.parametrize("shape", ["NDJSON", "management API array, pretty", "Purview CSV", "Search-UnifiedAuditLog CSV"])
-def test_utf_16_gives_the_same_rows_and_places_in_the_original(shape: str, encoding: str, *, mark: bool, way: str) -> None:
+@pytest.mark.parametrize(
+    "shape", ["NDJSON", "management API array, pretty", "Purview CSV", "Search-UnifiedAuditLog CSV"]
+)
+def test_utf_16_gives_the_same_rows_and_places_in_the_original(
+    shape: str, encoding: str, *, mark: bool, way: str
+) -> None:
     text = SHAPES[shape](RECORDS).decode()
     content = ("\ufeff" if mark else "").encode(encoding) + text.encode(encoding)
 
@@ -147,8 +166,23 @@ def test_graph_pages_in_several_files_are_all_read(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_outer_columns_fill_what_audit_data_lacks(way: str) -> None:
     record = hard_delete(1)
-    inner = {key: value for key, value in record.items() if key not in {"CreationTime", "UserId", "Id", "RecordType"}}
-    cells = ["ExchangeItemGroup", "3/2/2026 8:00:01 AM", "eva@contoso.example", "HardDelete", compact(inner), "1", "1", guid(1), "True", ""]
+    inner = {
+        key: value
+        for key, value in record.items()
+        if key not in {"CreationTime", "UserId", "Id", "RecordType"}
+    }
+    cells = [
+        "ExchangeItemGroup",
+        "3/2/2026 8:00:01 AM",
+        "eva@contoso.example",
+        "HardDelete",
+        compact(inner),
+        "1",
+        "1",
+        guid(1),
+        "True",
+        "",
+    ]
 
     with through(way), loaded(table(records.SEARCH_HEADER, [cells])) as found:
         row = only(found)
@@ -173,7 +207,14 @@ def test_a_graph_record_type_in_camel_case_is_the_same_record_type(way: str) -> 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("given", "name"),
-    [(3, "ExchangeItemGroup"), ("3", "ExchangeItemGroup"), ("ExchangeItemGroup", "ExchangeItemGroup"), (50, "ExchangeItemAggregated"), ("1", "ExchangeAdmin"), (9999, "9999")],
+    [
+        (3, "ExchangeItemGroup"),
+        ("3", "ExchangeItemGroup"),
+        ("ExchangeItemGroup", "ExchangeItemGroup"),
+        (50, "ExchangeItemAggregated"),
+        ("1", "ExchangeAdmin"),
+        (9999, "9999"),
+    ],
     ids=repr,
 )
 def test_a_record_type_is_a_name_however_it_is_written(given: int | str, name: str, way: str) -> None:
@@ -239,7 +280,10 @@ def test_a_repeated_or_valueless_parameter_loses_no_record(way: str) -> None:
 @pytest.mark.parametrize("name", ["CrossMailboxOperation", "CrossMailboxOperations"])
 @pytest.mark.parametrize("value", [True, "true", "True"], ids=repr)
 def test_cross_mailbox_is_read_in_both_spellings(name: str, value: object, way: str) -> None:
-    with through(way), loaded(ndjson([hard_delete(1, **{"CrossMailboxOperation": None, name: value})])) as found:
+    with (
+        through(way),
+        loaded(ndjson([hard_delete(1, **{"CrossMailboxOperation": None, name: value})])) as found,
+    ):
         assert only(found)["CrossMailboxOperations"] is True
 
 
@@ -291,9 +335,13 @@ def test_an_operation_keeps_its_trailing_blank_and_dash(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("given", "count"), [(7, 7), ("7", 7), ("7.0", 7), (7.0, 7), ("1e2", 100), ("many", 0)], ids=repr)
+@pytest.mark.parametrize(
+    ("given", "count"), [(7, 7), ("7", 7), ("7.0", 7), (7.0, 7), ("1e2", 100), ("many", 0)], ids=repr
+)
 def test_a_number_is_read_when_it_is_text(given: object, count: int, way: str) -> None:
-    record = hard_delete(1, Operation="MailItemsAccessed", RecordType=50, OperationCount=given, AffectedItems=None)
+    record = hard_delete(
+        1, Operation="MailItemsAccessed", RecordType=50, OperationCount=given, AffectedItems=None
+    )
 
     with through(way), loaded(ndjson([record])) as found:
         assert only(found)["ItemCount"] == count
@@ -301,12 +349,29 @@ def test_a_number_is_read_when_it_is_text(given: object, count: int, way: str) -
 
 @pytest.mark.parametrize("way", WAYS)
 def test_strings_are_never_null(way: str) -> None:
-    record = {"CreationTime": "2026-03-02T08:00:01", "Operation": "HardDelete", "RecordType": None, "UserId": None, "Folder": None, "AffectedItems": None}
+    record = {
+        "CreationTime": "2026-03-02T08:00:01",
+        "Operation": "HardDelete",
+        "RecordType": None,
+        "UserId": None,
+        "Folder": None,
+        "AffectedItems": None,
+    }
 
     with through(way), loaded(ndjson([record])) as found:
         row = only(found)
 
-    texts = ("UserId", "RecordType", "Folder", "AffectedItems", "FolderPath", "ClientIP", "SessionId", "OfficeId", "FirstSubject")
+    texts = (
+        "UserId",
+        "RecordType",
+        "Folder",
+        "AffectedItems",
+        "FolderPath",
+        "ClientIP",
+        "SessionId",
+        "OfficeId",
+        "FirstSubject",
+    )
     assert [row[name] for name in texts] == [""] * len(texts)
 
 
@@ -319,7 +384,18 @@ def test_line_ends_inside_cells_do_not_split_records(way: str, *, pretty: bool) 
     rows = []
     for record in RECORDS:
         data = json.dumps(record, indent=2).replace("\n", "\r\n") if pretty else compact(record)
-        rows.append([record["Id"], record["CreationTime"], str(record["RecordType"]), record["Operation"], record["UserId"], data, "units\r\nof two lines", ""])
+        rows.append(
+            [
+                record["Id"],
+                record["CreationTime"],
+                str(record["RecordType"]),
+                record["Operation"],
+                record["UserId"],
+                data,
+                "units\r\nof two lines",
+                "",
+            ]
+        )
 
     with through(way), loaded(table(records.PURVIEW_HEADER, rows)) as found:
         found_rows = found.rows()
@@ -334,7 +410,9 @@ def test_line_ends_inside_cells_do_not_split_records(way: str, *, pretty: bool) 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("writer", [purview_csv, search_csv], ids=["Purview", "cmdlet"])
-def test_a_record_without_audit_data_is_loaded_from_its_columns_and_flagged(writer: records.Writer, way: str) -> None:
+def test_a_record_without_audit_data_is_loaded_from_its_columns_and_flagged(
+    writer: records.Writer, way: str
+) -> None:
     content = writer([hard_delete(1), hard_delete(2), hard_delete(3)])
     data = compact(hard_delete(2)).replace('"', '""')
 
@@ -345,7 +423,12 @@ def test_a_record_without_audit_data_is_loaded_from_its_columns_and_flagged(writ
 
     assert counts == (3, 3, 0, 0)
     assert salvaged == 1
-    assert (row["_Salvaged"], row["Operation"], row["UserId"], row["OfficeId"]) == (True, "HardDelete", "eva@contoso.example", guid(2))
+    assert (row["_Salvaged"], row["Operation"], row["UserId"], row["OfficeId"]) == (
+        True,
+        "HardDelete",
+        "eva@contoso.example",
+        guid(2),
+    )
     assert row["TimeGenerated"].isoformat() == "2026-03-02T08:00:02"
 
 
@@ -366,7 +449,11 @@ def test_a_truncated_audit_data_is_salvaged_flagged_and_counted(kept: int, way: 
     assert counts == (3, 3, 0, 0)
     assert salvaged == 1
     assert row["_Salvaged"] is True
-    assert (row["Operation"], row["UserId"], row["OfficeId"]) == ("HardDelete", "mallory@contoso.example", guid(2))
+    assert (row["Operation"], row["UserId"], row["OfficeId"]) == (
+        "HardDelete",
+        "mallory@contoso.example",
+        guid(2),
+    )
     assert row["ClientAddress"] == ("203.0.113.7" if kept >= 700 else "") or kept == 300
 
 
@@ -380,7 +467,12 @@ def test_a_truncated_line_of_ndjson_is_salvaged_flagged_and_counted(way: str) ->
         counts = found.counts()
 
     assert counts == (3, 3, 0, 0)
-    assert (row["_Salvaged"], row["OfficeId"], row["UserId"], row["_Position"]) == (True, guid(3), "eva@contoso.example", 2)
+    assert (row["_Salvaged"], row["OfficeId"], row["UserId"], row["_Position"]) == (
+        True,
+        guid(3),
+        "eva@contoso.example",
+        2,
+    )
 
 
 # -- duplicates ------------------------------------------------------------------------------
@@ -396,22 +488,38 @@ def test_118_copies_of_a_record_are_loaded_once(shape: str, way: str) -> None:
         counts = found.counts()
 
     assert counts == (120, 3, 117, 0)
-    assert [(row["OfficeId"], row["_Position"]) for row in rows] == [(guid(2), 0), (guid(1), 1), (guid(3), 119)]
+    assert [(row["OfficeId"], row["_Position"]) for row in rows] == [
+        (guid(2), 0),
+        (guid(1), 1),
+        (guid(3), 119),
+    ]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_record_in_two_exhibits_counts_for_the_first(way: str) -> None:
-    with through(way), loaded(ndjson([hard_delete(1), hard_delete(2)]), purview_csv([hard_delete(2), hard_delete(3)])) as found:
+    with (
+        through(way),
+        loaded(
+            ndjson([hard_delete(1), hard_delete(2)]), purview_csv([hard_delete(2), hard_delete(3)])
+        ) as found,
+    ):
         rows = found.rows()
         counts = [found.counts("E1"), found.counts("E2")]
 
     assert counts == [(2, 2, 0, 0), (2, 1, 1, 0)]
-    assert [(row["_Exhibit"], row["OfficeId"]) for row in rows] == [("E1", guid(1)), ("E1", guid(2)), ("E2", guid(3))]
+    assert [(row["_Exhibit"], row["OfficeId"]) for row in rows] == [
+        ("E1", guid(1)),
+        ("E1", guid(2)),
+        ("E2", guid(3)),
+    ]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_two_records_with_one_id_and_other_content_are_both_kept(way: str) -> None:
-    with through(way), loaded(ndjson([hard_delete(1), hard_delete(1, ResultStatus="Failed"), hard_delete(1)])) as found:
+    with (
+        through(way),
+        loaded(ndjson([hard_delete(1), hard_delete(1, ResultStatus="Failed"), hard_delete(1)])) as found,
+    ):
         rows = found.rows()
         counts = found.counts()
 

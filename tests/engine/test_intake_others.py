@@ -112,7 +112,11 @@ SIGN_IN = {
     "correlationId": guid(9),
     "conditionalAccessStatus": "success",
     "isInteractive": True,
-    "status": {"errorCode": 50126, "failureReason": "Invalid username or password.", "additionalDetails": None},
+    "status": {
+        "errorCode": 50126,
+        "failureReason": "Invalid username or password.",
+        "additionalDetails": None,
+    },
     "location": {"city": "Ghent", "state": "", "countryOrRegion": "BE"},
 }
 SIGN_IN_ROW = {
@@ -173,13 +177,41 @@ def test_a_sign_in_gives_the_same_row_in_every_shape(shape: str, way: str) -> No
 
 def defender(name: str, properties: dict[str, Any]) -> bytes:
     """Return one record of the streaming API."""
-    return ndjson([{"time": "2026-03-02T08:05:00Z", "tenantId": guid(1), "operationName": "Publish", "category": f"AdvancedHunting-{name}", "properties": properties}])
+    return ndjson(
+        [
+            {
+                "time": "2026-03-02T08:05:00Z",
+                "tenantId": guid(1),
+                "operationName": "Publish",
+                "category": f"AdvancedHunting-{name}",
+                "properties": properties,
+            }
+        ]
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_defender_streaming_rows_go_to_the_table_of_their_category(way: str) -> None:
-    events = defender("EmailEvents", {"Timestamp": "2026-03-02T08:00:01Z", "NetworkMessageId": guid(5), "RecipientEmailAddress": "eva@contoso.example", "Subject": "s", "EmailSize": 7})
-    process = defender("DeviceProcessEvents", {"Timestamp": "2026-03-02T08:00:01Z", "DeviceName": "host1", "FileName": "wevtutil.exe", "ProcessCommandLine": "wevtutil cl Security", "ActionType": "ProcessCreated"})
+    events = defender(
+        "EmailEvents",
+        {
+            "Timestamp": "2026-03-02T08:00:01Z",
+            "NetworkMessageId": guid(5),
+            "RecipientEmailAddress": "eva@contoso.example",
+            "Subject": "s",
+            "EmailSize": 7,
+        },
+    )
+    process = defender(
+        "DeviceProcessEvents",
+        {
+            "Timestamp": "2026-03-02T08:00:01Z",
+            "DeviceName": "host1",
+            "FileName": "wevtutil.exe",
+            "ProcessCommandLine": "wevtutil cl Security",
+            "ActionType": "ProcessCreated",
+        },
+    )
 
     with through(way), loaded(events + process, process) as found:
         mail = found.rows("EmailEvents")
@@ -187,8 +219,13 @@ def test_defender_streaming_rows_go_to_the_table_of_their_category(way: str) -> 
         counts = [found.counts("E1"), found.counts("E2")]
 
     assert counts == [(2, 2, 0, 0), (1, 1, 0, 0)]
-    assert [(row["TimeGenerated"], row["Timestamp"], row["NetworkMessageId"], row["_Position"]) for row in mail] == [(MOMENT, MOMENT, guid(5), 0)]
-    assert [(row["ProcessCommandLine"], row["_Exhibit"], row["_Position"]) for row in processes] == [("wevtutil cl Security", "E1", 1), ("wevtutil cl Security", "E2", 0)]
+    assert [
+        (row["TimeGenerated"], row["Timestamp"], row["NetworkMessageId"], row["_Position"]) for row in mail
+    ] == [(MOMENT, MOMENT, guid(5), 0)]
+    assert [(row["ProcessCommandLine"], row["_Exhibit"], row["_Position"]) for row in processes] == [
+        ("wevtutil cl Security", "E1", 1),
+        ("wevtutil cl Security", "E2", 0),
+    ]
 
 
 def test_a_parquet_table_with_real_types_gives_the_same_row_as_one_of_text() -> None:
@@ -196,22 +233,41 @@ def test_a_parquet_table_with_real_types_gives_the_same_row_as_one_of_text() -> 
 
     row = exports.office_activity(hard_delete(1))
     offset = dt.timezone(dt.timedelta(hours=2))
-    typed = row | {"TimeGenerated": MOMENT.replace(tzinfo=dt.UTC).astimezone(offset), "InternalLogonType": 0, "CrossMailboxOperations": True}
+    typed = row | {
+        "TimeGenerated": MOMENT.replace(tzinfo=dt.UTC).astimezone(offset),
+        "InternalLogonType": 0,
+        "CrossMailboxOperations": True,
+    }
     schema = pa.schema(
-        [(name, pa.timestamp("us", tz="+02:00") if name == "TimeGenerated" else pa.int32() if name == "InternalLogonType" else pa.bool_() if name == "CrossMailboxOperations" else pa.string()) for name in typed]
+        [
+            (
+                name,
+                pa.timestamp("us", tz="+02:00")
+                if name == "TimeGenerated"
+                else pa.int32()
+                if name == "InternalLogonType"
+                else pa.bool_()
+                if name == "CrossMailboxOperations"
+                else pa.string(),
+            )
+            for name in typed
+        ]
     )
 
     with loaded(exports.parquet([typed], schema)) as found:
         rows = found.rows()
 
-    assert [(r["TimeGenerated"], r["FolderPath"], r["CrossMailboxOperations"], r["InternalLogonType"]) for r in rows] == [
-        (MOMENT, "\\Recoverable Items\\Deletions", True, 0)
-    ]
+    assert [
+        (r["TimeGenerated"], r["FolderPath"], r["CrossMailboxOperations"], r["InternalLogonType"])
+        for r in rows
+    ] == [(MOMENT, "\\Recoverable Items\\Deletions", True, 0)]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_file_that_mixes_sources_sends_each_record_to_its_table(way: str) -> None:
-    content = ndjson([hard_delete(1), SIGN_IN, hard_delete(2), TRACE, {"log": hard_delete(3)}, {"something": "else"}])
+    content = ndjson(
+        [hard_delete(1), SIGN_IN, hard_delete(2), TRACE, {"log": hard_delete(3)}, {"something": "else"}]
+    )
 
     with through(way), loaded(content) as found:
         audit = [(row["OfficeId"], row["_Position"]) for row in found.rows()]
@@ -222,18 +278,31 @@ def test_a_file_that_mixes_sources_sends_each_record_to_its_table(way: str) -> N
     assert counts == (6, 5, 0, 1)
     assert audit == [(guid(1), 0), (guid(2), 2), (guid(3), 4)]
     assert others == [1, 3]
-    assert [(item["record"], item["line"], item["reason"]) for item in kept] == [(5, 6, "it is not a record of a known source")]
+    assert [(item["record"], item["line"], item["reason"]) for item in kept] == [
+        (5, 6, "it is not a record of a known source")
+    ]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_name_of_a_file_decides_nothing(way: str) -> None:
-    with through(way), loaded(ndjson([hard_delete(1)]), table(list(TRACE), [list(TRACE.values())]), names=("export.csv", "mail.json")) as found:
+    with (
+        through(way),
+        loaded(
+            ndjson([hard_delete(1)]),
+            table(list(TRACE), [list(TRACE.values())]),
+            names=("export.csv", "mail.json"),
+        ) as found,
+    ):
         rows = (found.rows(), found.rows("EmailEvents"))
 
     assert [len(part) for part in rows] == [1, 1]
 
 
-@pytest.mark.parametrize("content", [b'{"a": 1}\n{"b": 2}\n', b"a,b\n1,2\n3,4\n", b"hello\nworld\n", compact({"x": [1, 2]}).encode()], ids=["NDJSON", "CSV", "text", "JSON"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"a": 1}\n{"b": 2}\n', b"a,b\n1,2\n3,4\n", b"hello\nworld\n", compact({"x": [1, 2]}).encode()],
+    ids=["NDJSON", "CSV", "text", "JSON"],
+)
 def test_what_is_not_recognised_is_named_with_a_remedy_and_blocks_a_clear_verdict(content: bytes) -> None:
     with loaded(content, ndjson([hard_delete(1)])) as found:
         stated = found.intake.not_evaluated

@@ -22,7 +22,7 @@ from mailwitness import tables, verification
 from mailwitness.content import loader
 from mailwitness.outcome import VOLATILE
 
-from .cases import NOW_TEXT, Json, environment, investigate, mailwitness, program
+from .cases import NOW_TEXT, Json, called, environment, investigate, mailwitness, program
 from .records import guid, hard_delete, inbox_rule, ndjson, purview_csv
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,9 @@ def contents(case: Path) -> dict[str, tuple[int, str]]:
         found = {}
         for name in sorted(store.tables()):
             view = store.view_sql(name, loader.tables()[name].columns)
-            row = connection.execute(f"SELECT count(*), coalesce(bit_xor(hash(t)), 0)::VARCHAR FROM ({view}) AS t").fetchone()
+            row = connection.execute(
+                f"SELECT count(*), coalesce(bit_xor(hash(t)), 0)::VARCHAR FROM ({view}) AS t"
+            ).fetchone()
             assert row is not None
             found[name] = (int(row[0]), str(row[1]))
     return found
@@ -48,7 +50,9 @@ def contents(case: Path) -> dict[str, tuple[int, str]]:
 
 def files(case: Path) -> set[str]:
     """Return the names of all files of a case, without the lock."""
-    return {str(path.relative_to(case)) for path in case.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {
+        str(path.relative_to(case)) for path in case.rglob("*") if path.is_file() and path.name != ".lock"
+    }
 
 
 @pytest.fixture
@@ -84,7 +88,9 @@ def test_the_same_file_given_twice_counts_once(evidence: Path, tmp_path: Path) -
     report = investigate(tmp_path / "case", evidence / "a.json", evidence / "a.json", copy)
 
     assert [(item["path"], item["loaded"]) for item in report["intake"]] == [("a.json", 6)]
-    assert [item["what"] for item in report["not_evaluated"] if "same bytes" in item["reason"]] == ["copy.json"]
+    assert [item["what"] for item in report["not_evaluated"] if "same bytes" in item["reason"]] == [
+        "copy.json"
+    ]
 
 
 def test_new_evidence_keeps_the_names_and_places_of_the_old(evidence: Path, tmp_path: Path) -> None:
@@ -95,7 +101,10 @@ def test_new_evidence_keeps_the_names_and_places_of_the_old(evidence: Path, tmp_
     after = investigate(tmp_path / "case", more)
 
     assert [(item["exhibit"], item["path"]) for item in before["intake"]] == [("E1", "b.json")]
-    assert {(item["exhibit"], item["path"]): item["loaded"] for item in after["intake"]} == {("E1", "b.json"): 2, ("E2", "0-more.csv"): 3}
+    assert {(item["exhibit"], item["path"]): item["loaded"] for item in after["intake"]} == {
+        ("E1", "b.json"): 2,
+        ("E2", "0-more.csv"): 3,
+    }
     assert contents(tmp_path / "case")["OfficeActivity"][0] == 5
 
 
@@ -122,13 +131,13 @@ def test_a_second_run_while_one_works_is_refused(evidence: Path, tmp_path: Path)
 
     with (tmp_path / "case" / ".lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = mailwitness("investigate", evidence, "--case", tmp_path / "case")
+        ran = called("investigate", evidence, "--case", tmp_path / "case")
 
     assert ran.code == 2
     assert ran.out == ""
     assert ran.err.startswith("mailwitness: MW202: ")
     assert len(ran.err.splitlines()) == 1
-    assert mailwitness("investigate", evidence, "--case", tmp_path / "case").code in {1, 2}
+    assert called("investigate", evidence, "--case", tmp_path / "case").code in {1, 2}
 
 
 # -- killed at any moment --------------------------------------------------------------------
@@ -138,7 +147,17 @@ def test_a_second_run_while_one_works_is_refused(evidence: Path, tmp_path: Path)
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an export of about 20 MB with planted chains and damage, and a small archive beside it."""
     folder = tmp_path_factory.mktemp("large") / "evidence"
-    command = [sys.executable, "-m", "bench.generate", "--records", "11000", "--damage", "0.001", "--out", str(folder / "export.ndjson")]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.generate",
+        "--records",
+        "11000",
+        "--damage",
+        "0.001",
+        "--out",
+        str(folder / "export.ndjson"),
+    ]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     for manifest in folder.glob("*.json"):
         manifest.unlink()
@@ -165,7 +184,13 @@ def undisturbed(large: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 def _killed_after(seconds: float, command: list[str]) -> bool:
     """Start a run, kill it and all it started after a while; tell whether it was still running."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True) as child:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    ) as child:
         try:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -176,7 +201,9 @@ def _killed_after(seconds: float, command: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("moments", [(0.15, 0.5, 0.85), (0.65, 0.3, 0.95), (0.4, 0.75, 0.05)], ids=str)
-def test_a_run_killed_at_any_moment_can_be_repeated(moments: tuple[float, ...], large: Path, undisturbed: tuple[Path, Json, float], tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_can_be_repeated(
+    moments: tuple[float, ...], large: Path, undisturbed: tuple[Path, Json, float], tmp_path: Path
+) -> None:
     calm, expected, seconds = undisturbed
     case = tmp_path / "case"
     command = [*program(), "investigate", str(large), "--case", str(case), "--now", NOW_TEXT]
@@ -207,7 +234,9 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rules.mkdir()
     shipped = min((loader.CONTENT / "rules").rglob("*.yaml")).read_text("utf-8")
     (rules / "own.yaml").write_text(re.sub(r"(?m)^id: .*$", f"id: {guid(4711)}", shipped, count=1), "utf-8")
-    ran = mailwitness("investigate", root / "evidence", "--case", root / "case", "--now", NOW_TEXT, "--rules", rules)
+    ran = mailwitness(
+        "investigate", root / "evidence", "--case", root / "case", "--now", NOW_TEXT, "--rules", rules
+    )
     assert ran.code in {1, 2}, ran.err
     return root / "case"
 
@@ -233,7 +262,7 @@ def differing(case: Path) -> list[str]:
 def test_an_untouched_case_is_confirmed_and_left_as_it_is(verified: Path) -> None:
     before = {path: path.read_bytes() for path in verified.rglob("*") if path.is_file()}
 
-    ran = mailwitness("verify", "--case", verified)
+    ran = called("verify", "--case", verified)
 
     assert (ran.code, ran.err) == (0, ""), ran.out
     assert {line.split()[0] for line in ran.out.splitlines()} == {"ok"}
@@ -278,7 +307,9 @@ def test_a_missing_original_is_named(verified: Path) -> None:
     found = differing(verified)
 
     original.write_bytes(content)
-    assert "exhibit E2 (evidence/b.json): the original is not at its place, so it could not be hashed" in found
+    assert (
+        "exhibit E2 (evidence/b.json): the original is not at its place, so it could not be hashed" in found
+    )
 
 
 def test_a_changed_kept_member_is_found_and_named(verified: Path) -> None:
@@ -293,7 +324,7 @@ def test_a_changed_kept_member_is_found_and_named(verified: Path) -> None:
 
 def test_a_report_that_is_no_json_any_more_is_one_sentence(verified: Path) -> None:
     with changed_byte(verified / "report.json", 0):
-        ran = mailwitness("verify", "--case", verified)
+        ran = called("verify", "--case", verified)
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("mailwitness: MW200: ")
