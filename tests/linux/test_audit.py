@@ -212,6 +212,17 @@ def test_what_ausearch_interprets_is_read_too(tmp_path: Path) -> None:
     )
 
 
+def test_commands_with_blanks_are_whole_in_what_ausearch_interprets(tmp_path: Path) -> None:
+    data = one(
+        tmp_path,
+        "type=EXECVE msg=audit(03/02/26 09:03:10.101:840) : argc=3 a0=bash a1=-c a2=sudo rm /var/mail/bob ",
+        "type=SYSCALL msg=audit(03/02/26 09:03:10.101:840) : arch=x86_64 syscall=execve success=yes exit=0 items=0 "
+        "ppid=1 pid=2 auid=mallory uid=root comm=bash exe=/usr/bin/bash key=exec",
+    )
+
+    assert data["CommandLine"] == "bash -c 'sudo rm /var/mail/bob'"
+
+
 def test_names_and_paths() -> None:
     assert (
         syscall_name("c000003e", "257"),

@@ -12,6 +12,9 @@ import re
 # `key=value`; a value is quoted, a quoted message of a user-space program, a bag of an enriched address, or a word.
 _PAIR = re.compile(rb"""([A-Za-z_][\w\[\]-]*)=("[^"]*"?|'[^']*'?|\{[^}]*\}?|[^\s\x1d]*)""")
 _HEX = re.compile(rb"(?:[0-9A-F]{2})+")
+# ausearch -i leaves the quotes away: a value with blanks ends where the next field begins.
+_WRITTEN_ARGUMENT = re.compile(rb" (a\d+)=(.*?)(?= a\d+=|\s*$)", re.DOTALL)
+_WRITTEN_COMMAND = re.compile(rb"\bcmd=(.*?)(?= (?:exe|terminal|hostname|addr|res)=|'|\s*$)", re.DOTALL)
 # Fields whose unquoted form is hex: strings that a process or a remote peer can choose.
 UNTRUSTED = frozenset(
     {
@@ -79,6 +82,9 @@ def fields(body: bytes, *, interpreted: bool = False) -> dict[str, str]:
         interpreted: the line was written by ``ausearch -i``: nothing is in hex any more.
     """
     found: dict[str, str] = {}
+    command = _WRITTEN_COMMAND.search(body) if interpreted else None
+    if command:
+        found["cmd"] = text(command[1])
     for name, raw in _PAIR.findall(body):
         if name == b"msg" and raw[:1] == b"'":
             for inner, value in _PAIR.findall(raw[1:]):
@@ -95,9 +101,11 @@ def arguments(body: bytes, *, interpreted: bool = False) -> dict[str, str]:
     Numbers stay numbers where they belong to the record: ``argc=3`` and ``a1_len=16384``.
     """
     found: dict[str, str] = {}
+    if interpreted:
+        return {text(name): text(raw) for name, raw in _WRITTEN_ARGUMENT.findall(body)}
     for name, raw in _PAIR.findall(body):
         is_number = name == b"argc" or name.endswith(b"_len")
-        found.setdefault(text(name), decode(raw, is_hex=not interpreted and not is_number))
+        found.setdefault(text(name), decode(raw, is_hex=not is_number))
     return found
 
 

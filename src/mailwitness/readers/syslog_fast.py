@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # 2026-11-21T01:31:15.838936+00:00 mx1 postfix/qmgr[14337]: text
 _USUAL = re.compile(
-    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)) ([A-Za-z0-9_.-]{1,255}) ([A-Za-z0-9_./-]{1,100})(?:\[(\d{1,10})\])?: ?([^\n]*?)\r?(?:\n|\Z)(?![ \t])"
+    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)) ([A-Za-z0-9_.-]{1,255}) ([A-Za-z0-9_./-]{1,100})(?:\[(\d{1,10})\])?: ?([^\n]*)(?:\n|\Z)(?![ \t])"
 )
 _ENTRY = re.compile(rb"[^\n]*(?:\n[ \t]+[^\s][^\n]*)*(?:\n|\Z)")
 _LINES = re.compile(rb"[^\n]*\n|[^\n]+\Z")
@@ -43,7 +43,7 @@ def convert(chunk: bytes, base: int, line: int, sink: Sink) -> None:
         else:
             end = match.end()
             time, host, process, number, message = match.groups(b"")
-            message = message.lstrip(b" ")
+            message = message.rstrip(b"\r").lstrip(b" ")
             shown = (
                 b'"%s"' % message
                 if plain(message)
