@@ -39,7 +39,9 @@ def columns() -> list[Column]:
     return loader.tables()[TABLE].columns
 
 
-def wanted(engine: KqlEngine, parsers: list[Parser], queries: list[str], needed: set[str], *, now: dt.datetime) -> Wanted:
+def wanted(
+    engine: KqlEngine, parsers: list[Parser], queries: list[str], needed: set[str], *, now: dt.datetime
+) -> Wanted:
     """Return what a run's parsers and rules need stored.
 
     Args:
@@ -55,7 +57,9 @@ def wanted(engine: KqlEngine, parsers: list[Parser], queries: list[str], needed:
     for query in queries:
         named = words(query)
         for table in referenced_tables(query, known) - {TABLE}:
-            columns_of.setdefault(table, set()).update(c.name for c in known[table].columns if c.name in named)
+            columns_of.setdefault(table, set()).update(
+                c.name for c in known[table].columns if c.name in named
+            )
             whole.add(table)
     for parser in parsers:
         columns_of.setdefault(parser.table, set()).update(_read_columns(engine, parser, now=now))
@@ -79,7 +83,9 @@ def _read_columns(engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> set
                 if name in parser.query:
                     listed = ", ".join(f"{identifier(c.name)} {DUCKDB_TYPES[c.type]}" for c in table.columns)
                     connection.execute(f"CREATE TABLE {identifier(name)} ({listed})")
-            plan = connection.execute(f"EXPLAIN (FORMAT json) {engine.to_sql(parser.query, now=now)}").fetchall()[0][1]
+            plan = connection.execute(
+                f"EXPLAIN (FORMAT json) {engine.to_sql(parser.query, now=now)}"
+            ).fetchall()[0][1]
         engine.cache[key] = ",".join(sorted(_projections(json.loads(plan))))
     return set(engine.cache[key].split(","))
 
@@ -88,7 +94,11 @@ def _projections(plan: Any) -> set[str]:  # noqa: ANN401 - DuckDB's plan
     """Return all columns that the scans of a plan read."""
     if isinstance(plan, list):
         return set().union(*(_projections(node) for node in plan)) if plan else set()
-    read = plan.get("extra_info", {}).get("Projections", []) if plan.get("name", "").strip() == "SEQ_SCAN" else []
+    read = (
+        plan.get("extra_info", {}).get("Projections", [])
+        if plan.get("name", "").strip() == "SEQ_SCAN"
+        else []
+    )
     return set([read] if isinstance(read, str) else read) | _projections(plan.get("children", []))
 
 
@@ -97,7 +107,14 @@ def left_out(parser: Parser, needed: set[str]) -> list[str]:
     return [name for activity, names in parser.bulk.items() if activity not in needed for name in names]
 
 
-def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, *, now: dt.datetime, needed: set[str] | None = None) -> str:
+def parser_sql(
+    connection: duckdb.DuckDBPyConnection,
+    engine: KqlEngine,
+    parser: Parser,
+    *,
+    now: dt.datetime,
+    needed: set[str] | None = None,
+) -> str:
     """Return the SELECT that gives a parser's rows all columns of MailboxActivity, never a null string."""
     sql = engine.to_sql(parser.query, now=now)
     without = [] if needed is None else left_out(parser, needed)
@@ -120,7 +137,9 @@ def parser_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser:
     return f"SELECT {', '.join(shown)} FROM ({sql})"
 
 
-def _columns_of(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, sql: str) -> set[str]:
+def _columns_of(
+    connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, sql: str
+) -> set[str]:
     """Return the columns a parser yields; kept with the translations, because planning a parser takes 0.3 s."""
     key = f"columns of {parser.id}: {parser.query}"
     if key not in engine.cache:
@@ -128,7 +147,15 @@ def _columns_of(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser
     return set(engine.cache[key].split(","))
 
 
-def union_sql(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parsers: Iterable[Parser], present: set[str], *, now: dt.datetime, needed: set[str] | None = None) -> str:
+def union_sql(
+    connection: duckdb.DuckDBPyConnection,
+    engine: KqlEngine,
+    parsers: Iterable[Parser],
+    present: set[str],
+    *,
+    now: dt.datetime,
+    needed: set[str] | None = None,
+) -> str:
     """Return the SELECT that gives the acts of all tables that have rows.
 
     Args:
@@ -155,7 +182,9 @@ def create_view(connection: duckdb.DuckDBPyConnection, union: str) -> None:
     connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {union}")
 
 
-def materialise(connection: duckdb.DuckDBPyConnection, union: str, path: Path, *, needed: set[str], named: set[str]) -> None:
+def materialise(
+    connection: duckdb.DuckDBPyConnection, union: str, path: Path, *, needed: set[str], named: set[str]
+) -> None:
     """Compute the acts that rules name once, into a Parquet file, and show it as MailboxActivity.
 
     A file instead of memory: a case of ten million records must fit into the same limit as a small one.
@@ -179,4 +208,6 @@ def materialise(connection: duckdb.DuckDBPyConnection, union: str, path: Path, *
     shown = ", ".join(
         identifier(c.name) if c.name in present else f"{empty(c)} AS {identifier(c.name)}" for c in columns()
     )
-    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS SELECT {shown} FROM read_parquet({literal(str(path))})")
+    connection.execute(
+        f"CREATE OR REPLACE VIEW {TABLE} AS SELECT {shown} FROM read_parquet({literal(str(path))})"
+    )

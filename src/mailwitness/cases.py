@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 from collections import defaultdict
 
 import msgspec
@@ -13,6 +14,9 @@ from mailwitness.models import Finding
 
 # Findings of one actor, mailbox or session belong together while no gap is longer than this.
 STORY_GAP = dt.timedelta(days=7)
+# Times of findings are naive UTC, as the database gives them.
+_EARLIEST = dt.datetime(1, 1, 1)  # noqa: DTZ001
+_LATEST = dt.datetime(9999, 12, 31)  # noqa: DTZ001
 _LEVELS = ("low", "medium", "high")
 _PHASES = ("access", "collection", "exfiltration", "hiding", "clearing", "after")
 
@@ -44,15 +48,17 @@ def group(findings: list[Finding]) -> list[Story]:
         for key in _keys(finding, full):
             by_key[key].append(i)
     for members in by_key.values():
-        ordered = sorted(members, key=lambda i: findings[i].time or dt.datetime.min)
-        for left, right in zip(ordered, ordered[1:], strict=False):
+        ordered = sorted(members, key=lambda i: findings[i].time or _EARLIEST)
+        for left, right in itertools.pairwise(ordered):
             if _close(findings[left], findings[right]):
                 parents[_root(parents, left)] = _root(parents, right)
     groups: dict[int, list[Finding]] = defaultdict(list)
     for i, finding in enumerate(findings):
         groups[_root(parents, i)].append(finding)
     stories = [_story(members) for members in groups.values()]
-    return sorted(stories, key=lambda story: (-SEVERITIES.index(story.severity), _first(story.findings), story.id))
+    return sorted(
+        stories, key=lambda story: (-SEVERITIES.index(story.severity), _first(story.findings), story.id)
+    )
 
 
 def _full_names(findings: list[Finding]) -> dict[str, str]:
@@ -89,17 +95,17 @@ def _close(left: Finding, right: Finding) -> bool:
 
 
 def _first(findings: tuple[Finding, ...]) -> dt.datetime:
-    return min((finding.time for finding in findings if finding.time), default=dt.datetime.max)
+    return min((finding.time for finding in findings if finding.time), default=_LATEST)
 
 
 def _story(members: list[Finding]) -> Story:
-    ordered = tuple(sorted(members, key=lambda f: (f.time or dt.datetime.max, -SEVERITIES.index(f.severity), f.rule)))
+    ordered = tuple(sorted(members, key=lambda f: (f.time or _LATEST, -SEVERITIES.index(f.severity), f.rule)))
     severity, reasons = _severity(ordered)
     confidence = _confidence(ordered, severity)
     verdict = _verdict(ordered, severity, confidence)
     worst = max(ordered, key=lambda finding: (SEVERITIES.index(finding.severity), -(ordered.index(finding))))
     kinds = len({finding.rule for finding in ordered})
-    more = f" and {kinds - 1} more kinds of findings" if kinds > 2 else " and one more kind of finding" if kinds == 2 else ""  # noqa: PLR2004
+    more = {1: "", 2: " and one more kind of finding"}.get(kinds, f" and {kinds - 1} more kinds of findings")
     text = "|".join(sorted(f"{f.rule}{f.rows}{f.time}{f.actor}{f.mailbox}" for f in ordered))
     return Story(
         id="C" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8],
@@ -133,7 +139,9 @@ def _named(findings: tuple[Finding, ...], level: int) -> str:
 
 
 def _confidence(findings: tuple[Finding, ...], severity: str) -> str:
-    best = max(_LEVELS.index(finding.confidence) if finding.confidence in _LEVELS else 1 for finding in findings)
+    best = max(
+        _LEVELS.index(finding.confidence) if finding.confidence in _LEVELS else 1 for finding in findings
+    )
     independent = len({finding.rule for finding in findings if SEVERITIES.index(finding.severity) >= 2})  # noqa: PLR2004 - medium
     if independent > 2 and severity in {"high", "critical"}:  # noqa: PLR2004
         best = min(best + 1, 2)

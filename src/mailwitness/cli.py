@@ -43,26 +43,29 @@ def main() -> None:
 
 def _unexpected(error: Exception) -> int:
     """Report a usage error of the argument parser, or a fault of ours, in one line."""
-    import os  # noqa: PLC0415
+    import os
 
     if type(error).__module__.startswith("cyclopts"):
         _complain(f"{error} Try `mailwitness --help`.")
         return FAILED
     if os.environ.get("MAILWITNESS_DEBUG"):
         raise error
-    _complain(f"internal error: {type(error).__name__}: {error} Run it again with MAILWITNESS_DEBUG=1 and report the output.", "MW000")
+    _complain(
+        f"internal error: {type(error).__name__}: {error} Run it again with MAILWITNESS_DEBUG=1 and report the output.",
+        "MW000",
+    )
     return FAILED
 
 
 def _complain(message: str, code: str = "") -> None:
-    from mailwitness.report.text import visible  # noqa: PLC0415
+    from mailwitness.report.text import visible
 
     prefix = f"mailwitness: {code}: " if code else "mailwitness: "
     print(prefix + visible(message, 2000), file=sys.stderr)
 
 
 @app.command
-def investigate(  # noqa: PLR0913 - each argument is a flag
+def investigate(
     *evidence: Path,
     case: Path | None = None,
     json: bool = False,
@@ -95,32 +98,27 @@ def investigate(  # noqa: PLR0913 - each argument is a flag
     config
         TOML file with defaults for these flags; default ./mailwitness.toml where it exists.
     """
-    from mailwitness import pipeline  # noqa: PLC0415
-    from mailwitness.settings import settings  # noqa: PLC0415
+    from mailwitness import pipeline
+    from mailwitness.settings import settings
+    from mailwitness.terminal import TerminalProgress
 
     if not evidence:
         raise ConfigError("no evidence was given", remedy="Name at least one file or folder.")
     chosen = settings(config, case=case, rules=rules, memory=memory, threads=threads, now=now)
-    result = pipeline.investigate(evidence, chosen.case, chosen.run, _progress())
+    result = pipeline.investigate(evidence, chosen.case, chosen.run, TerminalProgress())
     _show(result.report, result.case, as_json=json)
     return {"found": FOUND, "clear": CLEAR}.get(result.report["summary"]["outcome"], FAILED)
 
 
-def _progress():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the class is imported late
-    from mailwitness.terminal import TerminalProgress  # noqa: PLC0415
-
-    return TerminalProgress()
-
-
 def _show(report: dict[str, object], case: Path, *, as_json: bool) -> None:
     if as_json:
-        import json  # noqa: PLC0415
+        import json
 
         print(json.dumps(report, indent=1))
         return
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from mailwitness.report.terminal import print_summary  # noqa: PLC0415
+    from mailwitness.report.terminal import print_summary
 
     print_summary(report, Console(), str(case / "report.html"))
 
@@ -136,9 +134,9 @@ def report(*, case: Path, json: bool = False) -> int:
     json
         Print report.json instead of the summary.
     """
-    from mailwitness import pipeline  # noqa: PLC0415
-    from mailwitness.evidence.store import CaseFolder  # noqa: PLC0415
-    from mailwitness.verification import read_report  # noqa: PLC0415
+    from mailwitness import pipeline
+    from mailwitness.evidence.store import CaseFolder
+    from mailwitness.verification import read_report
 
     folder = CaseFolder(case, create=False)
     found = read_report(folder)
@@ -160,8 +158,8 @@ def verify(*, case: Path, memory: str | None = None) -> int:
     memory
         Memory limit of the database.
     """
-    from mailwitness import verification  # noqa: PLC0415
-    from mailwitness.report.text import visible  # noqa: PLC0415
+    from mailwitness import verification
+    from mailwitness.report.text import visible
 
     lines = verification.verify(case, memory=memory or "")
     for line in lines:
@@ -170,7 +168,14 @@ def verify(*, case: Path, memory: str | None = None) -> int:
 
 
 @app.command
-def query(kql: str, *, case: Path, format: Literal["table", "json", "csv"] = "table", limit: int = 1000, now: str | None = None) -> int:  # noqa: A002 - the flag's name
+def query(
+    kql: str,
+    *,
+    case: Path,
+    format: Literal["table", "json", "csv"] = "table",  # noqa: A002 - the name of the flag
+    limit: int = 1000,
+    now: str | None = None,
+) -> int:
     """Ask the tables of a case in KQL, read-only.
 
     Parameters
@@ -186,7 +191,7 @@ def query(kql: str, *, case: Path, format: Literal["table", "json", "csv"] = "ta
     now
         What now() means, ISO 8601 UTC; default the clock of the case.
     """
-    from mailwitness import interactive  # noqa: PLC0415
+    from mailwitness import interactive
 
     return interactive.query(kql, case, form=format, limit=limit, now=now)
 
@@ -200,7 +205,7 @@ def sources(*, json: bool = False) -> int:
     json
         Print the list as JSON.
     """
-    from mailwitness import interactive  # noqa: PLC0415
+    from mailwitness import interactive
 
     return interactive.list_sources(as_json=json)
 
@@ -216,7 +221,7 @@ def list_rules(*, rules: list[Path] | None = None, json: bool = False) -> int:
     json
         Print the list as JSON.
     """
-    from mailwitness import interactive  # noqa: PLC0415
+    from mailwitness import interactive
 
     return interactive.list_rules(rules or [], as_json=json)
 
@@ -232,7 +237,7 @@ def show(name: str, *, rules: list[Path] | None = None) -> int:
     rules
         Folder of further rules.
     """
-    from mailwitness import interactive  # noqa: PLC0415
+    from mailwitness import interactive
 
     return interactive.show_rule(name, rules or [])
 
@@ -240,7 +245,7 @@ def show(name: str, *, rules: list[Path] | None = None) -> int:
 @rules_app.command
 def test(*paths: Annotated[Path, Parameter(help="Rule files or folders; default the shipped rules.")]) -> int:
     """Run the tests inside rules and parsers on a real database."""
-    from mailwitness import content_check as check  # noqa: PLC0415
+    from mailwitness import content_check as check
 
     return check.run_tests(list(paths))
 
@@ -248,7 +253,7 @@ def test(*paths: Annotated[Path, Parameter(help="Rule files or folders; default 
 @rules_app.command
 def lint(*paths: Annotated[Path, Parameter(help="Rule files or folders; default the shipped rules.")]) -> int:
     """Check rules against the schemas: unknown columns, dead filters, missing tests."""
-    from mailwitness import content_check as check  # noqa: PLC0415
+    from mailwitness import content_check as check
 
     return check.lint(list(paths))
 

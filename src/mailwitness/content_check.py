@@ -16,13 +16,12 @@ import msgspec
 
 from mailwitness import activities, content_lint, findings, tables
 from mailwitness.content import loader
+from mailwitness.content.schemas import Parser
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
 
 if TYPE_CHECKING:
-    import duckdb
-
-    from mailwitness.content.schemas import Case, Parser, Rule
+    from mailwitness.content.schemas import Case, Rule
 
 # The clock of content tests; tests that need another moment write times relative to it.
 TEST_NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
@@ -72,10 +71,14 @@ class Bench:
         for i, row in enumerate(rows):
             unknown = sorted(set(row) - set(columns))
             if unknown:
-                raise ContentError(f"{name} has no column {unknown[0]!r}", place=place, remedy="Correct the test.")
+                raise ContentError(
+                    f"{name} has no column {unknown[0]!r}", place=place, remedy="Correct the test."
+                )
             given = {"_Exhibit": "E1", "_Position": i, **_times(columns), **row}
             cells = {c: _cell(column.type, given.get(c)) for c, column in columns.items()}
-            listed = ", ".join(f"CAST({tables.literal(v)} AS {DUCKDB_TYPES[columns[c].type]})" for c, v in cells.items())
+            listed = ", ".join(
+                f"CAST({tables.literal(v)} AS {DUCKDB_TYPES[columns[c].type]})" for c, v in cells.items()
+            )
             self.connection.execute(f"INSERT INTO {tables.identifier(name)} VALUES ({listed})")
 
     def ask(self, kql: str, test: Case, place: str) -> list[dict[str, Any]]:  # Any: query cells
@@ -117,7 +120,9 @@ def rule_tests(bench: Bench, path: Path, rule: Rule) -> Iterator[Outcome]:
         yield Outcome(place, test.name, _problem(bench, rule.query, test, place))
     expectations = {test.expect for test in rule.tests}
     if expectations != {"hit", "silent"}:
-        yield Outcome(place, "has a hit and a near-miss", "a rule needs at least one hit and one silent near-miss")
+        yield Outcome(
+            place, "has a hit and a near-miss", "a rule needs at least one hit and one silent near-miss"
+        )
 
 
 def parser_tests(bench: Bench, path: Path, parser: Parser) -> Iterator[Outcome]:
@@ -167,7 +172,7 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
             yield from rule_tests(bench, path, rule)
         if not paths:
             for path in loader.files("parsers"):
-                parser = loader.with_query(loader.read(path, loader.schemas.Parser))
+                parser = loader.with_query(loader.read(path, Parser))
                 yield from parser_tests(bench, path, parser)
     finally:
         bench.close()

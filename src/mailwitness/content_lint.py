@@ -12,7 +12,7 @@ from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clo
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mailwitness.content.schemas import Rule
     from mailwitness.kql import KqlEngine, Token
@@ -91,7 +91,7 @@ def _activities(rule: Rule, vocabulary: set[str], tables: set[str]) -> Iterator[
                 yield f"{text!r} is no activity that a parser yields: the filter is dead"
 
 
-def _compared_with(following: list[Token]) -> Iterator[str]:
+def _compared_with(following: Sequence[Token]) -> Iterator[str]:
     """Yield the strings that stand on the right of a comparison: one, or those in brackets."""
     at = 0
     while at < len(following) and following[at].text in {"=", "!", "~", "in"}:

@@ -11,7 +11,7 @@ import msgspec
 
 from mailwitness.activities import TABLE as ACTIVITY
 from mailwitness.activities import named_activities
-from mailwitness.content.schemas import SEVERITIES
+from mailwitness.content.schemas import SEVERITIES, Rule
 from mailwitness.errors import MailwitnessError, QueryTimeout
 from mailwitness.kql import leading_filters, referenced_tables, tokens
 from mailwitness.models import Finding, RuleOutcome
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from mailwitness.content.schemas import Rule
     from mailwitness.kql import KqlEngine
 
 # A rule that needs longer than this on the given data is reported, not waited for.
 RULE_TIMEOUT_SECONDS = 600
 _KEPT_ROWS = 50
+# A value inside a title; the whole stands in the finding's evidence.
+_TITLE_CELL = 120
 _MAXIMUM_FINDINGS = 20_000
 
 
@@ -54,7 +55,9 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def prepare(rule: Rule, engine: KqlEngine, evidence: Evidence, vocabulary: set[str], *, now: dt.datetime) -> Prepared:
+def prepare(
+    rule: Rule, engine: KqlEngine, evidence: Evidence, vocabulary: set[str], *, now: dt.datetime
+) -> Prepared:
     """Translate a rule, or say why it cannot be evaluated on this evidence."""
     tables = referenced_tables(rule.query, engine.schema)
     reason = _why_not(rule, tables, evidence, vocabulary)
@@ -80,7 +83,9 @@ def _why_not(rule: Rule, tables: set[str], evidence: Evidence, vocabulary: set[s
     if named and not named & evidence.activities:
         return f"no exhibit can show {', '.join(sorted(named)[:4])}"
     reasons = {evidence.absent[activity] for activity in named if activity in evidence.absent}
-    if named and all(activity in evidence.absent or activity not in evidence.activities for activity in named):
+    if named and all(
+        activity in evidence.absent or activity not in evidence.activities for activity in named
+    ):
         return "; ".join(sorted(reasons))
     return ""
 
@@ -92,7 +97,9 @@ def _predicates(rule: Rule, engine: KqlEngine, tables: set[str], now: dt.datetim
     leading = leading_filters(rule.query, ACTIVITY)
     if not leading.complete:
         return ()
-    found = [engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in dict.fromkeys(leading.filters)]
+    found = [
+        engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in dict.fromkeys(leading.filters)
+    ]
     return tuple(sql for sql in found if sql) if all(found) else ()
 
 
@@ -151,7 +158,13 @@ def _may_pass(connection: duckdb.DuckDBPyConnection, predicate: str) -> bool:
         return True
 
 
-def detect(connection: duckdb.DuckDBPyConnection, prepared: list[Prepared], *, fused: bool = True, seen: Callable[[Finding], None] | None = None) -> Iterator[tuple[RuleOutcome, list[Finding]]]:
+def detect(
+    connection: duckdb.DuckDBPyConnection,
+    prepared: list[Prepared],
+    *,
+    fused: bool = True,
+    seen: Callable[[Finding], None] | None = None,
+) -> Iterator[tuple[RuleOutcome, list[Finding]]]:
     """Run prepared rules, the most severe first, and yield each outcome with its findings.
 
     Args:
@@ -209,7 +222,9 @@ def run(connection: duckdb.DuckDBPyConnection, prepared: Prepared) -> list[Findi
     return [as_finding(prepared.rule, row) for row in found]
 
 
-def execute(connection: duckdb.DuckDBPyConnection, sql: str, *, timeout_seconds: float, limit: int) -> list[dict[str, Any]]:
+def execute(
+    connection: duckdb.DuckDBPyConnection, sql: str, *, timeout_seconds: float, limit: int
+) -> list[dict[str, Any]]:
     """Run translated SQL with a time limit and return at most ``limit`` rows.
 
     Raises:
@@ -287,7 +302,7 @@ def _filled(title: str, row: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:  # noqa: ANN401 - a query cell
     text = value if isinstance(value, str) else "" if value is None else str(value)
-    return text if len(text) <= 120 else text[:119] + "…"
+    return text if len(text) <= _TITLE_CELL else text[: _TITLE_CELL - 1] + "…"
 
 
 def _text(row: dict[str, Any], *names: str) -> str:

@@ -15,7 +15,7 @@ from mailwitness.content import loader, pack
 from mailwitness.errors import ConfigError
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.kql import referenced_tables
-from mailwitness.outcome import _json_ready as json_ready
+from mailwitness.outcome import json_ready
 from mailwitness.report.text import safe_csv_cell, visible
 from mailwitness.settings import clock
 from mailwitness.verification import read_report
@@ -46,7 +46,9 @@ def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> in
         connection, engine = pipeline.open_case(folder.path, settings, knowledge, Path(temporary))
         if activities.TABLE in referenced_tables(kql, engine.schema):
             present = tables.TableStore(folder.tables).tables()
-            activities.create_view(connection, activities.union_sql(connection, engine, knowledge.parsers, present, now=moment))
+            activities.create_view(
+                connection, activities.union_sql(connection, engine, knowledge.parsers, present, now=moment)
+            )
         tables.lock(connection, [folder.tables, Path(temporary)])
         sql = engine.to_sql(kql, now=moment)
         rows = findings.execute(connection, sql, timeout_seconds=_QUERY_TIMEOUT_SECONDS, limit=limit + 1)
@@ -71,14 +73,16 @@ def _print_rows(rows: list[dict[str, Any]], form: str) -> None:  # Any: query ce
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:  # Any: query cells
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     if not rows:
         print("no rows")
         return
-    names = [name for name in rows[0] if any(row[name] not in (None, "", [], {}) for row in rows)] or list(rows[0])
+    names = [name for name in rows[0] if any(row[name] not in (None, "", [], {}) for row in rows)] or list(
+        rows[0]
+    )
     table = Table(show_lines=False)
     for name in names:
         table.add_column(Text(visible(name, _WIDEST_CELL)), overflow="fold")
@@ -94,12 +98,13 @@ def _text(value: Any) -> str:  # noqa: ANN401 - a query cell
 
 def list_sources(*, as_json: bool) -> int:
     """Print every source with how it is recognised and an example."""
-    listed = [
+    listed: list[dict[str, Any]] = [  # Any: JSON values
         {
             "id": source.id,
             "name": source.name,
             "description": source.description.strip(),
-            "recognised_by": [_condition(rule) for rule in source.recognise] or ["the columns of a known table"],
+            "recognised_by": [_condition(rule) for rule in source.recognise]
+            or ["the columns of a known table"],
             "table": _table_of(source.mapping),
             "limits": source.limits,
             "example": source.example.strip(),
@@ -140,14 +145,23 @@ def list_rules(folders: list[Path], *, as_json: bool) -> int:
     """Print the rules with severity, techniques and name."""
     found = _all_rules(folders)
     listed = [
-        {"id": r.id, "name": r.name, "severity": r.level(), "confidence": r.confidence, "techniques": list(findings.techniques(r)), "file": path.stem}
+        {
+            "id": r.id,
+            "name": r.name,
+            "severity": r.level(),
+            "confidence": r.confidence,
+            "techniques": list(findings.techniques(r)),
+            "file": path.stem,
+        }
         for path, r in found
     ]
     if as_json:
         print(json.dumps(listed, indent=1))
         return _OK
     for item in listed:
-        print(f"{item['severity']:14}{item['confidence']:8}{','.join(item['techniques']):24.24} {item['file']}: {visible(item['name'], 120)}")
+        print(
+            f"{item['severity']:14}{item['confidence']:8}{','.join(item['techniques']):24.24} {item['file']}: {visible(item['name'], 120)}"
+        )
     print(f"{len(listed)} rules")
     return _OK
 
@@ -167,15 +181,24 @@ def show_rule(name: str, folders: list[Path]) -> int:
     """
     wanted = name.lower()
     fitting = [(p, r) for p, r in _all_rules(folders) if wanted in {r.id, p.stem.lower()}]
-    fitting = fitting or [(p, r) for p, r in _all_rules(folders) if wanted in r.name.lower() or wanted in p.stem.lower()]
+    fitting = fitting or [
+        (p, r) for p, r in _all_rules(folders) if wanted in r.name.lower() or wanted in p.stem.lower()
+    ]
     if len(fitting) != 1:
         names = ", ".join(path.stem for path, _ in fitting[:10])
         problem = f"{len(fitting)} rules fit: {names}" if fitting else "no rule fits"
         raise ConfigError(problem, place=repr(name), remedy="See `mailwitness rules list`.")
     path, rule = fitting[0]
-    print(f"{rule.name}\n  {path.stem}  {rule.id}\n  severity {rule.level()}, confidence {rule.confidence}, {', '.join(findings.techniques(rule))}\n")
+    print(
+        f"{rule.name}\n  {path.stem}  {rule.id}\n  severity {rule.level()}, confidence {rule.confidence}, {', '.join(findings.techniques(rule))}\n"
+    )
     print(f"{rule.description.strip()}\n")
-    for title, lines in (("False positives", rule.falsePositives), ("Known gaps", rule.gaps), ("Investigation", rule.guide), ("Tuning", rule.tuning)):
+    for title, lines in (
+        ("False positives", rule.falsePositives),
+        ("Known gaps", rule.gaps),
+        ("Investigation", rule.guide),
+        ("Tuning", rule.tuning),
+    ):
         if lines:
             print(title + "\n" + "\n".join(f"  - {line}" for line in lines) + "\n")
     for parameter, value in rule.parameters.items():

@@ -38,7 +38,9 @@ _TOKEN = re.compile(
 )
 _TABLE_REFERENCE = re.compile(r'\b(?:FROM|JOIN)\s+"([^"]+)"')
 _FILE_REFERENCE = re.compile(r"\b(?:FROM|JOIN)\s+'")
-_CTE = re.compile(r'(?:WITH\s+(?:RECURSIVE\s+)?|,\s*)"?([A-Za-z_][A-Za-z0-9_]*)"?\s+AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\(')
+_CTE = re.compile(
+    r'(?:WITH\s+(?:RECURSIVE\s+)?|,\s*)"?([A-Za-z_][A-Za-z0-9_]*)"?\s+AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\('
+)
 _WHERE_STAGE = re.compile(r"_s(\d+) AS \(SELECT \* FROM _s(\d+) WHERE (.*)\)(?:,|)$")
 _CLOCK_PARAMETER = "$kqlnow"
 _ANY_MOMENT = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
@@ -161,10 +163,11 @@ def with_parameters(kql: str, values: Mapping[str, str]) -> str:
     """
     for name, value in values.items():
         pattern = re.compile(rf"(\blet\s+{re.escape(name)}\s*=)[^;]*;")
-        if not pattern.search(kql):
+        head = pattern.search(kql)
+        if head is None:
             message = f"the query has no line `let {name} = ...;`"
             raise QueryRefused(message, remedy="Correct the parameter's name.")
-        kql = pattern.sub(lambda match, literal=value: f"{match.group(1)} {literal};", kql, count=1)
+        kql = f"{kql[: head.end(1)]} {value};{kql[head.end() :]}"
     return kql
 
 
@@ -174,9 +177,12 @@ _PLAIN_TERM = (
     re.escape(r"'(?i)(?:^|[^\pL\pN])' || regexp_escape(") + _WORD + re.escape(r") || '(?:$|[^\pL\pN])')")
 )
 _WIDE_TERM = (
-    re.escape("'(?i)' || CASE WHEN regexp_matches(") + _WORD
-    + re.escape(r", '^[\pL\pN]') THEN '(?:^|[^\pL\pN])' ELSE '' END || regexp_escape(") + _WORD
-    + re.escape(") || CASE WHEN regexp_matches(") + _WORD
+    re.escape("'(?i)' || CASE WHEN regexp_matches(")
+    + _WORD
+    + re.escape(r", '^[\pL\pN]') THEN '(?:^|[^\pL\pN])' ELSE '' END || regexp_escape(")
+    + _WORD
+    + re.escape(") || CASE WHEN regexp_matches(")
+    + _WORD
     + re.escape(r", '[\pL\pN]$') THEN '(?:$|[^\pL\pN])' ELSE '' END)")
 )
 _TERM = re.compile(f"(?:{_PLAIN_TERM}|{_WIDE_TERM})")
@@ -196,7 +202,9 @@ def fold_terms(sql: str) -> str:
         argument = sql[call + len("regexp_matches(") : match.start()] if call >= 0 else ""
         following = f" OR regexp_matches({argument}"
         terms, end = [_term(match)], match.end()
-        while call >= 0 and sql.startswith(following, end) and (more := _TERM.match(sql, end + len(following))):
+        while (
+            call >= 0 and sql.startswith(following, end) and (more := _TERM.match(sql, end + len(following)))
+        ):
             terms.append(_term(more))
             end = more.end()
         if len(terms) > 1:
@@ -256,7 +264,9 @@ class KqlEngine:
 
     def _translate(self, kql: str) -> str:
         if [token.text for token in tokens(kql)[:1]] == ["."]:
-            raise QueryRefused("management commands are not run", remedy="Ask for rows, such as: OfficeActivity | count.")
+            raise QueryRefused(
+                "management commands are not run", remedy="Ask for rows, such as: OfficeActivity | count."
+            )
         import duckdb_kql  # noqa: PLC0415 - 94 ms, only needed when the cache is cold
         from duckdb_kql.errors import KqlError  # noqa: PLC0415
 

@@ -51,7 +51,9 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 def export_mapping(table: Table) -> Mapping:
     """Return the mapping that loads a table from its own columns, as exports write them."""
     names = {column.name.lower() for column in table.columns}
-    public = [column for column in table.columns if not column.name.startswith("_") or column.name == "_ResourceId"]
+    public = [
+        column for column in table.columns if not column.name.startswith("_") or column.name == "_ResourceId"
+    ]
     raw = {column.name: "JSON" if column.type == "dynamic" else "VARCHAR" for column in public}
     columns = {column.name: _export_cell(column) for column in public}
     # Defender's advanced hunting has Timestamp, Sentinel has TimeGenerated, some exports only the product's own time.
@@ -91,7 +93,8 @@ def export_columns(table: str) -> dict[str, str]:
 
 def derived_columns(table: str) -> dict[str, str]:
     """Return the extension columns of a table that follow from its public columns."""
-    return loader.read_yaml(loader.CONTENT / "tables" / "_derived.yaml").get(table, {})
+    found: dict[str, str] = loader.read_yaml(loader.CONTENT / "tables" / "_derived.yaml").get(table, {})
+    return found
 
 
 def identity_column(table: str) -> str:
@@ -103,7 +106,8 @@ def mapping_for(mapping: str, table: str) -> Mapping:
     """Return a mapping by id; ``table_export`` is made from the table's schema."""
     if mapping == "table_export":
         return export_mapping(loader.tables()[table])
-    return loader.mappings()[mapping]
+    found: Mapping = loader.mappings()[mapping]
+    return found
 
 
 def _cast(column: Column, expression: str) -> str:
@@ -113,7 +117,9 @@ def _cast(column: Column, expression: str) -> str:
     return f"TRY_CAST(({expression}) AS {kind})"
 
 
-def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own: bool) -> tuple[str, list[str], list[str]]:
+def select_sql(
+    mapping: Mapping, relation: str, wanted: set[str] | None, *, own: bool
+) -> tuple[str, list[str], list[str]]:
     """Write the SELECT that turns raw records into rows of the mapping's table.
 
     Args:
@@ -132,7 +138,14 @@ def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own:
     chosen_derived = [n for n in derived if not n.startswith(_STEP) and (wanted is None or n in wanted)]
     # A derived column reads public columns, also those that are not stored themselves, and steps shared with others.
     reads = {name: set(_identifiers(derived[name])) for name in derived}
-    steps = sorted({word for name in chosen_derived for word in reads[name] if word in derived and word.startswith(_STEP)})
+    steps = sorted(
+        {
+            word
+            for name in chosen_derived
+            for word in reads[name]
+            if word in derived and word.startswith(_STEP)
+        }
+    )
     inputs = {word for name in [*chosen_derived, *steps] for word in reads[name]} - set(steps)
     inner = [name for name in mapping.columns if name in chosen or name in inputs]
     nested = set(mapping.nested) if wanted is not None else set()
@@ -141,10 +154,16 @@ def select_sql(mapping: Mapping, relation: str, wanted: set[str] | None, *, own:
     missing = sorted(inputs - set(inner))
     shown += [f"{empty(by_name[n.lower()])} AS {identifier(n)}" for n in missing if n.lower() in by_name]
     required = _required(mapping)
-    shown.append(f"CAST(CASE WHEN {required} IS NULL THEN 1 WHEN {mapping.accept} THEN 0 ELSE 2 END AS UTINYINT) AS {STATE}")
+    shown.append(
+        f"CAST(CASE WHEN {required} IS NULL THEN 1 WHEN {mapping.accept} THEN 0 ELSE 2 END AS UTINYINT) AS {STATE}"
+    )
     carried = []
     if own:
-        shown += [f"{EXHIBIT_KEY} AS _Exhibit", f"{POSITION_KEY} AS _Position", f"coalesce({SALVAGED_KEY}, false) AS _Salvaged"]
+        shown += [
+            f"{EXHIBIT_KEY} AS _Exhibit",
+            f"{POSITION_KEY} AS _Position",
+            f"coalesce({SALVAGED_KEY}, false) AS _Salvaged",
+        ]
         carried = ["_Exhibit", "_Position", "_Salvaged"]
     outer = [identifier(name) for name in chosen]
     outer += [f"{_cast(by_name[n.lower()], derived[n])} AS {identifier(n)}" for n in chosen_derived]
@@ -165,7 +184,7 @@ def _required(mapping: Mapping) -> str:
 
 
 def _gated(column: Column, mapping: Mapping, nested: set[str]) -> str:
-    expression = mapping.columns[column.name] if column.name in mapping.columns else "NULL"
+    expression = mapping.columns.get(column.name, "NULL")
     if column.name in nested:
         expression = f"CASE WHEN {mapping.keep} THEN {expression} END"
     return _cast(column, expression)
@@ -192,7 +211,15 @@ def _duckdb_type(shape: Any) -> str:  # noqa: ANN401 - a structure as json_trans
     return str(shape)
 
 
-def json_relation(paths: Iterable[Path], mapping: Mapping, *, largest: int, own: bool, record: str = "", outer: Iterable[tuple[str, str]] = ()) -> str:
+def json_relation(
+    paths: Iterable[Path],
+    mapping: Mapping,
+    *,
+    largest: int,
+    own: bool,
+    record: str = "",
+    outer: Iterable[tuple[str, str]] = (),
+) -> str:
     """Return the SQL that reads one JSON record for each line.
 
     ``read_json`` with explicit columns is the only reader that yields exactly one row for each
@@ -219,7 +246,9 @@ def json_relation(paths: Iterable[Path], mapping: Mapping, *, largest: int, own:
     return record_relation(inner, text, mapping, outer)
 
 
-def record_relation(inner: str, text: str, mapping: Mapping, outer: Iterable[tuple[str, str]], carried: Iterable[str] = ()) -> str:
+def record_relation(
+    inner: str, text: str, mapping: Mapping, outer: Iterable[tuple[str, str]], carried: Iterable[str] = ()
+) -> str:
     """Return the SQL that parses each record's JSON text once and fills gaps from outer columns."""
     structure = json.dumps(mapping.raw | mapping.slim)
     fallback = {key: name for name, key in outer}
@@ -230,12 +259,12 @@ def record_relation(inner: str, text: str, mapping: Mapping, outer: Iterable[tup
     for key, kind in mapping.raw.items():
         member = f"mw_r.{identifier(key)}"
         if key in fallback and kind == "VARCHAR":
-            member = f"CASE WHEN {is_record} THEN coalesce(nullif({member}, ''), {identifier(fallback[key])}) END"
+            member = (
+                f"CASE WHEN {is_record} THEN coalesce(nullif({member}, ''), {identifier(fallback[key])}) END"
+            )
         shown.append(f"{member} AS {identifier(key)}")
     shown += carried
-    return (
-        f"SELECT {', '.join(shown)} FROM (SELECT *, TRY(json_transform({text}, {literal(structure)})) AS mw_r FROM ({inner}))"
-    )
+    return f"SELECT {', '.join(shown)} FROM (SELECT *, TRY(json_transform({text}, {literal(structure)})) AS mw_r FROM ({inner}))"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,7 +284,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Writer:
     """Write segments of one case through one connection."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, wanted: Wanted | None) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, store: TableStore, wanted: Wanted | None
+    ) -> None:
         """Take what to store; None stores everything."""
         self.connection = connection
         self.store = store
@@ -282,14 +313,16 @@ class Writer:
         wanted = None if self.wanted is None else self.stored_columns(mapping)
         sql, columns, partial = select_sql(mapping, relation, wanted, own=not exhibit)
         path = self.store.partial_path(mapping.table, name)
-        self.connection.execute(
-            f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION lz4_raw)"
-        )
+        self.connection.execute(f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION lz4_raw)")
         number = "file_row_number" if exhibit else "_Position"
         option = ", file_row_number = true" if exhibit else ""
         file = f"read_parquet({literal(str(path))}{option})"
-        rows, other = self.connection.execute(f"SELECT count(*), count(*) FILTER ({STATE} = 2) FROM {file}").fetchall()[0]
-        damaged = self.connection.execute(f"SELECT {number} FROM {file} WHERE {STATE} = 1 ORDER BY 1").fetchall()
+        rows, other = self.connection.execute(
+            f"SELECT count(*), count(*) FILTER ({STATE} = 2) FROM {file}"
+        ).fetchall()[0]
+        damaged = self.connection.execute(
+            f"SELECT {number} FROM {file} WHERE {STATE} = 1 ORDER BY 1"
+        ).fetchall()
         segment = Segment(
             name=name,
             table=mapping.table,

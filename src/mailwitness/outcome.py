@@ -16,8 +16,6 @@ from mailwitness.content.schemas import SEVERITIES
 from mailwitness.readers.index import RecordIndex
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mailwitness.cases import Story
     from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
     from mailwitness.sources import Intake
@@ -57,7 +55,8 @@ class _Proof:
         index = self.index(exhibit)
         if index is None or not 0 <= record < len(index):
             return {"record": record, "line": 0, "offset": 0, "length": 0}
-        return msgspec.to_builtins(index.locate(record))
+        place: JsonDict = msgspec.to_builtins(index.locate(record))
+        return place
 
     def raw(self, exhibit: str, position: JsonDict) -> str:
         """Return the start of a record as text; bytes that are no text are shown as escapes."""
@@ -79,7 +78,18 @@ def _as_text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def build(*, stories: list[Story], outcomes: list[RuleOutcome], intake: Intake, exhibits: list[Exhibit], sha256: dict[str, str], not_evaluated: list[NotEvaluated], rule_pack: tuple[str, int], now: dt.datetime, version: str) -> JsonDict:
+def build(  # noqa: PLR0913 - the parts of the document, each by name
+    *,
+    stories: list[Story],
+    outcomes: list[RuleOutcome],
+    intake: Intake,
+    exhibits: list[Exhibit],
+    sha256: dict[str, str],
+    not_evaluated: list[NotEvaluated],
+    rule_pack: tuple[str, int],
+    now: dt.datetime,
+    version: str,
+) -> JsonDict:
     """Return the report document.
 
     Args:
@@ -113,7 +123,11 @@ def build(*, stories: list[Story], outcomes: list[RuleOutcome], intake: Intake, 
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "mailwitness", "version": version},
         "rule_pack": {"digest": rule_pack[0], "rules": rule_pack[1]},
-        "evaluated": {"from": min(times, default=""), "to": max(times, default=""), "now": _iso(now.replace(tzinfo=None))},
+        "evaluated": {
+            "from": min(times, default=""),
+            "to": max(times, default=""),
+            "now": _iso(now.replace(tzinfo=None)),
+        },
         "summary": _summary(listed, missing, taken, outcomes),
         "cases": listed,
         "not_evaluated": missing,
@@ -130,7 +144,9 @@ def digest(report: JsonDict) -> str:
     return hashlib.sha256(json.dumps(stable, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def _intake(exhibit: Exhibit, intake: Intake, sha256: dict[str, str], spans: dict[str, tuple[str, str]]) -> JsonDict:
+def _intake(
+    exhibit: Exhibit, intake: Intake, sha256: dict[str, str], spans: dict[str, tuple[str, str]]
+) -> JsonDict:
     tally = intake.tallies[exhibit.id]
     first, last = spans.get(exhibit.id, ("", ""))
     return {
@@ -165,7 +181,9 @@ def _folded(items: list[NotEvaluated]) -> list[JsonDict]:
     return sorted(folded, key=lambda item: not item["blocking"])
 
 
-def _summary(listed: list[JsonDict], missing: list[JsonDict], taken: list[JsonDict], outcomes: list[RuleOutcome]) -> JsonDict:
+def _summary(
+    listed: list[JsonDict], missing: list[JsonDict], taken: list[JsonDict], outcomes: list[RuleOutcome]
+) -> JsonDict:
     real = [case for case in listed if case["verdict"] not in {"noise", "authorised"}]
     loaded = sum(item["loaded"] for item in taken)
     ran = sum(outcome.outcome != "not_evaluated" for outcome in outcomes)
@@ -175,18 +193,27 @@ def _summary(listed: list[JsonDict], missing: list[JsonDict], taken: list[JsonDi
         outcome = "found"
         counts = Counter(case["verdict"] for case in real)
         words = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
-        sentences = [f"Mailbox evidence was cleared or prepared for clearing: {_plural(len(real), 'case')} ({words}), the worst {severity}."]
+        sentences = [
+            f"Mailbox evidence was cleared or prepared for clearing: {_plural(len(real), 'case')} ({words}), the worst {severity}."
+        ]
         sentences.append(f"First to look at: {real[0]['title']}.")
     elif blocking or not loaded or not ran:
         outcome = "not_evaluated"
         sentences = ["No verdict: something that was given, or is needed, could not be evaluated."]
     else:
         outcome = "clear"
-        sentences = ["Clear as far as this evidence reaches: every rule that it can feed was run and found nothing."]
-    sentences.append(f"{_plural(loaded, 'record')} of {_plural(len(taken), 'exhibit')} judged by {_plural(ran, 'rule')}; {_plural(len(outcomes) - ran, 'rule')} could not be evaluated.")
+        sentences = [
+            "Clear as far as this evidence reaches: every rule that it can feed was run and found nothing."
+        ]
+    sentences.append(
+        f"{_plural(loaded, 'record')} of {_plural(len(taken), 'exhibit')} judged by {_plural(ran, 'rule')}; "
+        f"{_plural(len(outcomes) - ran, 'rule')} could not be evaluated."
+    )
     noise = len(listed) - len(real)
     if noise:
-        sentences.append(f"{_plural(noise, 'group')} of findings {'is' if noise == 1 else 'are'} noise or authorised work, kept at the end of the list.")
+        sentences.append(
+            f"{_plural(noise, 'group')} of findings {'is' if noise == 1 else 'are'} noise or authorised work, kept at the end of the list."
+        )
     return {"outcome": outcome, "severity": severity, "sentences": sentences}
 
 
@@ -225,7 +252,9 @@ def _distinct(values: Any) -> list[str]:  # noqa: ANN401 - any iterable of text
 
 def _finding(finding: Finding, proof: _Proof) -> JsonDict:
     exhibit, record = finding.rows[0] if finding.rows else ("", -1)
-    position = proof.position(exhibit, record) if exhibit else {"record": 0, "line": 0, "offset": 0, "length": 0}
+    position = (
+        proof.position(exhibit, record) if exhibit else {"record": 0, "line": 0, "offset": 0, "length": 0}
+    )
     return {
         "rule": finding.rule,
         "title": finding.title,
@@ -239,7 +268,7 @@ def _finding(finding: Finding, proof: _Proof) -> JsonDict:
         "entities": _entities(finding),
         "exhibit": exhibit,
         "position": position,
-        "evidence": _json_ready(finding.evidence),
+        "evidence": json_ready(finding.evidence),
         "rows": [{"exhibit": e, "record": p} for e, p in finding.rows],
         "raw": proof.raw(exhibit, position) if exhibit else "",
         "count": finding.count,
@@ -248,7 +277,13 @@ def _finding(finding: Finding, proof: _Proof) -> JsonDict:
 
 def _entities(finding: Finding) -> JsonDict:
     """Return the typed things a finding is about, named as Sentinel names entity types."""
-    pairs = {"Account": finding.actor, "Mailbox": finding.mailbox, "IP": finding.address, "Session": finding.session, "Host": finding.host}
+    pairs = {
+        "Account": finding.actor,
+        "Mailbox": finding.mailbox,
+        "IP": finding.address,
+        "Session": finding.session,
+        "Host": finding.host,
+    }
     return {kind: value for kind, value in pairs.items() if value}
 
 
@@ -272,14 +307,14 @@ def _iso(time: dt.datetime | None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
 
 
-def _json_ready(value: Any) -> Any:  # noqa: ANN401 - query cells
+def json_ready(value: Any) -> Any:  # noqa: ANN401, PLR0911 - query cells, one return for each kind
     """Turn query cells into JSON values: times as ISO 8601, no NaN, no bytes."""
     if isinstance(value, dt.datetime):
         return _iso(value)
     if isinstance(value, dict):
-        return {str(key): _json_ready(item) for key, item in value.items()}
+        return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json_ready(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, bytes):

@@ -17,16 +17,17 @@ from mailwitness.content import loader, pack
 from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import containers, custody, seal, store, walk
 from mailwitness.evidence.names import display_name
+from mailwitness.evidence.opening import Refused
 from mailwitness.kql import KqlEngine, words
 from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.sources import Intake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     import duckdb
 
-    from mailwitness.content.schemas import Parser, Rule
+    from mailwitness.content.schemas import Parser
 
 TOOL = f"mailwitness {__version__}"
 
@@ -58,7 +59,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def thread_count(self) -> int:
         """Return the number of worker threads."""
-        return self.threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.threads or 2
+        return (
+            self.threads or len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else self.threads or 2
+        )
 
 
 class Progress:
@@ -140,43 +145,72 @@ class _Run:
             now=self.settings.now,
             version=__version__,
         )
-        self._write(report, loaded)
+        self._write(report)
         return Result(report=report, case=self.folder.path)
 
     # -- evidence ----------------------------------------------------------------------------
 
     def _exhibits(self, paths: list[Path]) -> list[Exhibit]:
         """Seal every input and give it its name within the case; the same bytes keep their name."""
-        known = {(item["blake3"], item["path"]): item["id"] for item in self.folder.description().get("exhibits", [])}
+        known = {
+            (item["blake3"], item["path"]): item["id"]
+            for item in self.folder.description().get("exhibits", [])
+        }
         earlier = list(self.folder.description().get("exhibits", []))
         exhibits: list[Exhibit] = []
         self.progress.stage("sealing")
         self.given = [*paths, *_still_there(earlier, paths)]
         found = list(walk.collect(self.given, exclude=[self.folder.path]))
         for sealed in seal.seal(found, self.log, now=self.settings.now, threads=self.settings.thread_count()):
-            if isinstance(sealed, seal.Refused):
+            if isinstance(sealed, Refused):
                 self._refuse(sealed)
                 continue
             self.progress.stage("sealing", len(exhibits), len(found))
             if containers.kind_of(sealed) is None:
                 self._take(sealed, known, exhibits)
                 continue
-            for member in containers.expand(sealed, self.folder.originals, containers.Limits(), self.log, now=self.settings.now):
-                if isinstance(member, seal.Refused):
+            for member in containers.expand(
+                sealed, self.folder.originals, containers.Limits(), self.log, now=self.settings.now
+            ):
+                if isinstance(member, Refused):
                     self._refuse(member)
                 else:
                     self._take(member.sealed, known, exhibits, member)
-        listed = [{"id": e.id, "path": e.path, "blake3": e.blake3, "location": str(e.location), "size_bytes": e.size_bytes, "kept": e.kept} for e in exhibits]
-        given = list(dict.fromkeys([*self.folder.description().get("given", []), *(str(path.absolute()) for path in paths)]))
-        self.folder.describe(exhibits=listed, given=given, rules=[str(path.absolute()) for path in self.settings.rules])
+        listed = [
+            {
+                "id": e.id,
+                "path": e.path,
+                "blake3": e.blake3,
+                "location": str(e.location),
+                "size_bytes": e.size_bytes,
+                "kept": e.kept,
+            }
+            for e in exhibits
+        ]
+        given = list(
+            dict.fromkeys(
+                [*self.folder.description().get("given", []), *(str(path.absolute()) for path in paths)]
+            )
+        )
+        self.folder.describe(
+            exhibits=listed, given=given, rules=[str(path.absolute()) for path in self.settings.rules]
+        )
         return exhibits
 
-    def _take(self, sealed: seal.Sealed, known: dict[tuple[str, str], str], exhibits: list[Exhibit], member: containers.Member | None = None) -> None:
+    def _take(
+        self,
+        sealed: seal.Sealed,
+        known: dict[tuple[str, str], str],
+        exhibits: list[Exhibit],
+        member: containers.Member | None = None,
+    ) -> None:
         shown = self._shown(sealed.display_name)
         key = (sealed.blake3, shown)
         if any((exhibit.blake3, exhibit.path) == key for exhibit in exhibits):
             return
-        same = next((exhibit for exhibit in exhibits if exhibit.blake3 == sealed.blake3 and exhibit.size_bytes), None)
+        same = next(
+            (exhibit for exhibit in exhibits if exhibit.blake3 == sealed.blake3 and exhibit.size_bytes), None
+        )
         if same is not None:
             self.not_evaluated.append(
                 NotEvaluated(
@@ -186,14 +220,31 @@ class _Run:
                 )
             )
             return
-        name = known.get(key) or f"E{1 + max([int(n[1:]) for n in known.values()] + [int(e.id[1:]) for e in exhibits] + [0])}"
+        name = (
+            known.get(key)
+            or f"E{1 + max([int(n[1:]) for n in known.values()] + [int(e.id[1:]) for e in exhibits] + [0])}"
+        )
         known[key] = name
-        exhibits.append(Exhibit(id=name, path=shown, location=sealed.path.absolute(), size_bytes=sealed.size_bytes, blake3=sealed.blake3, kept=member is not None))
+        exhibits.append(
+            Exhibit(
+                id=name,
+                path=shown,
+                location=sealed.path.absolute(),
+                size_bytes=sealed.size_bytes,
+                blake3=sealed.blake3,
+                kept=member is not None,
+            )
+        )
         self.digests[name] = sealed.sha256
         if member is not None and (member.truncated or member.notes):
             reason = "; ".join(member.notes) or "its end is missing"
             self.not_evaluated.append(
-                NotEvaluated(what=shown, reason=reason, remedy="Get the archive from its source again.", blocking=member.truncated)
+                NotEvaluated(
+                    what=shown,
+                    reason=reason,
+                    remedy="Get the archive from its source again.",
+                    blocking=member.truncated,
+                )
             )
         self.sealed[name] = sealed
 
@@ -205,19 +256,37 @@ class _Run:
                 return display_name(path.absolute().name or "root") + name[len(full.rstrip("/")) :]
         return name
 
-    def _refuse(self, refused: seal.Refused) -> None:
+    def _refuse(self, refused: Refused) -> None:
         self.not_evaluated.append(
-            NotEvaluated(what=self._shown(refused.display_name), reason=refused.reason, remedy=refused.remedy, blocking=refused.blocking)
+            NotEvaluated(
+                what=self._shown(refused.display_name),
+                reason=refused.reason,
+                remedy=refused.remedy,
+                blocking=refused.blocking,
+            )
         )
 
     # -- tables ------------------------------------------------------------------------------
 
     def _load(self, exhibits: list[Exhibit], knowledge: pack.Pack) -> Intake:
-        connection = tables.connect(memory=self.settings.memory_limit(), threads=self.settings.thread_count(), temporary=self.work, in_order=True)
+        connection = tables.connect(
+            memory=self.settings.memory_limit(),
+            threads=self.settings.thread_count(),
+            temporary=self.work,
+            in_order=True,
+        )
         queries = [rule.query for rule in knowledge.rules]
         engine = new_engine(knowledge)
-        wanted = activities.wanted(engine, knowledge.parsers, queries, self._needed(knowledge), now=self.settings.now)
-        intake = Intake(connection, tables.TableStore(self.folder.tables), wanted=wanted, work=self.work, index_folder=self.folder.index)
+        wanted = activities.wanted(
+            engine, knowledge.parsers, queries, self._needed(knowledge), now=self.settings.now
+        )
+        intake = Intake(
+            connection,
+            tables.TableStore(self.folder.tables),
+            wanted=wanted,
+            work=self.work,
+            index_folder=self.folder.index,
+        )
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))
             intake.add(exhibit)
@@ -228,7 +297,11 @@ class _Run:
     def _needed(self, knowledge: pack.Pack) -> set[str]:
         """Return the activities that rules name; a rule that names none may mean any."""
         vocabulary = activities.vocabulary(knowledge.parsers)
-        named = [activities.named_activities(rule.query, vocabulary) for rule in knowledge.rules if activities.TABLE in words(rule.query)]
+        named = [
+            activities.named_activities(rule.query, vocabulary)
+            for rule in knowledge.rules
+            if activities.TABLE in words(rule.query)
+        ]
         return vocabulary if not all(named) else set().union(*named)
 
     # -- rules -------------------------------------------------------------------------------
@@ -240,22 +313,33 @@ class _Run:
         vocabulary = activities.vocabulary(knowledge.parsers)
         needed = self._needed(knowledge)
         named = {word for rule in knowledge.rules for word in words(rule.query)}
-        union = activities.union_sql(connection, engine, knowledge.parsers, present, now=self.settings.now, needed=needed)
+        union = activities.union_sql(
+            connection, engine, knowledge.parsers, present, now=self.settings.now, needed=needed
+        )
         activities.materialise(connection, union, self.work / "activity.parquet", needed=needed, named=named)
         self.progress.stage("running rules")
         evidence = _evidence(connection, knowledge.parsers, present)
         self._note_absent(evidence, present)
         tables.lock(connection, [self.folder.tables, self.work])
-        prepared = [findings.prepare(rule, engine, evidence, vocabulary, now=self.settings.now) for rule in knowledge.rules]
-        pack.save(knowledge, engine)
+        prepared = [
+            findings.prepare(rule, engine, evidence, vocabulary, now=self.settings.now)
+            for rule in knowledge.rules
+        ]
+        pack.save(knowledge, engine.cache)
         outcomes: list[RuleOutcome] = []
         found: list[Finding] = []
-        for outcome, rows in findings.detect(connection, prepared, fused=self.settings.fused, seen=self.progress.first_finding):
+        for outcome, rows in findings.detect(
+            connection, prepared, fused=self.settings.fused, seen=self.progress.first_finding
+        ):
             outcomes.append(outcome)
             found += rows
             if outcome.outcome == "not_evaluated":
                 self.not_evaluated.append(
-                    NotEvaluated(what=f"rule: {outcome.name}", reason=outcome.reason, remedy="Give evidence that can show it.")
+                    NotEvaluated(
+                        what=f"rule: {outcome.name}",
+                        reason=outcome.reason,
+                        remedy="Give evidence that can show it.",
+                    )
                 )
         connection.close()
         return outcomes, found
@@ -263,11 +347,21 @@ class _Run:
     def _note_absent(self, evidence: findings.Evidence, present: set[str]) -> None:
         if not present:
             self.not_evaluated.append(
-                NotEvaluated(what="the whole evidence", reason="no record could be loaded", remedy="Give an audit export; see `mailwitness sources`.", blocking=True)
+                NotEvaluated(
+                    what="the whole evidence",
+                    reason="no record could be loaded",
+                    remedy="Give an audit export; see `mailwitness sources`.",
+                    blocking=True,
+                )
             )
         for reason in sorted(set(evidence.absent.values())):
             self.not_evaluated.append(
-                NotEvaluated(what="what such records would show", reason=reason, remedy="Export the audit log without that filter, and check that auditing was on.", blocking=True)
+                NotEvaluated(
+                    what="what such records would show",
+                    reason=reason,
+                    remedy="Export the audit log without that filter, and check that auditing was on.",
+                    blocking=True,
+                )
             )
 
     # -- the end -----------------------------------------------------------------------------
@@ -288,14 +382,20 @@ class _Run:
     def _sha256(self) -> dict[str, str]:
         return {name: digest.result() for name, digest in self.digests.items()}
 
-    def _write(self, report: dict[str, Any], intake: Intake) -> None:
+    def _write(self, report: dict[str, Any]) -> None:
         self.progress.stage("reporting")
         (self.work / "quarantine.jsonl").replace(self.folder.path / "quarantine.jsonl")
         self.folder.write_json("report.json", report)
         write_reports(self.folder, report)
         summary = report["summary"]
         digest = outcome_document.digest(report)
-        self.log.append("evaluated", now=self.settings.now, outcome=summary["outcome"], cases=len(report["cases"]), report=digest)
+        self.log.append(
+            "evaluated",
+            now=self.settings.now,
+            outcome=summary["outcome"],
+            cases=len(report["cases"]),
+            report=digest,
+        )
 
 
 def write_reports(folder: store.CaseFolder, report: dict[str, Any]) -> None:
@@ -306,9 +406,13 @@ def write_reports(folder: store.CaseFolder, report: dict[str, Any]) -> None:
     folder.write_bytes("report.md", markdown.render_markdown(report).encode("utf-8", "replace"))
 
 
-def open_case(case: Path, settings: Settings, knowledge: pack.Pack, temporary: Path) -> tuple[duckdb.DuckDBPyConnection, KqlEngine]:
+def open_case(
+    case: Path, settings: Settings, knowledge: pack.Pack, temporary: Path
+) -> tuple[duckdb.DuckDBPyConnection, KqlEngine]:
     """Open a case's tables as views, with the engine that knows their columns."""
-    connection = tables.connect(memory=settings.memory_limit(), threads=settings.thread_count(), temporary=temporary)
+    connection = tables.connect(
+        memory=settings.memory_limit(), threads=settings.thread_count(), temporary=temporary
+    )
     tables.TableStore(case / "tables").create_views(connection)
     return connection, new_engine(knowledge)
 
@@ -319,7 +423,9 @@ def new_engine(knowledge: pack.Pack) -> KqlEngine:
     return KqlEngine(schema, knowledge.sql)
 
 
-def _evidence(connection: duckdb.DuckDBPyConnection, parsers: list[Parser], present: set[str]) -> findings.Evidence:
+def _evidence(
+    connection: duckdb.DuckDBPyConnection, parsers: list[Parser], present: set[str]
+) -> findings.Evidence:
     """Say what the case can show, and what its records cannot although their table is there."""
     provided = {activity for parser in parsers if parser.table in present for activity in parser.activities}
     absent: dict[str, str] = {}
@@ -328,19 +434,27 @@ def _evidence(connection: duckdb.DuckDBPyConnection, parsers: list[Parser], pres
         if family.table not in present:
             continue
         types = ", ".join(tables.literal(name) for name in family.record_types)
-        has = connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM {family.table} WHERE RecordType IN ({types}) LIMIT 1)").fetchall()[0][0]
+        has = connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM {family.table} WHERE RecordType IN ({types}) LIMIT 1)"
+        ).fetchall()[0][0]
         if has:
             other |= set(family.activities)
         else:
             absent |= dict.fromkeys(family.activities, f"the evidence holds no {family.name}")
-    return findings.Evidence(tables=present, activities=provided, absent={a: r for a, r in absent.items() if a not in other})
+    return findings.Evidence(
+        tables=present, activities=provided, absent={a: r for a, r in absent.items() if a not in other}
+    )
 
 
 def _still_there(earlier: list[dict[str, Any]], paths: list[Path]) -> list[Path]:  # Any: case.json
     """Return originals of earlier runs that were not given again: a case grows, it does not shrink."""
     given = {path.resolve() for path in paths}
     locations = [Path(item["location"]) for item in earlier if not item["kept"]]
-    return [path for path in locations if path.exists() and not any(path.resolve().is_relative_to(g) for g in given)]
+    return [
+        path
+        for path in locations
+        if path.exists() and not any(path.resolve().is_relative_to(g) for g in given)
+    ]
 
 
 def _ready(value: str) -> Future[str]:
@@ -356,5 +470,3 @@ def elapsed_since_start() -> float:
     with Path("/proc/uptime").open(encoding="ascii") as handle:
         uptime = float(handle.read().split()[0])
     return uptime - ticks / os.sysconf("SC_CLK_TCK")
-
-

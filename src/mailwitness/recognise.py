@@ -25,6 +25,7 @@ _START_BYTES = 64 * 1024
 # A table is only believed when this share of the input's columns is its own.
 _MATCHING_SHARE = 0.6
 _MATCHING_COLUMNS = 5
+_FEWEST_COLUMNS = 3
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,11 @@ class Recogniser:
         """Return the source of one record of format ``json`` or ``csv``; None when nothing fits."""
         hint = str(next((record[name] for name in TABLE_HINTS if record.get(name)), ""))
         # Rows of several tables in one reply carry the columns of all: only what is filled tells them apart.
-        filled = record if form == "csv" else [name for name, value in record.items() if value not in (None, "", [], {})]
+        filled = (
+            record
+            if form == "csv"
+            else [name for name, value in record.items() if value not in (None, "", [], {})]
+        )
         key = (form, frozenset(filled), hint)
         # Nested conditions depend on values, so only the plain answer of a shape is kept.
         if key not in self._known or self._needs_values(record):
@@ -104,7 +109,7 @@ class Recogniser:
         return any(name in record for name in ("event", "log", "properties", "o365audit", "_source"))
 
     def _match(self, record: Record, form: str, hint: str) -> Match | None:
-        names = {name.strip().strip("\ufeff").lower() for name in record if isinstance(name, str)}
+        names = {name.strip().strip("\ufeff").lower() for name in record}
         for source in self.sources:
             if any(_fits(rule, record, names, form) for rule in source.recognise):
                 return self._as_match(source, record, hint)
@@ -134,7 +139,7 @@ class Recogniser:
 
     def _table_of(self, record: Record, hint: str, form: str) -> str:
         """Find the table whose columns an input has; its own word for the table wins."""
-        names = {base_name(n) for n, v in record.items() if isinstance(n, str) and (form == "csv" or v not in (None, "", [], {}))}
+        names = {base_name(n) for n, v in record.items() if form == "csv" or v not in (None, "", [], {})}
         stated = hint.removeprefix("AdvancedHunting-")
         if stated in self.tables and len(names & self.tables[stated]) >= min(3, len(names)):
             return stated
@@ -142,7 +147,11 @@ class Recogniser:
             return ""
         best = max(self.tables, key=lambda table: _likeness(names, self.tables[table]))
         common = len(names & self.tables[best])
-        if common < min(_MATCHING_COLUMNS, len(names)) or common < _MATCHING_SHARE * len(names) or common < 3:
+        if (
+            common < min(_MATCHING_COLUMNS, len(names))
+            or common < _MATCHING_SHARE * len(names)
+            or common < _FEWEST_COLUMNS
+        ):
             return ""
         return best
 

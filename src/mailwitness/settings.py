@@ -34,7 +34,15 @@ class Chosen(msgspec.Struct, frozen=True):
     run: Settings
 
 
-def settings(config: Path | None, *, case: Path | None, rules: list[Path] | None, memory: str | None, threads: int | None, now: str | None) -> Chosen:
+def settings(
+    config: Path | None,
+    *,
+    case: Path | None,
+    rules: list[Path] | None,
+    memory: str | None,
+    threads: int | None,
+    now: str | None,
+) -> Chosen:
     """Return the settings in force.
 
     Raises:
@@ -43,14 +51,18 @@ def settings(config: Path | None, *, case: Path | None, rules: list[Path] | None
     file = _read(config)
     limit = memory or file.memory or ""
     if limit and not _MEMORY.match(limit):
-        raise ConfigError(f"{limit!r} is not an amount of memory", place="--memory", remedy="Write for example 1GB.")
+        raise ConfigError(
+            f"{limit!r} is not an amount of memory", place="--memory", remedy="Write for example 1GB."
+        )
     count = threads if threads is not None else file.threads or 0
     if count < 0:
         raise ConfigError(f"{count} is not a number of threads", place="--threads", remedy="Write 1 or more.")
     folders = tuple(rules or [Path(name) for name in file.rules or []])
     for folder in folders:
         if not folder.exists():
-            raise ConfigError("there is no such folder of rules", place=str(folder), remedy="Correct the path.")
+            raise ConfigError(
+                "there is no such folder of rules", place=str(folder), remedy="Correct the path."
+            )
     return Chosen(
         case or Path(file.case or _DEFAULT_CASE),
         Settings(now=clock(now or file.now), memory=limit, threads=count, rules=folders),
@@ -78,5 +90,7 @@ def clock(text: str | None) -> dt.datetime:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"{text!r} is not a time", place="--now", remedy="Write 2026-03-02T09:00:00Z.") from error
+        raise ConfigError(
+            f"{text!r} is not a time", place="--now", remedy="Write 2026-03-02T09:00:00Z."
+        ) from error
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,19 +27,19 @@ from mailwitness.loading import (
     record_relation,
 )
 from mailwitness.models import Exhibit, NotEvaluated, Quarantined
-from mailwitness.readers import csv_records, csv_shape, index as line_index, json_records, salvage, text
+from mailwitness.readers import csv_records, csv_shape, json_records, salvage, text
+from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import UTF8_BOM, Damage
+from mailwitness.readers.index import RecordIndex
 from mailwitness.recognise import TABLE_HINTS, Match, Recogniser, base_name, unwrap
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     import duckdb
 
     from mailwitness.content.schemas import Mapping
-    from mailwitness.readers.index import RecordIndex
     from mailwitness.tables import Segment, TableStore
 
 # Below this size records go through Python one by one: many small files then share one segment.
@@ -125,7 +126,15 @@ class Batch:
 class Intake:
     """Load exhibits one after the other and keep count of every record."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, store: TableStore, *, wanted: Wanted | None, work: Path, index_folder: Path) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: TableStore,
+        *,
+        wanted: Wanted | None,
+        work: Path,
+        index_folder: Path,
+    ) -> None:
         """Take the case's store, what to store (None: everything), and folders for temporary files and indexes."""
         self.connection = connection
         self.store = store
@@ -196,7 +205,9 @@ class Intake:
 
     # -- JSON --------------------------------------------------------------------------------
 
-    def _add_json(self, exhibit: Exhibit, tally: Tally, path: Path, kind: str, offsets: text.OffsetMap | None) -> None:
+    def _add_json(
+        self, exhibit: Exhibit, tally: Tally, path: Path, kind: str, offsets: text.OffsetMap | None
+    ) -> None:
         mended: frozenset[int] = frozenset()
         if kind == "ndjson":
             lines = line_index.index_lines(path)
@@ -213,7 +224,12 @@ class Intake:
             mended = frozenset(split.mended)
         tally.records += len(index.offsets)
         # A split file is parsed from its lines: there rows have names, and control characters are escaped.
-        at = Records(path if kind == "ndjson" else lines_path, index if kind == "ndjson" else None, self._save_index(exhibit, index, offsets), mended)
+        at = Records(
+            path if kind == "ndjson" else lines_path,
+            index if kind == "ndjson" else None,
+            self._save_index(exhibit, index, offsets),
+            mended,
+        )
         if path.stat().st_size < SMALL_BYTES or not self._load_lines(exhibit, tally, lines_path, at, longest):
             self._route_all(exhibit, tally, at, "json")
         if lines_path not in {path, exhibit.location}:
@@ -225,12 +241,16 @@ class Intake:
         if match is None or "." in match.record or match.prepare:
             return False
         mapping = self.writer.gated(mapping_for(match.mapping, match.table))
-        if not self._has_exact_keys(path, match, mapping) or (match.mapping == "table_export" and self._has_several_tables(path, longest)):
+        if not self._has_exact_keys(path, match, mapping) or (
+            match.mapping == "table_export" and self._has_several_tables(path, longest)
+        ):
             return False
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
-        relation = json_relation([path], mapping, largest=longest, own=False, record=match.record, outer=match.outer)
+        relation = json_relation(
+            [path], mapping, largest=longest, own=False, record=match.record, outer=match.outer
+        )
         stored = self.writer.store_rows(relation, mapping, name, exhibit=exhibit.id)
-        if stored.rows != len(at.original) or not self._is_aligned(exhibit, stored.segment, path, at):
+        if stored.rows != len(at.original) or not self._is_aligned(stored.segment, path, at):
             # One row for each line, in the order of the file, did not hold: positions would lie. Go the slow, exact way.
             self.store.path(stored.segment).with_suffix(".json").unlink()
             tally.notes.append("loaded record by record because of its damage")
@@ -240,7 +260,9 @@ class Intake:
         # These rows are in the table already; that their text was mended is counted.
         tally.salvaged += len(at.mended - set(stored.damaged))
         for further in (self.writer.gated(mapping_for(name, "")) for name in match.also):
-            relation = json_relation([path], further, largest=longest, own=False, record=match.record, outer=match.outer)
+            relation = json_relation(
+                [path], further, largest=longest, own=False, record=match.record, outer=match.outer
+            )
             rows = self._store_also(further, [exhibit.blake3, exhibit.id], relation, exhibit.id)
             if mapping.accept != "true":
                 # The tables share the records between them: each record is a row of exactly one.
@@ -248,7 +270,7 @@ class Intake:
         self._second_chance(exhibit, tally, at, stored.damaged, "json")
         return True
 
-    def _is_aligned(self, exhibit: Exhibit, segment: Segment, path: Path, at: Records) -> bool:
+    def _is_aligned(self, segment: Segment, path: Path, at: Records) -> bool:
         """Compare the ids of rows spread over a segment with the lines they should come from."""
         column = identity_column(segment.table)
         if not column or not len(at.original):
@@ -262,7 +284,9 @@ class Intake:
         ).fetchall()
         # Ids with characters that JSON may escape are left out of the comparison.
         plain = [(number, value) for number, value in found if re.fullmatch(r"[\w.@-]+", value, re.ASCII)]
-        return all(value.encode() in index.read(path, number, LARGEST_RECORD_BYTES) for number, value in plain)
+        return all(
+            value.encode() in index.read(path, number, LARGEST_RECORD_BYTES) for number, value in plain
+        )
 
     def _has_exact_keys(self, path: Path, match: Match, mapping: Mapping) -> bool:
         """Tell whether keys are spelled as the mapping does: the database matches them exactly."""
@@ -281,10 +305,12 @@ class Intake:
         size = max(16 * 1024 * 1024, longest + 1024)
         columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in TABLE_HINTS) + "}"
         hint = "concat(" + ", '|', ".join(identifier(name) for name in TABLE_HINTS) + ")"
-        return bool(self.connection.execute(
-            f"SELECT count(DISTINCT {hint}) FILTER ({hint} <> '||') > 1 FROM read_json({literal(str(path))}, columns = {columns}, format = 'newline_delimited', "
-            f"ignore_errors = true, auto_detect = false, maximum_object_size = {size})"
-        ).fetchall()[0][0])
+        return bool(
+            self.connection.execute(
+                f"SELECT count(DISTINCT {hint}) FILTER ({hint} <> '||') > 1 FROM read_json({literal(str(path))}, "
+                f"columns = {columns}, format = 'newline_delimited', ignore_errors = true, auto_detect = false, maximum_object_size = {size})"
+            ).fetchall()[0][0]
+        )
 
     def _match_sample(self, path: Path) -> Match | None:
         """Return the source of most of the first records."""
@@ -310,8 +336,15 @@ class Intake:
 
     # -- CSV ---------------------------------------------------------------------------------
 
-    def _add_csv(self, exhibit: Exhibit, tally: Tally, path: Path, shape: csv_records.CsvShape, offsets: text.OffsetMap | None) -> None:
-        match = self._match_csv(path, shape)
+    def _add_csv(
+        self,
+        exhibit: Exhibit,
+        tally: Tally,
+        path: Path,
+        shape: csv_records.CsvShape,
+        offsets: text.OffsetMap | None,
+    ) -> None:
+        match = self._match_csv(shape)
         if match is None:
             self._not_recognised(exhibit, "a table of comma separated values", shape.header)
             return
@@ -331,10 +364,20 @@ class Intake:
         self._count(tally, match, mapping.table, stored.segment.rows)
         self._second_chance(exhibit, tally, at, sorted({*stored.damaged, *damaged}), "csv", shape)
 
-    def _match_csv(self, path: Path, shape: csv_records.CsvShape) -> Match | None:
+    def _match_csv(self, shape: csv_records.CsvShape) -> Match | None:
         return self.recogniser.match(dict.fromkeys(shape.header, ""), "csv")
 
-    def _csv_relation(self, exhibit: Exhibit, tally: Tally, path: Path, shape: csv_records.CsvShape, index: RecordIndex, match: Match, mapping: Mapping, damaged: list[int]) -> str:
+    def _csv_relation(
+        self,
+        exhibit: Exhibit,
+        tally: Tally,
+        path: Path,
+        shape: csv_records.CsvShape,
+        index: RecordIndex,
+        match: Match,
+        mapping: Mapping,
+        damaged: list[int],
+    ) -> str:
         """Register the file's batches and return the SQL that gives them the mapping's raw keys."""
         import pyarrow as pa  # noqa: PLC0415 - 81 ms, only for large tables
 
@@ -358,7 +401,11 @@ class Intake:
 
         self.connection.register("mw_batches", pa.RecordBatchReader.from_batches(schema, batches()))
         own = f"{literal(exhibit.id)} AS {EXHIBIT_KEY}, {POSITION_KEY}, {SALVAGED_KEY}"
-        named = ", ".join(f"{identifier(column)} AS {identifier(key)}" for column, key in columns.items() if column in fields)
+        named = ", ".join(
+            f"{identifier(column)} AS {identifier(key)}"
+            for column, key in columns.items()
+            if column in fields
+        )
         inner = f"SELECT {named}, {own} FROM mw_batches"
         if match.record:
             text_sql = identifier(match.record)
@@ -386,10 +433,20 @@ class Intake:
         mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         columns = _canonical(header, mapping, match)
         kinds = {str(row[0]): str(row[1]) for row in described}
-        named = ", ".join(f"{_parquet_cell(column, kinds[column], mapping.raw[key])} AS {identifier(key)}" for column, key in columns.items() if key in mapping.raw)
-        missing = "".join(f", NULL::{kind} AS {identifier(key)}" for key, kind in mapping.raw.items() if key not in columns.values())
+        named = ", ".join(
+            f"{_parquet_cell(column, kinds[column], mapping.raw[key])} AS {identifier(key)}"
+            for column, key in columns.items()
+            if key in mapping.raw
+        )
+        missing = "".join(
+            f", NULL::{kind} AS {identifier(key)}"
+            for key, kind in mapping.raw.items()
+            if key not in columns.values()
+        )
         name = self.writer.name([exhibit.blake3, exhibit.id], mapping)
-        stored = self.writer.store_rows(f"SELECT {named}{missing} FROM {file}", mapping, name, exhibit=exhibit.id)
+        stored = self.writer.store_rows(
+            f"SELECT {named}{missing} FROM {file}", mapping, name, exhibit=exhibit.id
+        )
         self.segments.append((mapping.table, name))
         tally.records += stored.rows
         tally.notes.append("positions are row numbers: the format has no lines")
@@ -399,7 +456,9 @@ class Intake:
 
     # -- readers -----------------------------------------------------------------------------
 
-    def _add_read(self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, offsets: text.OffsetMap | None) -> None:
+    def _add_read(
+        self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, offsets: text.OffsetMap | None
+    ) -> None:
         """Load a file through a Python reader: records with their places, and what is damaged."""
         mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
@@ -445,37 +504,73 @@ class Intake:
         for start, part in zip(starts, parts, strict=True):
             for number, reason in part.damaged:
                 offset, length, line = (int(value) for value in part.places[number])
-                self._quarantine(tally, exhibit, start + number, Damage(offset, length, line, reason), path, None)
+                self._quarantine(
+                    tally, exhibit, start + number, Damage(offset, length, line, reason), path, None
+                )
             tally.records += len(part.places)
             tally.salvaged += part.salvaged
-        stored = self.writer.store_rows(_bulk_relation(parts, starts, mapping), mapping, self.writer.name([exhibit.blake3, exhibit.id], mapping))
+        stored = self.writer.store_rows(
+            _bulk_relation(parts, starts, mapping),
+            mapping,
+            self.writer.name([exhibit.blake3, exhibit.id], mapping),
+        )
         self.segments.append((mapping.table, stored.segment.name))
         self._count(tally, match, mapping.table, stored.segment.rows)
         for further in (self.writer.gated(mapping_for(name, "")) for name in match.also):
-            self._store_also(further, [exhibit.blake3, exhibit.id], _bulk_relation(parts, starts, further), "")
+            self._store_also(
+                further, [exhibit.blake3, exhibit.id], _bulk_relation(parts, starts, further), ""
+            )
         self._save_index(exhibit, bulk.index(parts), None)
         for part in parts:
             part.rows.unlink()
 
     # -- record by record --------------------------------------------------------------------
 
-    def _route_all(self, exhibit: Exhibit, tally: Tally, at: Records, form: str, shape: csv_records.CsvShape | None = None) -> None:
+    def _route_all(
+        self,
+        exhibit: Exhibit,
+        tally: Tally,
+        at: Records,
+        form: str,
+        shape: csv_records.CsvShape | None = None,
+    ) -> None:
         self._second_chance(exhibit, tally, at, range(len(at.original)), form, shape)
         if tally.records and tally.loaded == 0 and not tally.sources:
             self._forget(exhibit, tally)
 
-    def _second_chance(self, exhibit: Exhibit, tally: Tally, at: Records, numbers: Sequence[int], form: str, shape: csv_records.CsvShape | None = None) -> None:
+    def _second_chance(
+        self,
+        exhibit: Exhibit,
+        tally: Tally,
+        at: Records,
+        numbers: Sequence[int],
+        form: str,
+        shape: csv_records.CsvShape | None = None,
+    ) -> None:
         """Look, record by record, at what the database does not get or refused."""
         if not numbers:
             return
         index = line_index.index_lines(at.path).records if at.index is None else at.index
         lines = Lines(at.path)
         for number in numbers:
-            data = lines.read(int(index.offsets[number]), min(int(index.lengths[number]), LARGEST_RECORD_BYTES + 1))
+            data = lines.read(
+                int(index.offsets[number]), min(int(index.lengths[number]), LARGEST_RECORD_BYTES + 1)
+            )
             self._route(exhibit, tally, number, data, at.original, form, shape, mended=number in at.mended)
         lines.close()
 
-    def _route(self, exhibit: Exhibit, tally: Tally, number: int, data: bytes, index: RecordIndex, form: str, shape: csv_records.CsvShape | None, *, mended: bool = False) -> None:
+    def _route(
+        self,
+        exhibit: Exhibit,
+        tally: Tally,
+        number: int,
+        data: bytes,
+        index: RecordIndex,
+        form: str,
+        shape: csv_records.CsvShape | None,
+        *,
+        mended: bool = False,
+    ) -> None:
         """Send one record to its table, or to quarantine with the reason."""
         if len(data) > LARGEST_RECORD_BYTES:
             reason = f"the record is longer than {LARGEST_RECORD_BYTES // (1024 * 1024)} MiB"
@@ -484,13 +579,17 @@ class Intake:
         record, salvaged = _read_record(data, form, shape)
         match = self.recogniser.match(record, form) if record else None
         if match is None:
-            reason = "it is not a record of a known source" if record and not salvaged else "it cannot be parsed"
+            reason = (
+                "it is not a record of a known source" if record and not salvaged else "it cannot be parsed"
+            )
             self._quarantine_record(tally, exhibit, number, index, reason, data)
             return
         mapping = self.writer.gated(mapping_for(match.mapping, match.table))
         inner, partial = self._inner(record, match, mapping)
         if inner is None or not _has_required(inner, mapping):
-            self._quarantine_record(tally, exhibit, number, index, f"it lacks {_required_name(mapping)}", data)
+            self._quarantine_record(
+                tally, exhibit, number, index, f"it lacks {_required_name(mapping)}", data
+            )
             return
         salvaged = salvaged or partial or mended
         inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, salvaged
@@ -498,7 +597,9 @@ class Intake:
         tally.salvaged += salvaged
         self._count(tally, match, mapping.table, 1)
 
-    def _inner(self, record: dict[str, Any], match: Match, mapping: Mapping) -> tuple[dict[str, Any] | None, bool]:
+    def _inner(
+        self, record: dict[str, Any], match: Match, mapping: Mapping
+    ) -> tuple[dict[str, Any] | None, bool]:
         """Unwrap a record, fill its gaps from outside and spell its keys as the mapping does."""
         value = unwrap(record, match.record)
         partial = False
@@ -511,12 +612,22 @@ class Intake:
             return self._preparer(match).prepare(value), partial
         if match.mapping == "table_export":
             names = {key.lower(): key for key in mapping.raw}
-            inner = {names[base_name(k)]: _cell(v) for k, v in value.items() if base_name(k) in names and v not in ("", None)}
-            inner |= {key: record[outer] for outer, key in match.outer if key in mapping.raw and not inner.get(key) and record.get(outer)}
+            inner = {
+                names[base_name(k)]: _cell(v)
+                for k, v in value.items()
+                if base_name(k) in names and v not in ("", None)
+            }
+            inner |= {
+                key: record[outer]
+                for outer, key in match.outer
+                if key in mapping.raw and not inner.get(key) and record.get(outer)
+            }
             return inner, partial
         keys = [*mapping.raw, *(key for name in match.also for key in mapping_for(name, "").raw)]
         names = {key.lower(): key for key in reversed(keys)}
-        inner = {names[key.strip().lower()]: item for key, item in value.items() if key.strip().lower() in names}
+        inner = {
+            names[key.strip().lower()]: item for key, item in value.items() if key.strip().lower() in names
+        }
         for outer, key in match.outer:
             if inner.get(key) in (None, "") and _folded(record, outer) not in (None, ""):
                 inner[key] = _folded(record, outer)
@@ -525,7 +636,9 @@ class Intake:
     def _preparer(self, match: Match) -> Any:  # noqa: ANN401 - a Preparer of any reader
         """Return the preparer of the exhibit being read; it remembers what earlier records of that exhibit said."""
         if match.prepare not in self._preparers:
-            self._preparers[match.prepare] = importlib.import_module(f"mailwitness.readers.{match.prepare}").Preparer()
+            self._preparers[match.prepare] = importlib.import_module(
+                f"mailwitness.readers.{match.prepare}"
+            ).Preparer()
         return self._preparers[match.prepare]
 
     def _batch(self, match: Match, mapping: Mapping) -> Batch:
@@ -537,7 +650,9 @@ class Intake:
         if batch is None:
             self._batch_number += 1
             batch = self._batches[key] = Batch(
-                self.work / f"batch{self._batch_number}.lines", mapping, [self.writer.gated(mapping_for(name, "")) for name in match.also]
+                self.work / f"batch{self._batch_number}.lines",
+                mapping,
+                [self.writer.gated(mapping_for(name, "")) for name in match.also],
             )
         return batch
 
@@ -551,7 +666,12 @@ class Intake:
             raise AssertionError(message)
         self.segments.append((batch.mapping.table, name))
         for mapping in batch.also:
-            self._store_also(mapping, [*batch.exhibits, str(self._batch_number)], json_relation([batch.path], mapping, largest=batch.largest, own=True), "")
+            self._store_also(
+                mapping,
+                [*batch.exhibits, str(self._batch_number)],
+                json_relation([batch.path], mapping, largest=batch.largest, own=True),
+                "",
+            )
         batch.path.unlink()
 
     def _store_also(self, mapping: Mapping, parts: list[str], relation: str, exhibit: str) -> int:
@@ -603,7 +723,9 @@ class Intake:
         if not repeated:
             return
         # The same id with other content is two records: only what no rule could tell apart is a duplicate.
-        content = ", ".join(identifier(c.name) for c in loader.tables()[table].columns if c.name not in _PLACES)
+        content = ", ".join(
+            identifier(c.name) for c in loader.tables()[table].columns if c.name not in _PLACES
+        )
         partial = path.with_name(path.name + ".tmp-new")
         self.connection.execute(
             f"""COPY (SELECT _Exhibit, _Position FROM (
@@ -662,10 +784,29 @@ class Intake:
         tally.tables[table] += number
         tally.sources[match.name] += number
 
-    def _quarantine_record(self, tally: Tally, exhibit: Exhibit, number: int, index: RecordIndex, reason: str, data: bytes) -> None:
-        self._keep(tally, exhibit, number, int(index.lines[number]), int(index.offsets[number]), int(index.lengths[number]), reason, data)
+    def _quarantine_record(
+        self, tally: Tally, exhibit: Exhibit, number: int, index: RecordIndex, reason: str, data: bytes
+    ) -> None:
+        self._keep(
+            tally,
+            exhibit,
+            number,
+            int(index.lines[number]),
+            int(index.offsets[number]),
+            int(index.lengths[number]),
+            reason,
+            data,
+        )
 
-    def _quarantine(self, tally: Tally, exhibit: Exhibit, number: int, damage: Damage, path: Path, offsets: text.OffsetMap | None = None) -> None:
+    def _quarantine(
+        self,
+        tally: Tally,
+        exhibit: Exhibit,
+        number: int,
+        damage: Damage,
+        path: Path,
+        offsets: text.OffsetMap | None = None,
+    ) -> None:
         with path.open("rb") as handle:
             handle.seek(damage.offset)
             data = handle.read(min(damage.length, _START_BYTES * 4))
@@ -674,10 +815,28 @@ class Intake:
             start, end = offsets.original_offset(start), offsets.original_offset(end)
         self._keep(tally, exhibit, number, damage.line, start, end - start, damage.reason, data)
 
-    def _keep(self, tally: Tally, exhibit: Exhibit, number: int, line: int, offset: int, length: int, reason: str, data: bytes) -> None:
+    def _keep(
+        self,
+        tally: Tally,
+        exhibit: Exhibit,
+        number: int,
+        line: int,
+        offset: int,
+        length: int,
+        reason: str,
+        data: bytes,
+    ) -> None:
         tally.quarantined += 1
         start = data[: _START_BYTES * 4].decode("utf-8", "backslashreplace")[:_START_BYTES]
-        kept = Quarantined(exhibit=exhibit.id, record=number, line=line, offset=offset, length=length, reason=reason, start=start)
+        kept = Quarantined(
+            exhibit=exhibit.id,
+            record=number,
+            line=line,
+            offset=offset,
+            length=length,
+            reason=reason,
+            start=start,
+        )
         self._quarantine_log.write(json.dumps(msgspec.to_builtins(kept), ensure_ascii=True).encode() + b"\n")
         if len(self.quarantine) < _KEPT_IN_REPORT:
             self.quarantine.append(kept)
@@ -688,7 +847,9 @@ class Intake:
         tally.notes.append(f"{tally.records} records of an unknown kind")
         self._not_recognised(exhibit, "JSON of an unknown kind", [])
 
-    def _save_index(self, exhibit: Exhibit, index: RecordIndex, offsets: text.OffsetMap | None) -> RecordIndex:
+    def _save_index(
+        self, exhibit: Exhibit, index: RecordIndex, offsets: text.OffsetMap | None
+    ) -> RecordIndex:
         """Save and return the index of the original."""
         saved = index if offsets is None else offsets.original_index(index)
         saved.save(self.index_path(exhibit))
@@ -702,15 +863,21 @@ class Intake:
         nearest = self.recogniser.nearest(header) if header else ""
         near = f"; the nearest table is {nearest}" if nearest else ""
         self._not_read(
-            exhibit, f"not recognised: it looks like {looks_like}{near}", "Compare it with `mailwitness sources`."
+            exhibit,
+            f"not recognised: it looks like {looks_like}{near}",
+            "Compare it with `mailwitness sources`.",
         )
 
     def _not_read(self, exhibit: Exhibit, reason: str, remedy: str) -> None:
         self.tallies[exhibit.id].notes.append(reason)
-        self.not_evaluated.append(NotEvaluated(what=exhibit.path, reason=reason, remedy=remedy, blocking=True))
+        self.not_evaluated.append(
+            NotEvaluated(what=exhibit.path, reason=reason, remedy=remedy, blocking=True)
+        )
 
 
-def _bulk_relation(parts: list[Any], starts: list[int], mapping: Mapping) -> str:  # Any: bulk.Part, imported late
+def _bulk_relation(
+    parts: list[Any], starts: list[int], mapping: Mapping
+) -> str:  # Any: bulk.Part, imported late
     """Return the SQL of the rows of all stretches, numbered through."""
     pieces = [
         f"SELECT * REPLACE ({POSITION_KEY} + {start} AS {POSITION_KEY}) FROM ({json_relation([part.rows], mapping, largest=part.longest, own=True)})"
@@ -760,7 +927,9 @@ def _cell(value: Any) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def _has_required(record: dict[str, Any], mapping: Mapping) -> bool:
-    keys = [key for name in mapping.required for key in ([name] if name in mapping.raw else _identifiers(name))]
+    keys = [
+        key for name in mapping.required for key in ([name] if name in mapping.raw else _identifiers(name))
+    ]
     return any(record.get(key) not in (None, "") for key in keys)
 
 
@@ -788,7 +957,11 @@ def _canonical(header: list[str], mapping: Mapping, match: Match) -> dict[str, s
 def _parquet_cell(column: str, kind: str, wanted: str) -> str:
     name = identifier(column)
     if wanted == "JSON":
-        return f"CASE WHEN {name} IS NULL THEN NULL ELSE mw_dynamic({name}::VARCHAR) END" if kind == "VARCHAR" else f"to_json({name})"
+        return (
+            f"CASE WHEN {name} IS NULL THEN NULL ELSE mw_dynamic({name}::VARCHAR) END"
+            if kind == "VARCHAR"
+            else f"to_json({name})"
+        )
     if kind.startswith("TIMESTAMP WITH"):
         return f"strftime({name}::TIMESTAMPTZ AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f')"
     return f"CAST({name} AS VARCHAR)"

@@ -42,7 +42,9 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     partial: tuple[str, ...] = ()
 
 
-def connect(*, memory: str, threads: int, temporary: Path, in_order: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(
+    *, memory: str, threads: int, temporary: Path, in_order: bool = False
+) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with our limits and macros; UTC, no extensions fetched.
 
     Args:
@@ -130,11 +132,8 @@ class TableStore:
     def segments(self) -> list[Segment]:
         """Return all committed segments in a stable order."""
         if self._segments is None:
-            found = []
-            for path in sorted(self.root.glob("*/*.json")):
-                if path.with_suffix(".parquet").exists():
-                    found.append(msgspec.json.decode(path.read_bytes(), type=Segment))
-            self._segments = found
+            described = [p for p in sorted(self.root.glob("*/*.json")) if p.with_suffix(".parquet").exists()]
+            self._segments = [msgspec.json.decode(path.read_bytes(), type=Segment) for path in described]
         return self._segments
 
     def find(self, table: str, name: str) -> Segment | None:
@@ -182,9 +181,7 @@ class TableStore:
         With ``raw`` duplicates are not left out.
         """
         listed = list(columns)
-        parts = [
-            self._segment_sql(segment, listed) for segment in self.segments() if segment.table == table
-        ]
+        parts = [self._segment_sql(segment, listed) for segment in self.segments() if segment.table == table]
         if not parts:
             nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in listed)
             return f"SELECT {nothing} WHERE false"

@@ -27,7 +27,11 @@ class TerminalProgress(Progress):
     def stage(self, name: str, done: int = 0, total: int = 0) -> None:
         """Redraw the line."""
         if self.benchmark and not done:
-            print(json.dumps({"event": "stage", "name": name, "seconds": round(elapsed_since_start(), 3)}), file=sys.stderr, flush=True)
+            print(
+                json.dumps({"event": "stage", "name": name, "seconds": round(elapsed_since_start(), 3)}),
+                file=sys.stderr,
+                flush=True,
+            )
         if not self.shown:
             return
         filled = _BAR * done // total if total else 0
@@ -39,7 +43,11 @@ class TerminalProgress(Progress):
     def first_finding(self, finding: Finding) -> None:
         """Print the first finding at once: an analyst can start while the rest is written."""
         if self.benchmark:
-            print(json.dumps({"event": "first_finding", "seconds": round(elapsed_since_start(), 3)}), file=sys.stderr, flush=True)
+            print(
+                json.dumps({"event": "first_finding", "seconds": round(elapsed_since_start(), 3)}),
+                file=sys.stderr,
+                flush=True,
+            )
         if self.shown:
             sys.stderr.write(f"\r\x1b[Kfirst finding: {finding.severity}: {visible(finding.title, 160)}\n")
             sys.stderr.flush()

@@ -40,7 +40,9 @@ def read_report(folder: CaseFolder) -> JsonDict:
         found: JsonDict = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CaseError(
-            "the case has no readable report.json", place=str(path), remedy="Run `mailwitness investigate` again."
+            "the case has no readable report.json",
+            place=str(path),
+            remedy="Run `mailwitness investigate` again.",
         ) from error
     return found
 
@@ -73,7 +75,9 @@ def _custody(folder: CaseFolder, report: JsonDict) -> Line:
     recorded = [entry for entry in _entries(folder.custody) if entry.get("event") == "evaluated"]
     if not recorded or recorded[-1].get("report") != outcome_document.digest(report):
         return Line(ok=False, text="custody log: the chain holds, but report.json is not the one it records")
-    return Line(ok=True, text=f"custody log: {checked.entries} entries, chain unbroken, head {checked.head[:16]}")
+    return Line(
+        ok=True, text=f"custody log: {checked.entries} entries, chain unbroken, head {checked.head[:16]}"
+    )
 
 
 def _entries(path: Path) -> list[JsonDict]:
@@ -97,7 +101,9 @@ def _exhibit(pair: tuple[JsonDict, JsonDict]) -> Line:
     except MailwitnessError as error:
         return Line(ok=False, text=f"{name}: {error}")
     if digests.sha256 != item["sha256"] or digests.blake3 != item["blake3"]:
-        return Line(ok=False, text=f"{name}: its bytes changed: SHA-256 is {digests.sha256}, was {item['sha256']}")
+        return Line(
+            ok=False, text=f"{name}: its bytes changed: SHA-256 is {digests.sha256}, was {item['sha256']}"
+        )
     return Line(ok=True, text=f"{name}: SHA-256 {digests.sha256} unchanged")
 
 
@@ -105,7 +111,9 @@ def _archives(path: Path) -> list[Line]:
     """Hash again the archives whose members are exhibits; the custody log holds their digests."""
     entries = _entries(path)
     parents = {entry["parent_blake3"] for entry in entries if entry.get("event") == "extracted"}
-    sealed = {entry["file"]: entry["blake3"] for entry in entries if entry.get("event") in {"received", "sealed"}}
+    sealed = {
+        entry["file"]: entry["blake3"] for entry in entries if entry.get("event") in {"received", "sealed"}
+    }
     lines = []
     for name, blake3 in sealed.items():
         if blake3 not in parents:
@@ -115,7 +123,9 @@ def _archives(path: Path) -> list[Line]:
         except MailwitnessError as error:
             lines.append(Line(ok=False, text=f"archive {error}"))
             continue
-        lines.append(Line(ok=unchanged, text=f"archive {name}: {'unchanged' if unchanged else 'its bytes changed'}"))
+        lines.append(
+            Line(ok=unchanged, text=f"archive {name}: {'unchanged' if unchanged else 'its bytes changed'}")
+        )
     return lines
 
 
@@ -123,7 +133,10 @@ def _rules(folder: CaseFolder, report: JsonDict) -> Line:
     folders = [Path(name) for name in folder.description().get("rules", [])]
     present = loader.digest(*[path for path in folders if path.exists()])
     if present != report["rule_pack"]["digest"]:
-        return Line(ok=False, text=f"rule pack: {present[:16]} here, the case used {report['rule_pack']['digest'][:16]}")
+        return Line(
+            ok=False,
+            text=f"rule pack: {present[:16]} here, the case used {report['rule_pack']['digest'][:16]}",
+        )
     return Line(ok=True, text=f"rule pack: {present[:16]} unchanged, {report['rule_pack']['rules']} rules")
 
 
@@ -142,7 +155,9 @@ def _repeat(folder: CaseFolder, report: JsonDict, memory: str) -> list[Line]:
     if outcome_document.digest(repeated) == outcome_document.digest(report):
         text = f"verdict: repeated at {report['evaluated']['now']}: {report['summary']['outcome']}, {len(report['cases'])} cases, identical"
         return [Line(ok=True, text=text)]
-    return [Line(ok=False, text=f"verdict: {difference}") for difference in differences(report, repeated)[:_SHOWN]]
+    return [
+        Line(ok=False, text=f"verdict: {difference}") for difference in differences(report, repeated)[:_SHOWN]
+    ]
 
 
 def differences(before: Any, after: Any, place: str = "") -> list[str]:  # noqa: ANN401 - JSON values
@@ -150,12 +165,24 @@ def differences(before: Any, after: Any, place: str = "") -> list[str]:  # noqa:
     if type(before) is not type(after):
         return [f"{place or 'report'}: was {_short(before)}, is {_short(after)}"]
     if isinstance(before, dict):
-        keys = [key for key in [*before, *(k for k in after if k not in before)] if key not in outcome_document.VOLATILE]
-        return [d for key in keys for d in differences(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))]
+        keys = [
+            key
+            for key in [*before, *(k for k in after if k not in before)]
+            if key not in outcome_document.VOLATILE
+        ]
+        return [
+            d
+            for key in keys
+            for d in differences(before.get(key), after.get(key), f"{place}.{key}".lstrip("."))
+        ]
     if isinstance(before, list):
         if len(before) != len(after):
             return [f"{place}: was {len(before)} long, is {len(after)}"]
-        return [d for i, (b, a) in enumerate(zip(before, after, strict=True)) for d in differences(b, a, f"{place}[{i}]")]
+        return [
+            d
+            for i, (b, a) in enumerate(zip(before, after, strict=True))
+            for d in differences(b, a, f"{place}[{i}]")
+        ]
     return [] if before == after else [f"{place}: was {_short(before)}, is {_short(after)}"]
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mailwitness import activities, findings
 from mailwitness.content import loader
-from mailwitness.content_check import Bench
 from mailwitness.content.schemas import Rule
+from mailwitness.content_check import Bench
 from mailwitness.kql import leading_filters, scalar_lets
 
 NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
@@ -58,7 +58,7 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Any:  # noqa: ANN401 - a generator fixture
+def bench() -> Any:
     """Return one database for all examples."""
     made = Bench()
     yield made
@@ -67,14 +67,19 @@ def bench() -> Any:  # noqa: ANN401 - a generator fixture
 
 def outcomes(bench: Bench, *, fused: bool) -> list[tuple[str, str, list[str]]]:
     """Run all queries and return what each gave."""
-    prepared = [findings.prepare(rule(i, q), bench.engine, EVERYTHING, VOCABULARY, now=NOW) for i, q in enumerate(QUERIES)]
+    prepared = [
+        findings.prepare(rule(i, q), bench.engine, EVERYTHING, VOCABULARY, now=NOW)
+        for i, q in enumerate(QUERIES)
+    ]
     ran = findings.detect(bench.connection, prepared, fused=fused)
     return sorted((o.id, o.outcome, sorted(str(f.evidence) for f in found)) for o, found in ran)
 
 
 @settings(max_examples=40, deadline=None)
 @given(rows=histories())
-def test_evaluating_all_filters_in_one_scan_gives_the_same_as_one_rule_at_a_time(bench: Bench, rows: list[dict[str, Any]]) -> None:
+def test_evaluating_all_filters_in_one_scan_gives_the_same_as_one_rule_at_a_time(
+    bench: Bench, rows: list[dict[str, Any]]
+) -> None:
     """The fast way may only skip rules that have no findings."""
     bench.fill("MailboxActivity", rows, "test")
 
@@ -85,39 +90,53 @@ def test_evaluating_all_filters_in_one_scan_gives_the_same_as_one_rule_at_a_time
 
 def test_most_of_the_queries_can_be_fused(bench: Bench) -> None:
     """A fast path that nothing takes would prove nothing."""
-    prepared = [findings.prepare(rule(i, q), bench.engine, EVERYTHING, VOCABULARY, now=NOW) for i, q in enumerate(QUERIES)]
+    prepared = [
+        findings.prepare(rule(i, q), bench.engine, EVERYTHING, VOCABULARY, now=NOW)
+        for i, q in enumerate(QUERIES)
+    ]
 
-    assert [True] * 6 + [False] * 2 + [True] == [bool(item.predicates) for item in prepared]
+    assert [bool(item.predicates) for item in prepared] == [True] * 6 + [False] * 2 + [True]
 
 
 def test_a_rule_whose_table_is_absent_is_not_evaluated(bench: Bench) -> None:
     """It must never look clear."""
-    item = findings.prepare(rule(0, "SigninLogs | where ResultType == '0'"), bench.engine, EVERYTHING, VOCABULARY, now=NOW)
+    item = findings.prepare(
+        rule(0, "SigninLogs | where ResultType == '0'"), bench.engine, EVERYTHING, VOCABULARY, now=NOW
+    )
 
     (outcome, found), *_ = findings.detect(bench.connection, [item])
 
-    assert ("not_evaluated", []) == (outcome.outcome, found)
+    assert (outcome.outcome, found) == ("not_evaluated", [])
     assert "no exhibit holds SigninLogs" in outcome.reason
 
 
 def test_a_rule_whose_activities_no_record_can_show_is_not_evaluated(bench: Bench) -> None:
     """An export without item records says nothing about deletions."""
-    blind = findings.Evidence(tables={"OfficeActivity"}, activities=VOCABULARY, absent={"HardDeleted": "the evidence holds no item records"})
+    blind = findings.Evidence(
+        tables={"OfficeActivity"},
+        activities=VOCABULARY,
+        absent={"HardDeleted": "the evidence holds no item records"},
+    )
 
     item = findings.prepare(rule(0, QUERIES[0]), bench.engine, blind, VOCABULARY, now=NOW)
 
-    assert "the evidence holds no item records" == item.reason
+    assert item.reason == "the evidence holds no item records"
 
 
 def test_a_rule_that_the_database_refuses_is_not_evaluated(bench: Bench) -> None:
     """A run-time error of one rule is its outcome, and does not stop the others."""
     bench.fill("MailboxActivity", [{"Activity": "Sent", "Subject": "x"}], "test")
     bad = "MailboxActivity | where Activity == 'Sent' | extend n = toint(Subject) / 0, d = todatetime(Subject) | where NoSuchColumn == 1"
-    prepared = [findings.prepare(rule(0, bad), bench.engine, EVERYTHING, VOCABULARY, now=NOW), findings.prepare(rule(1, QUERIES[5]), bench.engine, EVERYTHING, VOCABULARY, now=NOW)]
+    prepared = [
+        findings.prepare(rule(0, bad), bench.engine, EVERYTHING, VOCABULARY, now=NOW),
+        findings.prepare(rule(1, QUERIES[5]), bench.engine, EVERYTHING, VOCABULARY, now=NOW),
+    ]
 
-    ran = {outcome.id: outcome.outcome for outcome, _ in findings.detect(bench.connection, prepared, fused=False)}
+    ran = {
+        outcome.id: outcome.outcome for outcome, _ in findings.detect(bench.connection, prepared, fused=False)
+    }
 
-    assert {"rule-0": "not_evaluated", "rule-1": "clear"} == ran
+    assert ran == {"rule-0": "not_evaluated", "rule-1": "clear"}
 
 
 @pytest.mark.parametrize(
@@ -155,10 +174,10 @@ def test_leading_filters_are_those_right_after_the_table() -> None:
     found = leading_filters(query, "MailboxActivity")
 
     assert found.complete
-    assert (
+    assert found.filters == (
         "(Activity == 'x | y' and (Actor in (a) or Subject has ')')) and (ItemCount > 1)",
         '(Activity != "z;")',
-    ) == found.filters
+    )
     assert scalar_lets(query).strip().startswith("let a = ")
 
 
@@ -169,5 +188,5 @@ def test_a_mention_without_filter_is_seen() -> None:
 
 def test_every_activity_column_has_a_description() -> None:
     """The normalised table is the language of rules; each word of it is explained."""
-    assert [] == [column.name for column in activities.columns() if not column.description]
+    assert [column.name for column in activities.columns() if not column.description] == []
     assert "MailboxActivity" in loader.tables()

@@ -27,30 +27,76 @@ def seed_query() -> str:
 
 def process(line: str, *, name: str = "powershell.exe", time: str = RECENT) -> dict[str, str]:
     """Return one process row."""
-    return {"Timestamp": time, "TimeGenerated": time, "DeviceName": "ws07", "FileName": name, "ProcessCommandLine": line}
+    return {
+        "Timestamp": time,
+        "TimeGenerated": time,
+        "DeviceName": "ws07",
+        "FileName": name,
+        "ProcessCommandLine": line,
+    }
 
 
 def office(operation: str, *, record: str = "ExchangeItemGroup", time: str = RECENT) -> dict[str, str]:
     """Return one audit row."""
-    return {"TimeGenerated": time, "Operation": operation, "RecordType": record, "UserId": "eva@contoso.example"}
+    return {
+        "TimeGenerated": time,
+        "Operation": operation,
+        "RecordType": record,
+        "UserId": "eva@contoso.example",
+    }
 
 
 TRUTH: list[tuple[str, str, dict[str, str], bool]] = [
-    ("cmdlet in a command line", "DeviceProcessEvents", process("powershell Remove-MailboxExportRequest -Confirm:$false"), True),
-    ("case of the cmdlet does not matter", "DeviceProcessEvents", process("POWERSHELL remove-mailboxexportrequest"), True),
-    ("case of the file name does not matter", "DeviceProcessEvents", process("Get-Mailbox | Set-InboxRule", name="PWSH.EXE"), True),
+    (
+        "cmdlet in a command line",
+        "DeviceProcessEvents",
+        process("powershell Remove-MailboxExportRequest -Confirm:$false"),
+        True,
+    ),
+    (
+        "case of the cmdlet does not matter",
+        "DeviceProcessEvents",
+        process("POWERSHELL remove-mailboxexportrequest"),
+        True,
+    ),
+    (
+        "case of the file name does not matter",
+        "DeviceProcessEvents",
+        process("Get-Mailbox | Set-InboxRule", name="PWSH.EXE"),
+        True,
+    ),
     ("has_any matches whole terms only", "DeviceProcessEvents", process("pwsh -c Set-InboxRuleX"), False),
     ("another program", "DeviceProcessEvents", process("Remove-InboxRule", name="cmd.exe"), False),
     ("an empty command line", "DeviceProcessEvents", process(""), False),
     ("before the window", "DeviceProcessEvents", process("Remove-InboxRule", time=OLD), False),
     ("HardDelete", "OfficeActivity", office("HardDelete"), True),
     ("SoftDelete", "OfficeActivity", office("SoftDelete"), True),
-    ("MoveToDeletedItems is listed and then filtered away", "OfficeActivity", office("MoveToDeletedItems"), False),
+    (
+        "MoveToDeletedItems is listed and then filtered away",
+        "OfficeActivity",
+        office("MoveToDeletedItems"),
+        False,
+    ),
     ("in is case sensitive", "OfficeActivity", office("harddelete"), False),
     ("an old deletion", "OfficeActivity", office("HardDelete", time=OLD), False),
-    ("a cmdlet of the admin branch", "OfficeActivity", office("Remove-InboxRule", record="ExchangeAdmin"), True),
-    ("the same cmdlet in another record type", "OfficeActivity", office("Remove-InboxRule", record="Discovery"), False),
-    ("New-InboxRule is missing from the admin branch", "OfficeActivity", office("New-InboxRule", record="ExchangeAdmin"), False),
+    (
+        "a cmdlet of the admin branch",
+        "OfficeActivity",
+        office("Remove-InboxRule", record="ExchangeAdmin"),
+        True,
+    ),
+    (
+        "the same cmdlet in another record type",
+        "OfficeActivity",
+        office("Remove-InboxRule", record="Discovery"),
+        False,
+    ),
+    (
+        "New-InboxRule is missing from the admin branch",
+        "OfficeActivity",
+        office("New-InboxRule", record="ExchangeAdmin"),
+        False,
+    ),
 ]
 
 
@@ -74,15 +120,20 @@ def test_the_seed_rule_returns_exactly_the_rows_of_its_truth_table() -> None:
 
     found = run(tables)
 
-    wanted = [r.get("ProcessCommandLine") or r.get("Operation") for _, _, r, is_hit in TRUTH if is_hit]
-    got = [r["ProcessCommandLine"] if r["DetectionType"] == "ExchangePowerShell_MailboxManipulation" else r["FileName"] for r in found]
+    wanted = [r.get("ProcessCommandLine") or r["Operation"] for _, _, r, is_hit in TRUTH if is_hit]
+    got = [
+        r["ProcessCommandLine"]
+        if r["DetectionType"] == "ExchangePowerShell_MailboxManipulation"
+        else r["FileName"]
+        for r in found
+    ]
     assert sorted(wanted) == sorted(str(value) for value in got)
-    times = [r["Timestamp"] for r in found]
+    times = [str(r["Timestamp"]) for r in found]
     assert sorted(times, reverse=True) == times
 
 
 @pytest.mark.parametrize(("name", "table", "row", "is_hit"), TRUTH, ids=[item[0] for item in TRUTH])
-def test_each_row_of_the_truth_table_alone(name: str, table: str, row: dict[str, str], is_hit: bool) -> None:  # noqa: ARG001, FBT001
+def test_each_row_of_the_truth_table_alone(name: str, table: str, row: dict[str, str], is_hit: bool) -> None:  # noqa: ARG001
     """One row alone is found, or not, as the table says."""
     found = run({table: [row]})
 
@@ -91,8 +142,10 @@ def test_each_row_of_the_truth_table_alone(name: str, table: str, row: dict[str,
 
 def test_the_switch_column_of_the_third_branch_is_always_false() -> None:
     """The known defect is reproduced, not repaired: the words it looks for stand in Parameters."""
-    row = office("Search-Mailbox", record="ExchangeAdmin") | {"Parameters": '[{"Name":"DeleteContent","Value":"True"}]'}
+    row = office("Search-Mailbox", record="ExchangeAdmin") | {
+        "Parameters": '[{"Name":"DeleteContent","Value":"True"}]'
+    }
 
     found = run({"OfficeActivity": [row]})
 
-    assert [False] == [r["HasDeleteContent"] for r in found]
+    assert [r["HasDeleteContent"] for r in found] == [False]

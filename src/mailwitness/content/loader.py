@@ -68,9 +68,7 @@ def read(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.convert(read_yaml(path), kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ContentError(
-            str(error), place=str(path), remedy="See the template of its folder."
-        ) from error
+        raise ContentError(str(error), place=str(path), remedy="See the template of its folder.") from error
 
 
 def files(kind: str) -> Iterator[Path]:
@@ -111,7 +109,11 @@ def shared_part(name: str, part: str) -> str:
     before, table, after = query.partition(f"\n{read(path, schemas.Parser).table}\n")
     start = after.find("| lookup ")
     if not table or start < 0:
-        raise ContentError("the parser has no table line or no lookup to share from", place=str(path), remedy="Correct the placeholder.")
+        raise ContentError(
+            "the parser has no table line or no lookup to share from",
+            place=str(path),
+            remedy="Correct the placeholder.",
+        )
     return before if part == "before" else after[start:]
 
 
@@ -160,7 +162,9 @@ def rules(*folders: Path) -> list[tuple[Path, schemas.Rule]]:
     """
     for folder in folders:
         if not _rule_files(folder):
-            raise ContentError("there is no rule here", place=str(folder), remedy="Name a rule file or a folder of rules.")
+            raise ContentError(
+                "there is no rule here", place=str(folder), remedy="Name a rule file or a folder of rules."
+            )
     paths = [path for folder in folders for path in _rule_files(folder)] if folders else list(files("rules"))
     return [(path, with_query(read(path, schemas.Rule))) for path in paths]
 

@@ -10,15 +10,11 @@ import hashlib
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from mailwitness.content import loader
 from mailwitness.content.schemas import Parser, Rule
-
-if TYPE_CHECKING:
-    from mailwitness.kql import KqlEngine
 
 _OFF = {"0", "off", "no"}
 
@@ -65,12 +61,12 @@ def load(*folders: Path) -> Pack:
     return Pack(digest=digest, rules=rules, parsers=loader.parsers(), key=key)
 
 
-def save(pack: Pack, engine: KqlEngine) -> None:
+def save(pack: Pack, translations: dict[str, str]) -> None:
     """Keep the pack with its translations for the next run; a cache that cannot be written is no error."""
     path = _path(pack.key)
     if path is None or not pack.key or path.exists():
         return
-    pack.sql = dict(engine.cache)
+    pack.sql = dict(translations)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_suffix(f".tmp-{os.getpid()}")
