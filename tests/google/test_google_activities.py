@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 
 from mailwitness.readers import bigquery_rows, google_flat
 
-from ..case_runs import PUBLIC, Record, acts, run, run_paths
+from ..case_runs import PUBLIC, Record, acts, run, run_paths  # noqa: TID252 - one helper for the tests of all platforms
 
 
 def leaf(name: str, value: object) -> Record:
     """Return a parameter with its value under the name of its type."""
-    kind = "boolValue" if isinstance(value, bool) else "intValue" if isinstance(value, int) else "multiValue" if isinstance(value, list) else "value"
+    kind = (
+        "boolValue"
+        if isinstance(value, bool)
+        else "intValue"
+        if isinstance(value, int)
+        else "multiValue"
+        if isinstance(value, list)
+        else "value"
+    )
     return {"name": name, kind: str(value) if kind == "intValue" else value}
 
 
@@ -27,11 +35,18 @@ def message(name: str, *parameters: Record) -> Record:
     return {"name": name, "messageValue": {"parameter": list(parameters)}}
 
 
-def activity(application: str, *events: Record, number: int = 1, actor: str = "eva@contoso.example") -> Record:
+def activity(
+    application: str, *events: Record, number: int = 1, actor: str = "eva@contoso.example"
+) -> Record:
     """Return an activity as activities.list gives it."""
     return {
         "kind": "admin#reports#activity",
-        "id": {"time": "2026-03-02T08:41:13.201Z", "uniqueQualifier": str(-7300 - number), "applicationName": application, "customerId": "C0123"},
+        "id": {
+            "time": "2026-03-02T08:41:13.201Z",
+            "uniqueQualifier": str(-7300 - number),
+            "applicationName": application,
+            "customerId": "C0123",
+        },
         "actor": {"email": actor, "profileId": "118"},
         "ipAddress": "203.0.113.7",
         "events": list(events),
@@ -45,9 +60,16 @@ def mail(number: int, *session: Record) -> Record:
         "type": "delivery_type",
         "name": "delivery",
         "parameters": [
-            message("event_info", leaf("mail_event_type", number), leaf("success", True), context),
-            message("message_info", leaf("rfc2822_message_id", "<a@fabrikam.example>"), leaf("subject", 'Say "hello", {eva}'),
-                    {"name": "destination", "multiMessageValue": [{"parameter": [leaf("address", "eva@contoso.example")]}]}),
+            message("event_info", leaf("mail_event_type", number), leaf("success", value=True), context),
+            message(
+                "message_info",
+                leaf("rfc2822_message_id", "<a@fabrikam.example>"),
+                leaf("subject", 'Say "hello", {eva}'),
+                {
+                    "name": "destination",
+                    "multiMessageValue": [{"parameter": [leaf("address", "eva@contoso.example")]}],
+                },
+            ),
         ],
     }
 
@@ -59,76 +81,195 @@ def setting(name: str, *parameters: Record) -> Record:
 
 def test_every_shape_of_an_activity_gives_the_same_act(tmp_path: Path) -> None:
     """List reply, single activity, collector split, flattened, GAM CSV and BigQuery rows mean the same."""
-    event = setting("DELETE_MAILBOX_DUMP", leaf("USER_EMAIL", "eva@contoso.example"), leaf("REQUEST_ID", "77"))
+    event = setting(
+        "DELETE_MAILBOX_DUMP", leaf("USER_EMAIL", "eva@contoso.example"), leaf("REQUEST_ID", "77")
+    )
     one = activity("admin", event, actor="admin@contoso.example")
-    flat = {key: value for key, value in one.items() if key != "events"} | {"name": event["name"], "type": event["type"], "parameters": {"USER_EMAIL": "eva@contoso.example", "REQUEST_ID": "77"}}
+    flat = {key: value for key, value in one.items() if key != "events"} | {
+        "name": event["name"],
+        "type": event["type"],
+        "parameters": {"USER_EMAIL": "eva@contoso.example", "REQUEST_ID": "77"},
+    }
     table = io.StringIO()
     writer = csv.writer(table)
-    writer.writerow(["name", "actor.email", "id.applicationName", "id.time", "id.uniqueQualifier", "ipAddress", "type", "USER_EMAIL", "REQUEST_ID"])
-    writer.writerow([event["name"], "admin@contoso.example", "admin", "2026-03-02T08:41:13.201Z", "-7306", "203.0.113.7", event["type"], "eva@contoso.example", "77"])
-    big = {"time_usec": "1772440873201000", "email": "admin@contoso.example", "ip_address": "203.0.113.7", "unique_identifier": "-7307", "record_type": "admin", "event_name": event["name"],
-           "event_type": event["type"], "admin": {"USER_EMAIL": "eva@contoso.example", "REQUEST_ID": "77"}}
+    writer.writerow(
+        [
+            "name",
+            "actor.email",
+            "id.applicationName",
+            "id.time",
+            "id.uniqueQualifier",
+            "ipAddress",
+            "type",
+            "USER_EMAIL",
+            "REQUEST_ID",
+        ]
+    )
+    writer.writerow(
+        [
+            event["name"],
+            "admin@contoso.example",
+            "admin",
+            "2026-03-02T08:41:13.201Z",
+            "-7306",
+            "203.0.113.7",
+            event["type"],
+            "eva@contoso.example",
+            "77",
+        ]
+    )
+    big = {
+        "time_usec": "1772440873201000",
+        "email": "admin@contoso.example",
+        "ip_address": "203.0.113.7",
+        "unique_identifier": "-7307",
+        "record_type": "admin",
+        "event_name": event["name"],
+        "event_type": event["type"],
+        "admin": {"USER_EMAIL": "eva@contoso.example", "REQUEST_ID": "77"},
+    }
 
-    run(tmp_path, {
-        "1-list.json": json.dumps({"kind": "admin#reports#activities", "items": [one | {"id": one["id"] | {"uniqueQualifier": "-7302"}}], "nextPageToken": "A"}, indent=1),
-        "2-single.json": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": "-7303"}}),
-        "3-split.jsonl": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": -7304}, "events": event}) + "\n",
-        "4-flat.jsonl": json.dumps(flat | {"id": one["id"] | {"uniqueQualifier": "-7305", "time": "2026-03-02 08:41:13.201000000"}}) + "\n",
-        "5-gam.csv": table.getvalue(),
-        "6-bigquery.jsonl": json.dumps(big) + "\n",
-    })
+    run(
+        tmp_path,
+        {
+            "1-list.json": json.dumps(
+                {
+                    "kind": "admin#reports#activities",
+                    "items": [one | {"id": one["id"] | {"uniqueQualifier": "-7302"}}],
+                    "nextPageToken": "A",
+                },
+                indent=1,
+            ),
+            "2-single.json": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": "-7303"}}),
+            "3-split.jsonl": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": -7304}, "events": event})
+            + "\n",
+            "4-flat.jsonl": json.dumps(
+                flat
+                | {"id": one["id"] | {"uniqueQualifier": "-7305", "time": "2026-03-02 08:41:13.201000000"}}
+            )
+            + "\n",
+            "5-gam.csv": table.getvalue(),
+            "6-bigquery.jsonl": json.dumps(big) + "\n",
+        },
+    )
     rows = acts(tmp_path)
 
-    assert [("ExportRemoved", "admin@contoso.example", "Admin", "eva@contoso.example", "77", "203.0.113.7")] * 6 == [
-        (row["Activity"], row["Actor"], row["ActorType"], row["Mailbox"], row["ObjectName"], row["ClientIP"]) for row in rows
-    ]
+    assert [
+        (row["Activity"], row["Actor"], row["ActorType"], row["Mailbox"], row["ObjectName"], row["ClientIP"])
+        for row in rows
+    ] == [("ExportRemoved", "admin@contoso.example", "Admin", "eva@contoso.example", "77", "203.0.113.7")] * 6
     assert {"2026-03-02T08:41:13"} == {str(row["TimeGenerated"])[:19].replace(" ", "T") for row in rows}
 
 
 def test_no_event_of_an_activity_is_lost_or_counted_as_a_record(tmp_path: Path) -> None:
     """One activity with three events is one record and three rows."""
-    several = activity("admin", setting("CREATE_GMAIL_SETTING", leaf("USER_DEFINED_SETTING_NAME", ".")), setting("CREATE_APPLICATION_SETTING", leaf("APPLICATION_NAME", "Gmail")),
-                       setting("DROP_FROM_QUARANTINE"), actor="admin@contoso.example")
+    several = activity(
+        "admin",
+        setting("CREATE_GMAIL_SETTING", leaf("USER_DEFINED_SETTING_NAME", ".")),
+        setting("CREATE_APPLICATION_SETTING", leaf("APPLICATION_NAME", "Gmail")),
+        setting("DROP_FROM_QUARANTINE"),
+        actor="admin@contoso.example",
+    )
 
     intake = run(tmp_path, {"a.json": json.dumps([several, several])})
     rows = acts(tmp_path)
 
-    assert (2, 1, 1) == (intake[0]["records"], intake[0]["loaded"], intake[0]["duplicates"])
-    assert ["TransportRuleCreated", "TransportRuleCreated", "QuarantineDeleted"] == [row["Activity"] for row in sorted(rows, key=lambda row: row["Operation"] == "DROP_FROM_QUARANTINE")]
+    assert (intake[0]["records"], intake[0]["loaded"], intake[0]["duplicates"]) == (2, 1, 1)
+    assert [
+        row["Activity"] for row in sorted(rows, key=lambda row: row["Operation"] == "DROP_FROM_QUARANTINE")
+    ] == ["TransportRuleCreated", "TransportRuleCreated", "QuarantineDeleted"]
     assert {0} == {row["_Position"] for row in rows}
 
 
 def test_large_files_load_the_same_rows_as_small_ones(tmp_path: Path) -> None:
     """The path through SQL keeps positions and further events."""
-    lines = [json.dumps(activity("gmail", mail(27), mail(13), number=i) if i % 50 == 0 else activity("gmail", mail(27), number=i)) for i in range(3000)]
+    lines = [
+        json.dumps(
+            activity("gmail", mail(27), mail(13), number=i)
+            if i % 50 == 0
+            else activity("gmail", mail(27), number=i)
+        )
+        for i in range(3000)
+    ]
 
     intake = run(tmp_path, {"a.jsonl": "\n".join(lines) + "\n"})
     rows = acts(tmp_path)
 
-    assert (3000, 3000) == (intake[0]["records"], intake[0]["loaded"])
-    assert {"HardDeleted": 3000, "MovedToDeletedItems": 60} == {a: sum(row["Activity"] == a for row in rows) for a in ("HardDeleted", "MovedToDeletedItems")}
-    assert [i for i in range(3000) if i % 50 == 0] == sorted(row["_Position"] for row in rows if row["Activity"] == "MovedToDeletedItems")
+    assert (intake[0]["records"], intake[0]["loaded"]) == (3000, 3000)
+    assert {a: sum(row["Activity"] == a for row in rows) for a in ("HardDeleted", "MovedToDeletedItems")} == {
+        "HardDeleted": 3000,
+        "MovedToDeletedItems": 60,
+    }
+    assert [i for i in range(3000) if i % 50 == 0] == sorted(
+        row["_Position"] for row in rows if row["Activity"] == "MovedToDeletedItems"
+    )
     assert {str(-7300 - row["_Position"]) for row in rows} == {row["EventId"] for row in rows}
 
 
-@pytest.mark.parametrize(("number", "expected"), [(1, "Sent"), (2, "Delivered"), (11, "Sent"), (13, "MovedToDeletedItems"), (14, "Updated"), (27, "HardDeleted"), (31, "Read"), (33, "Read"), (34, "PermissionGranted")])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1, "Sent"),
+        (2, "Delivered"),
+        (11, "Sent"),
+        (13, "MovedToDeletedItems"),
+        (14, "Updated"),
+        (27, "HardDeleted"),
+        (31, "Read"),
+        (33, "Read"),
+        (34, "PermissionGranted"),
+    ],
+)
 def test_mail_event_numbers_are_decoded(tmp_path: Path, number: int, expected: str) -> None:
     """The number nests four parameters deep; the message keeps its id and subject."""
-    run(tmp_path, {"a.json": json.dumps(activity("gmail", mail(number, leaf("delegate_user_email", "Mallory@contoso.example"))))})
+    run(
+        tmp_path,
+        {
+            "a.json": json.dumps(
+                activity("gmail", mail(number, leaf("delegate_user_email", "Mallory@contoso.example")))
+            )
+        },
+    )
     rows = acts(tmp_path)
 
-    assert [(expected, "<a@fabrikam.example>", 'Say "hello", {eva}')] == [(row["Activity"], row["MessageId"], row["Subject"]) for row in rows]
+    assert [(expected, "<a@fabrikam.example>", 'Say "hello", {eva}')] == [
+        (row["Activity"], row["MessageId"], row["Subject"]) for row in rows
+    ]
     assert expected == "Delivered" or {"mallory@contoso.example"} == {row["Actor"] for row in rows}
 
 
 def test_rows_of_the_bigquery_api_get_their_names_back() -> None:
     """Positions, repeated records and a packed address."""
-    fields = [{"name": "time_usec"}, {"name": "ip_address"}, {"name": "gmail", "fields": [{"name": "event_info", "fields": [{"name": "mail_event_type"}]}, {"name": "to", "mode": "REPEATED", "fields": [{"name": "address"}]}]}]
-    row = {"f": [{"v": "1"}, {"v": "ywBxBw=="}, {"v": {"f": [{"v": {"f": [{"v": "27"}]}}, {"v": [{"v": {"f": [{"v": "eva@contoso.example"}]}}]}]}}]}
+    fields = [
+        {"name": "time_usec"},
+        {"name": "ip_address"},
+        {
+            "name": "gmail",
+            "fields": [
+                {"name": "event_info", "fields": [{"name": "mail_event_type"}]},
+                {"name": "to", "mode": "REPEATED", "fields": [{"name": "address"}]},
+            ],
+        },
+    ]
+    row = {
+        "f": [
+            {"v": "1"},
+            {"v": "ywBxBw=="},
+            {
+                "v": {
+                    "f": [{"v": {"f": [{"v": "27"}]}}, {"v": [{"v": {"f": [{"v": "eva@contoso.example"}]}}]}]
+                }
+            },
+        ]
+    }
 
     found = bigquery_rows.Preparer().prepare({"row": row, "schema": {"fields": fields}})
 
-    assert {"time_usec": "1", "ip_address": "203.0.113.7", "gmail": {"event_info": {"mail_event_type": "27"}, "to": [{"address": "eva@contoso.example"}]}} == found
+    assert found == {
+        "time_usec": "1",
+        "ip_address": "203.0.113.7",
+        "gmail": {"event_info": {"mail_event_type": "27"}, "to": [{"address": "eva@contoso.example"}]},
+    }
 
 
 @pytest.mark.parametrize("folder", ["gws-panther", "elv2/gws-elastic"])
@@ -137,23 +278,33 @@ def test_public_samples_load_completely(tmp_path: Path, folder: str) -> None:
     if not (PUBLIC / folder).is_dir():
         pytest.skip("the public samples are not on this machine")
 
-    intake = run_paths(tmp_path, [path for path in (PUBLIC / folder).iterdir() if path.suffix in {".log", ".jsonl"}])
+    intake = run_paths(
+        tmp_path, [path for path in (PUBLIC / folder).iterdir() if path.suffix in {".log", ".jsonl"}]
+    )
 
     for row in intake:
         assert (row["records"], 0) == (row["loaded"] + row["duplicates"], row["quarantined"]), row
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=12), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=12)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(JSON, min_size=1, max_size=30), st.data())
-def test_hostile_parameters_never_break_a_run(tmp_path_factory: pytest.TempPathFactory, values: list[object], data: st.DataObject) -> None:
+def test_hostile_parameters_never_break_a_run(
+    tmp_path_factory: pytest.TempPathFactory, values: list[object], data: st.DataObject
+) -> None:
     """Whatever stands where parameters, events or ids are expected, records add up."""
     records: list[Record] = []
     for i, value in enumerate(values):
         record = activity("gmail", mail(27), number=i)
-        place = data.draw(st.sampled_from(["events", "id", "actor", "networkInfo", "parameters", "ipAddress"]))
+        place = data.draw(
+            st.sampled_from(["events", "id", "actor", "networkInfo", "parameters", "ipAddress"])
+        )
         if place == "parameters":
             record["events"][0]["parameters"] = value
         else:
@@ -165,7 +316,27 @@ def test_hostile_parameters_never_break_a_run(tmp_path_factory: pytest.TempPathF
     assert len(records) == intake[0]["records"] or intake[0]["records"] == 0
 
 
-@given(st.dictionaries(st.sampled_from(["id.time", "id.time.x", "id", "actor.email", "a.b", "a", "name", "type", "event_name_s", "id_time_t", "x..y", "."]), JSON))
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "id.time",
+                "id.time.x",
+                "id",
+                "actor.email",
+                "a.b",
+                "a",
+                "name",
+                "type",
+                "event_name_s",
+                "id_time_t",
+                "x..y",
+                ".",
+            ]
+        ),
+        JSON,
+    )
+)
 def test_any_flat_row_can_be_nested(row: Record) -> None:
     """A preparer never raises."""
     google_flat.Preparer().prepare(row)

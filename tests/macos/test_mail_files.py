@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mailwitness.readers import envelope_index, plist_rules
 from mailwitness.readers.blocks import Damage, RawRecord
 
-from ..case_runs import ask, run
+from ..case_runs import ask, run  # noqa: TID252 - one helper for the tests of all platforms
 
 SCHEMA = """
 CREATE TABLE messages (ROWID INTEGER PRIMARY KEY, message_id, sender INTEGER, subject_prefix TEXT, subject INTEGER, date_sent INTEGER,
@@ -38,7 +38,9 @@ def index(tmp_path: Path) -> Path:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(SCHEMA)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.execute("INSERT INTO messages VALUES (2, '<b@fabrikam.example>', 1, '', 1, 1772440873, 1772440875, 1, 3, 1, 0, 1, 99)")
+    connection.execute(
+        "INSERT INTO messages VALUES (2, '<b@fabrikam.example>', 1, '', 1, 1772440873, 1772440875, 1, 3, 1, 0, 1, 99)"
+    )
     connection.commit()
     folder = tmp_path / "evidence" / "Users" / "eva" / "Library" / "Mail" / "V10" / "MailData"
     folder.mkdir(parents=True)
@@ -49,15 +51,29 @@ def index(tmp_path: Path) -> Path:
     return path
 
 
-def test_rows_of_the_write_ahead_log_are_read_and_the_evidence_is_not_changed(tmp_path: Path, index: Path) -> None:
+def test_rows_of_the_write_ahead_log_are_read_and_the_evidence_is_not_changed(index: Path) -> None:
     """Opening the database in place would merge the log into it."""
     before = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in index.parent.iterdir()}
 
-    found = [item for item in envelope_index.read_named(index, "mac/Users/eva/Library/Mail/V10/MailData/Envelope Index") if isinstance(item, RawRecord)]
+    found = [
+        item
+        for item in envelope_index.read_named(index, "mac/Users/eva/Library/Mail/V10/MailData/Envelope Index")
+        if isinstance(item, RawRecord)
+    ]
 
-    assert before == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in index.parent.iterdir()}
-    assert [("<a@fabrikam.example>", "Re: Invoice", False), ("<b@fabrikam.example>", "Invoice", True)] == [(item.data["MessageId"], item.data["Subject"], item.data["IsDeleted"]) for item in found]
-    assert ("eva@contoso.example", "INBOX", "ann@fabrikam.example", "2026-03-02T08:41:15Z") == tuple(found[0].data[name] for name in ("Mailbox", "Folder", "Sender", "ReceivedAt"))
+    assert before == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in index.parent.iterdir()
+    }
+    assert [(item.data["MessageId"], item.data["Subject"], item.data["IsDeleted"]) for item in found] == [
+        ("<a@fabrikam.example>", "Re: Invoice", False),
+        ("<b@fabrikam.example>", "Invoice", True),
+    ]
+    assert tuple(found[0].data[name] for name in ("Mailbox", "Folder", "Sender", "ReceivedAt")) == (
+        "eva@contoso.example",
+        "INBOX",
+        "ann@fabrikam.example",
+        "2026-03-02T08:41:15Z",
+    )
 
 
 @pytest.mark.parametrize("sql", [
@@ -93,7 +109,14 @@ def test_a_damaged_index_never_raises(tmp_path: Path, index: Path, data: st.Data
 @pytest.mark.parametrize("form", [plistlib.FMT_XML, plistlib.FMT_BINARY])
 def test_rules_become_settings_snapshots(tmp_path: Path, form: plistlib.PlistFormat) -> None:
     """Active rules of either form, and the state file beside them."""
-    rule = {"RuleName": ".", "RuleId": "A1", "Active": "YES", "Deletes": True, "TimeStamp": 794000000, "Criteria": [{"Header": "Subject", "Expression": "security"}]}
+    rule = {
+        "RuleName": ".",
+        "RuleId": "A1",
+        "Active": "YES",
+        "Deletes": True,
+        "TimeStamp": 794000000,
+        "Criteria": [{"Header": "Subject", "Expression": "security"}],
+    }
     intake = run(tmp_path, {
         "Users/eva/Library/Mail/V10/MailData/SyncedRules.plist": plistlib.dumps([rule], fmt=form),
         "Users/eva/Library/Mail/V10/MailData/RulesActiveState.plist": plistlib.dumps({"0A1B2C3D-0000-4000-8000-000000000001": False}, fmt=form),
@@ -101,24 +124,36 @@ def test_rules_become_settings_snapshots(tmp_path: Path, form: plistlib.PlistFor
 
     found = ask(tmp_path, "SettingsSnapshot | order by Kind asc")
 
-    assert [1, 1] == [row["loaded"] for row in intake]
-    assert [("MailRule", ".", True, "eva"), ("MailRuleState", "", False, "eva")] == [(row["Kind"], row["Name"], row["Enabled"], row["Mailbox"]) for row in found]
+    assert [row["loaded"] for row in intake] == [1, 1]
+    assert [(row["Kind"], row["Name"], row["Enabled"], row["Mailbox"]) for row in found] == [
+        ("MailRule", ".", True, "eva"),
+        ("MailRuleState", "", False, "eva"),
+    ]
     assert rule["Criteria"] == found[0]["Settings"]["Criteria"]
 
 
 def test_entities_that_grow_are_refused(tmp_path: Path) -> None:
     """Entities within entities would fill the memory."""
     path = tmp_path / "SyncedRules.plist"
-    path.write_text('<?xml version="1.0"?><!DOCTYPE plist [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><plist><array><string>&b;</string></array></plist>')
+    path.write_text(
+        '<?xml version="1.0"?><!DOCTYPE plist [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><plist><array><string>&b;</string></array></plist>'
+    )
 
-    assert ["the property list defines entities"] == [item.reason for item in plist_rules.read_named(path, "x") if isinstance(item, Damage)]
+    assert [item.reason for item in plist_rules.read_named(path, "x") if isinstance(item, Damage)] == [
+        "the property list defines entities"
+    ]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_property_list_never_raises(tmp_path: Path, data: st.DataObject) -> None:
     """Binary lists may point anywhere, also at themselves."""
-    raw = bytearray(plistlib.dumps([{"RuleName": "x", "RuleId": "1", "Nested": {"a": [1, 2.5, b"x", True]}}], fmt=data.draw(st.sampled_from([plistlib.FMT_XML, plistlib.FMT_BINARY]))))
+    raw = bytearray(
+        plistlib.dumps(
+            [{"RuleName": "x", "RuleId": "1", "Nested": {"a": [1, 2.5, b"x", True]}}],
+            fmt=data.draw(st.sampled_from([plistlib.FMT_XML, plistlib.FMT_BINARY])),
+        )
+    )
     for place in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=12)):
         raw[place] = data.draw(st.integers(0, 255))
     path = tmp_path / "x.plist"

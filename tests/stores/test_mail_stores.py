@@ -1,5 +1,7 @@
 """Mail stores: what is still there, counted completely, in bounded memory, whatever the store looks like."""
 
+# ruff: noqa: E501 - records stand on one line, as they come.
+
 from __future__ import annotations
 
 import hashlib
@@ -16,14 +18,20 @@ from hypothesis import strategies as st
 from mailwitness.readers import compound_file, mail_file, mail_headers, mail_place, mbox, msg_file
 from mailwitness.readers.blocks import BLOCK_BYTES, Damage, RawRecord
 
-from ..case_runs import PUBLIC, ask, run, run_paths
+from ..case_runs import PUBLIC, ask, run, run_paths  # noqa: TID252 - one helper for the tests of all platforms
 
 MESSAGE = b"Message-ID: <%d@fabrikam.example>\nSubject: =?utf-8?q?H=C3=A9?= %d\nFrom: Ann <Ann@fabrikam.example>\nTo: eva@contoso.example\nDate: Mon, 2 Mar 2026 09:00:00 +0100\n\nbody\nFrom here on 12:30 2026 it is body\n>From quoted\n"
 
 
 def store(count: int, padding: int = 0) -> bytes:
     """Return an mbox of so many messages."""
-    return b"".join(b"From ann@fabrikam.example Mon Mar  2 09:14:%02d 2026\n" % (i % 60) + MESSAGE % (i, i) + b"x" * padding + b"\n\n" for i in range(count))
+    return b"".join(
+        b"From ann@fabrikam.example Mon Mar  2 09:14:%02d 2026\n" % (i % 60)
+        + MESSAGE % (i, i)
+        + b"x" * padding
+        + b"\n\n"
+        for i in range(count)
+    )
 
 
 def test_every_message_of_an_mbox_is_found_at_its_place(tmp_path: Path) -> None:
@@ -37,8 +45,17 @@ def test_every_message_of_an_mbox_is_found_at_its_place(tmp_path: Path) -> None:
     assert [f"<{i}@fabrikam.example>" for i in range(5)] == [item.data["MessageId"] for item in found]
     assert raw == b"".join(raw[item.offset : item.offset + item.length] for item in found)
     assert [raw[: item.offset].count(b"\n") + 1 for item in found] == [item.line for item in found]
-    assert ("Hé 0", "ann@fabrikam.example", "eva@contoso.example", "2026-03-02T08:00:00Z", "2026-03-02T09:14:00Z", "Sent", "eva") == tuple(
-        found[0].data[name] for name in ("Subject", "Sender", "Recipients", "Date", "ReceivedAt", "Folder", "Mailbox")
+    assert tuple(
+        found[0].data[name]
+        for name in ("Subject", "Sender", "Recipients", "Date", "ReceivedAt", "Folder", "Mailbox")
+    ) == (
+        "Hé 0",
+        "ann@fabrikam.example",
+        "eva@contoso.example",
+        "2026-03-02T08:00:00Z",
+        "2026-03-02T09:14:00Z",
+        "Sent",
+        "eva",
     )
     header, body = (MESSAGE % (0, 0)).split(b"\n\n", 1)
     assert hashlib.sha256(header + b"\n\n").hexdigest() == found[0].data["HeaderDigest"]
@@ -58,7 +75,24 @@ def test_an_mbox_over_many_blocks_is_read_like_a_small_one(tmp_path: Path) -> No
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from([b"From a@b.example Mon Mar  2 09:14:01 2026\n", b"From nobody\n", b"\n", b"\r\n", b"Subject: x\n", b"body\n", b">From x 12:00 2026\n", b"\xff\x00", b"From x 1:00 2026"]), max_size=40))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"From a@b.example Mon Mar  2 09:14:01 2026\n",
+                b"From nobody\n",
+                b"\n",
+                b"\r\n",
+                b"Subject: x\n",
+                b"body\n",
+                b">From x 12:00 2026\n",
+                b"\xff\x00",
+                b"From x 1:00 2026",
+            ]
+        ),
+        max_size=40,
+    )
+)
 def test_no_byte_of_an_mbox_is_lost(tmp_path: Path, parts: list[bytes]) -> None:
     """Messages and damage together cover the file, blank lines before the first message aside."""
     path = tmp_path / "any"
@@ -79,20 +113,33 @@ def test_python_counts_the_same_messages_in_public_stores() -> None:
         pytest.skip("the public samples are not on this machine")
     for path in sorted((PUBLIC / "mail-imaptest").glob("*.mbox")):
         other = mailbox.mbox(path, create=False)
-        assert len(other) == sum(isinstance(item, RawRecord) for item in mbox.read_named(path, path.name)), path.name
+        assert len(other) == sum(isinstance(item, RawRecord) for item in mbox.read_named(path, path.name)), (
+            path.name
+        )
         other.close()
 
 
 def test_the_name_of_a_maildir_file_is_evidence(tmp_path: Path) -> None:
     """Time, flags and size stand in the name; a size that does not fit is said."""
     raw = MESSAGE % (7, 7)
-    run(tmp_path, {f"vmail/eva@contoso.example/Maildir/.Sent.2026/cur/1772442841.M1P2.mx1,S={len(raw)},W=999:2,FS": raw, "vmail/eva@contoso.example/Maildir/new/1772442842.M1P3.mx1,S=1:2,T": raw + b"."})
+    run(
+        tmp_path,
+        {
+            f"vmail/eva@contoso.example/Maildir/.Sent.2026/cur/1772442841.M1P2.mx1,S={len(raw)},W=999:2,FS": raw,
+            "vmail/eva@contoso.example/Maildir/new/1772442842.M1P3.mx1,S=1:2,T": raw + b".",
+        },
+    )
 
     found = ask(tmp_path, "PresentMessage | order by TimeGenerated asc")
 
-    assert [("Sent/2026", "FS", False, ""), ("INBOX", "T", True, f"its name states 1 bytes, it has {len(raw) + 1}")] == [(row["Folder"], row["Flags"], row["IsDeleted"], row["Problems"]) for row in found]
-    assert {("eva@contoso.example", "maildir", "<7@fabrikam.example>")} == {(row["Mailbox"], row["StoreKind"], row["MessageId"]) for row in found}
-    assert "2026-03-02T09:14:01" == found[0]["TimeGenerated"][:19]
+    assert [
+        ("Sent/2026", "FS", False, ""),
+        ("INBOX", "T", True, f"its name states 1 bytes, it has {len(raw) + 1}"),
+    ] == [(row["Folder"], row["Flags"], row["IsDeleted"], row["Problems"]) for row in found]
+    assert {("eva@contoso.example", "maildir", "<7@fabrikam.example>")} == {
+        (row["Mailbox"], row["StoreKind"], row["MessageId"]) for row in found
+    }
+    assert found[0]["TimeGenerated"][:19] == "2026-03-02T09:14:01"
 
 
 def test_public_messages_are_recognised(tmp_path: Path) -> None:
@@ -100,7 +147,9 @@ def test_public_messages_are_recognised(tmp_path: Path) -> None:
     if not (PUBLIC / "mail-mime4j").is_dir():
         pytest.skip("the public samples are not on this machine")
 
-    intake = run_paths(tmp_path, [path for path in (PUBLIC / "mail-mime4j").iterdir() if path.name != "SOURCE.md"])
+    intake = run_paths(
+        tmp_path, [path for path in (PUBLIC / "mail-mime4j").iterdir() if path.name != "SOURCE.md"]
+    )
 
     unknown = [row["path"] for row in intake if not row["loaded"]]
     assert len(unknown) <= 4, unknown
@@ -113,7 +162,9 @@ def test_an_outlook_message_is_read(tmp_path: Path) -> None:
 
     run_paths(tmp_path, [PUBLIC / "mail-msg" / "strangeDate.msg"])
 
-    assert [("msg", "MSG Test File")] == [(row["StoreKind"], row["Subject"]) for row in ask(tmp_path, "PresentMessage")]
+    assert [(row["StoreKind"], row["Subject"]) for row in ask(tmp_path, "PresentMessage")] == [
+        ("msg", "MSG Test File")
+    ]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,8 +172,22 @@ def test_an_outlook_message_is_read(tmp_path: Path) -> None:
 def test_a_damaged_compound_file_ends(tmp_path: Path, data: st.DataObject) -> None:
     """Chains may lead in circles and sizes may lie."""
     sectors = data.draw(st.integers(1, 8))
-    raw = bytearray(compound_file.MAGIC + bytes(22) + struct.pack("<HH", 9, 6) + bytes(478) + data.draw(st.binary(max_size=256)).ljust(512, b"\xfe") * sectors)
-    raw[48:72] = struct.pack("<IIIIII", data.draw(st.integers(0, 9)), 0, 4096, data.draw(st.integers(0, 9)), 1, data.draw(st.integers(0, 2**32 - 1)))
+    raw = bytearray(
+        compound_file.MAGIC
+        + bytes(22)
+        + struct.pack("<HH", 9, 6)
+        + bytes(478)
+        + data.draw(st.binary(max_size=256)).ljust(512, b"\xfe") * sectors
+    )
+    raw[48:72] = struct.pack(
+        "<IIIIII",
+        data.draw(st.integers(0, 9)),
+        0,
+        4096,
+        data.draw(st.integers(0, 9)),
+        1,
+        data.draw(st.integers(0, 2**32 - 1)),
+    )
     for i in range(76, 200, 4):
         raw[i : i + 4] = struct.pack("<I", data.draw(st.sampled_from([0, 1, 2, 3, 0xFFFFFFFE, 0xFFFFFFFF])))
     path = tmp_path / "x.msg"
@@ -139,9 +204,9 @@ def test_data_files_of_outlook_say_what_they_need(tmp_path: Path) -> None:
     intake = run_paths(tmp_path, sorted((PUBLIC / "mail-pst").glob("*.pst")))
 
     if importlib.util.find_spec("pypff"):
-        assert [4, 3] == [row["loaded"] for row in intake]
+        assert [row["loaded"] for row in intake] == [4, 3]
     else:
-        assert [1, 1] == [row["quarantined"] for row in intake]
+        assert [row["quarantined"] for row in intake] == [1, 1]
 
 
 def test_listings_of_every_kind_are_present_messages(tmp_path: Path) -> None:
@@ -158,7 +223,12 @@ def test_listings_of_every_kind_are_present_messages(tmp_path: Path) -> None:
 
     assert {"graph", "gmail", "doveadm", "folder statistics", "quarantine"} == set(found)
     assert {1} == {row["loaded"] for row in intake}
-    assert (True, True, 7, 1258291) == (found["gmail"]["IsDeleted"], found["doveadm"]["IsDeleted"], found["folder statistics"]["ItemCount"], found["folder statistics"]["SizeBytes"])
+    assert (
+        found["gmail"]["IsDeleted"],
+        found["doveadm"]["IsDeleted"],
+        found["folder statistics"]["ItemCount"],
+        found["folder statistics"]["SizeBytes"],
+    ) == (True, True, 7, 1258291)
 
 
 @given(st.binary(max_size=400))
@@ -182,4 +252,4 @@ def test_any_message_file_is_a_record_or_damage(tmp_path: Path, raw: bytes, coun
     path = tmp_path / "x.emlx"
     path.write_bytes(count + raw)
 
-    assert 1 == len(list(mail_file.read_named(path, "x.emlx")))
+    assert len(list(mail_file.read_named(path, "x.emlx"))) == 1

@@ -24,9 +24,28 @@ _CHECK_EVERY = 1_000_000
 _MAX_TEXT = 8192
 _MAX_SQL_BYTES = 1 << 20
 # What a message row tells, by the column names of the versions seen (macOS 10.13 to 15); a column that is missing is empty.
-_WANTED = ("ROWID", "message_id", "global_message_id", "remote_id", "document_id", "sender", "subject", "subject_prefix", "date_sent", "date_received", "mailbox", "flags", "read", "flagged", "deleted", "size")
+_WANTED = (
+    "ROWID",
+    "message_id",
+    "global_message_id",
+    "remote_id",
+    "document_id",
+    "sender",
+    "subject",
+    "subject_prefix",
+    "date_sent",
+    "date_received",
+    "mailbox",
+    "flags",
+    "read",
+    "flagged",
+    "deleted",
+    "size",
+)
 _NUMBERED = {"sender", "subject", "mailbox"}
 _READ, _DELETED = 1, 2
+# Beyond any calendar: a number like this is no time.
+_LATEST_SECONDS = 1e11
 
 
 def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
@@ -82,9 +101,11 @@ def _messages(copy: Path, name: str, size: int, listed: str, notes: str) -> Iter
             return
         lookups = {part: _lookup(connection, part) for part in _NUMBERED}
         shown = ", ".join(f'm."{c}"' if c == "ROWID" or c in columns else f"NULL AS {c}" for c in _WANTED)
-        cursor = connection.execute(f"SELECT {shown} FROM main.messages AS m ORDER BY m.ROWID")  # noqa: S608 - names from our own list
+        cursor = connection.execute(f"SELECT {shown} FROM main.messages AS m ORDER BY m.ROWID")
         for row in cursor:
-            yield RawRecord(_message(dict(zip(_WANTED, row, strict=True)), lookups, name, listed, notes), 0, size, 0)
+            yield RawRecord(
+                _message(dict(zip(_WANTED, row, strict=True)), lookups, name, listed, notes), 0, size, 0
+            )
     finally:
         connection.close()
 
@@ -99,23 +120,45 @@ def _table(connection: sqlite3.Connection, table: str) -> set[str]:
 
 def _lookup(connection: sqlite3.Connection, part: str) -> dict[int, str]:
     """Return the texts that message rows refer to by number: senders, subjects, mailboxes."""
-    table, text = {"sender": ("addresses", "address"), "subject": ("subjects", "subject"), "mailbox": ("mailboxes", "url")}[part]
+    table, text = {
+        "sender": ("addresses", "address"),
+        "subject": ("subjects", "subject"),
+        "mailbox": ("mailboxes", "url"),
+    }[part]
     if text not in _table(connection, table):
         return {}
-    rows = connection.execute(f'SELECT ROWID, "{text}" FROM main."{table}"')  # noqa: S608 - names from our own list
+    rows = connection.execute(f'SELECT ROWID, "{text}" FROM main."{table}"')
     return {number: str(value)[:_MAX_TEXT] for number, value in rows if isinstance(value, str)}
 
 
 def _message(row: Record, lookups: dict[str, dict[int, str]], name: str, listed: str, notes: str) -> Record:
-    text = {part: lookups[part].get(row[part], row[part] if isinstance(row[part], str) else "") for part in _NUMBERED}
-    url = urllib.parse.urlsplit(text["mailbox"]) if text["mailbox"].isprintable() else urllib.parse.urlsplit("")
+    text = {
+        part: lookups[part].get(row[part], row[part] if isinstance(row[part], str) else "")
+        for part in _NUMBERED
+    }
+    url = (
+        urllib.parse.urlsplit(text["mailbox"]) if text["mailbox"].isprintable() else urllib.parse.urlsplit("")
+    )
     flags = row["flags"] if isinstance(row["flags"], int) else 0
     is_deleted = bool(row["deleted"]) or bool(flags & _DELETED)
-    words = [word for word, holds in (("read", row["read"] or flags & _READ), ("flagged", row["flagged"]), ("deleted", is_deleted)) if holds]
-    subject = f"{row['subject_prefix'] or ''}{text['subject']}" if isinstance(row["subject_prefix"], str | None) else text["subject"]
+    words = [
+        word
+        for word, holds in (
+            ("read", row["read"] or flags & _READ),
+            ("flagged", row["flagged"]),
+            ("deleted", is_deleted),
+        )
+        if holds
+    ]
+    subject = (
+        f"{row['subject_prefix'] or ''}{text['subject']}"
+        if isinstance(row["subject_prefix"], str | None)
+        else text["subject"]
+    )
     return {
         "StoreKind": "envelope index",
-        "Mailbox": urllib.parse.unquote((url.netloc or "").rpartition("@")[0]).lower() or mail_place.of_path(name)["Mailbox"],
+        "Mailbox": urllib.parse.unquote((url.netloc or "").rpartition("@")[0]).lower()
+        or mail_place.of_path(name)["Mailbox"],
         "Folder": urllib.parse.unquote(url.path.strip("/")),
         "MessageId": mail_headers.message_id(row["message_id"]) if isinstance(row["message_id"], str) else "",
         "Subject": subject[:_MAX_TEXT],
@@ -133,4 +176,8 @@ def _message(row: Record, lookups: dict[str, dict[int, str]], name: str, listed:
 
 
 def _moment(value: object) -> str:
-    return mail_place.from_epoch(int(value)) if isinstance(value, int | float) and 0 < value < 1e11 else ""  # noqa: PLR2004 - beyond any calendar
+    return (
+        mail_place.from_epoch(int(value))
+        if isinstance(value, int | float) and 0 < value < _LATEST_SECONDS
+        else ""
+    )

@@ -11,9 +11,27 @@ Record = dict[str, Any]  # Any: JSON values or CSV cells
 _SUFFIX = re.compile(r"_[sdgbt]$")
 _PARTS = {"id": "id", "actor": "actor", "networkInfo": "networkInfo"}
 _PLAIN = {"kind", "etag", "ownerDomain", "ipAddress", "type", "name"}
-_RENAMED = {"event_type": "type", "event_name": "name", "IPAddress": "ipAddress", "event.name": "name", "event.type": "type"}
+_RENAMED = {
+    "event_type": "type",
+    "event_name": "name",
+    "IPAddress": "ipAddress",
+    "event.name": "name",
+    "event.type": "type",
+}
 # Columns of the workspace and of the collector; everything else is a parameter of the event.
-_LEFT_OUT = {"TenantId", "SourceSystem", "MG", "ManagementGroupName", "TimeGenerated", "Computer", "RawData", "Type", "_ResourceId", "emailAddress", "event"}
+_LEFT_OUT = {
+    "TenantId",
+    "SourceSystem",
+    "MG",
+    "ManagementGroupName",
+    "TimeGenerated",
+    "Computer",
+    "RawData",
+    "Type",
+    "_ResourceId",
+    "emailAddress",
+    "event",
+}
 
 
 class Preparer:

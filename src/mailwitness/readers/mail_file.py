@@ -21,7 +21,16 @@ _BLANK = re.compile(rb"\r?\n\r?\n")
 _EMLX = re.compile(rb"\A[ \t]*(\d{1,12})[ \t]*\r?\n")
 _MAX_PLIST_BYTES = 4 << 20
 # Bits of the flags number in an .emlx file; the number is undocumented, these are the ones all descriptions agree on.
-_EMLX_FLAGS = {0: "read", 1: "deleted", 2: "answered", 3: "encrypted", 4: "flagged", 5: "recent", 6: "draft", 8: "forwarded"}
+_EMLX_FLAGS = {
+    0: "read",
+    1: "deleted",
+    2: "answered",
+    3: "encrypted",
+    4: "flagged",
+    5: "recent",
+    6: "draft",
+    8: "forwarded",
+}
 
 
 def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
@@ -42,7 +51,11 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     if not re.match(rb"[!-9;-~]+[ \t]*:", block):
         yield Damage(0, size, 1, "no header at the start of the message")
         return
-    place: Record = {"StoreKind": "emlx" if counted else "eml", "Path": name, "ListedAt": mail_place.written(path)} | mail_place.of_path(name)
+    place: Record = {
+        "StoreKind": "emlx" if counted else "eml",
+        "Path": name,
+        "ListedAt": mail_place.written(path),
+    } | mail_place.of_path(name)
     found = mail_headers.fields(block)
     problems = [text for text, holds in _problems(place, counted, start, length, size, is_cut) if holds]
     data = place | mail_headers.identity(block) | {
@@ -58,12 +71,17 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     yield RawRecord(data, 0, size, 1, salvaged=is_cut)
 
 
-def _problems(place: Record, counted: re.Match[bytes] | None, start: int, length: int, size: int, is_cut: bool) -> list[tuple[str, bool]]:
+def _problems(
+    place: Record, counted: re.Match[bytes] | None, start: int, length: int, size: int, is_cut: bool
+) -> list[tuple[str, bool]]:
     """Return what may be wrong with a message file, each with whether it is."""
     stated = place.get("StatedSizeBytes")
     return [
         (f"its name states {stated} bytes, it has {size}", stated is not None and stated != size),
-        ("the file is shorter than it says", bool(counted) and int(counted[1]) > size - start if counted else False),
+        (
+            "the file is shorter than it says",
+            bool(counted) and int(counted[1]) > size - start if counted else False,
+        ),
         ("the header block does not end", is_cut),
         ("empty", length == 0),
     ]

@@ -29,7 +29,13 @@ def of_path(name: str) -> Record:
     if stated and len(parts) > 1 and parts[-2] in _MAILDIR_PARTS:
         sizes = dict(_STATED.findall(parts[-1]))
         flags = stated[2] or ""
-        found |= {"StoreKind": "maildir", "Uid": parts[-1].split(":")[0].split(",")[0], "Flags": flags, "IsDeleted": "T" in flags, "ReceivedAt": from_epoch(int(stated[1]))}
+        found |= {
+            "StoreKind": "maildir",
+            "Uid": parts[-1].split(":")[0].split(",")[0],
+            "Flags": flags,
+            "IsDeleted": "T" in flags,
+            "ReceivedAt": from_epoch(int(stated[1])),
+        }
         if "S" in sizes:
             found["StatedSizeBytes"] = int(sizes["S"])
     return found
@@ -69,7 +75,13 @@ def _folder(parts: list[str]) -> str:
     """Return the folder: of Maildir++ the dotted name, of Apple Mail the nearest .mbox, else the folder of the file."""
     if len(parts) > 1 and parts[-2] in _MAILDIR_PARTS:
         holder = parts[-3] if len(parts) > 2 else ""  # noqa: PLR2004 - holder, cur, file
-        return holder.lstrip(".").replace(".", "/") if holder.startswith(".") and holder.lower() != ".maildir" else "INBOX" if holder.lower() in {"", "maildir", ".maildir"} else holder
+        return (
+            holder.lstrip(".").replace(".", "/")
+            if holder.startswith(".") and holder.lower() != ".maildir"
+            else "INBOX"
+            if holder.lower() in {"", "maildir", ".maildir"}
+            else holder
+        )
     for part in reversed(parts[:-1]):
         if match := _APPLE_MAILBOX.match(part):
             return match[1]

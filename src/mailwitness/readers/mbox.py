@@ -21,7 +21,9 @@ _SEPARATOR = re.compile(rb"From [^\n]{0,512}?\d{1,2}:\d\d[^\n]{0,512}\r?\n")
 _HEADER_NEXT = re.compile(rb"[!-9;-~]+[ \t]*:")
 _LONGEST_SEPARATOR = 2048
 _BLANK = re.compile(rb"\r?\n\r?\n")
-_FROM_TIME = re.compile(r"(?:[A-Z][a-z]{2},?\s+)?([A-Z][a-z]{2})\s+(\d{1,2})\s+(\d{1,2}:\d\d(?::\d\d)?)\s+(?:([A-Z]{3,4}|[+-]\d{4})\s+)?(\d{4})")
+_FROM_TIME = re.compile(
+    r"(?:[A-Z][a-z]{2},?\s+)?([A-Z][a-z]{2})\s+(\d{1,2})\s+(\d{1,2}:\d\d(?::\d\d)?)\s+(?:([A-Z]{3,4}|[+-]\d{4})\s+)?(\d{4})"
+)
 _STATUS_FLAGS = {"R": "read", "O": "old", "D": "deleted", "A": "answered", "F": "flagged", "T": "draft"}
 # Thunderbird keeps what it has deleted but not yet compacted in the file and marks it with this bit (X-Mozilla-Status).
 _MOZILLA_DELETED = 0x0008
@@ -142,7 +144,10 @@ def _separators(buffer: bytes, before: bytes, limit: int) -> Iterator[tuple[int,
     start = 0 if not before or before.endswith(b"\n") else buffer.find(b"\n") + 1 or limit
     while 0 <= start < limit:
         found = _SEPARATOR.match(buffer, start)
-        if found is not None and (_follows_blank((before + buffer[max(0, start - 4) : start])[-4:]) or _HEADER_NEXT.match(buffer, found.end())):
+        if found is not None and (
+            _follows_blank((before + buffer[max(0, start - 4) : start])[-4:])
+            or _HEADER_NEXT.match(buffer, found.end())
+        ):
             yield start, found.end()
         start = buffer.find(b"\nFrom ", start) + 1 or limit
 
@@ -154,7 +159,11 @@ def _follows_blank(before: bytes) -> bool:
 def _flags(found: dict[str, str]) -> tuple[str, bool]:
     """Return the flags that mbox programs keep in headers, in words, and whether one of them says deleted."""
     letters = found.get("status", "") + found.get("x-status", "")
-    words = [word for letter, word in _STATUS_FLAGS.items() if letter in letters] if len(letters) <= len(_STATUS_FLAGS) else []
+    words = (
+        [word for letter, word in _STATUS_FLAGS.items() if letter in letters]
+        if len(letters) <= len(_STATUS_FLAGS)
+        else []
+    )
     try:
         mozilla = int(found.get("x-mozilla-status", "0")[:8], 16)
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import plistlib
 import re
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,8 @@ _MAX_TEXT = 8192
 _FALSE_WORDS = {"NO", "0", "FALSE", ""}
 # Seconds between 1970 and the epoch of Apple's dates, 2001-01-01.
 _APPLE_EPOCH = 978_307_200
+# Beyond any calendar: a number like this is no time.
+_LATEST_SECONDS = 1e11
 
 
 def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
@@ -59,20 +62,40 @@ def _rules(content: object) -> Iterator[Record]:
             yield _rule(item if isinstance(item, dict) else {"Value": item}, i)
     elif isinstance(content, dict) and content and all(isinstance(value, bool) for value in content.values()):
         for identity, active in content.items():
-            yield {"Kind": "MailRuleState", "Identity": identity, "Name": "", "Enabled": active, "Settings": {identity: active}}
+            yield {
+                "Kind": "MailRuleState",
+                "Identity": identity,
+                "Name": "",
+                "Enabled": active,
+                "Settings": {identity: active},
+            }
     else:
-        yield {"Kind": "MailRules", "Identity": "", "Name": "", "Enabled": None, "Settings": content if isinstance(content, dict) else {"Value": content}}
+        yield {
+            "Kind": "MailRules",
+            "Identity": "",
+            "Name": "",
+            "Enabled": None,
+            "Settings": content if isinstance(content, dict) else {"Value": content},
+        }
 
 
 def _rule(rule: Record, place: int) -> Record:
     active = rule.get("Active", rule.get("IsActive"))
     changed = rule.get("TimeStamp")
-    moment = mail_place.from_epoch(int(changed) + _APPLE_EPOCH) if isinstance(changed, int | float) and abs(changed) < 1e11 else ""
+    moment = (
+        mail_place.from_epoch(int(changed) + _APPLE_EPOCH)
+        if isinstance(changed, int | float) and abs(changed) < _LATEST_SECONDS
+        else ""
+    )
     return {
         "Kind": "MailRule",
         "Identity": str(rule.get("RuleId", place)),
         "Name": str(rule.get("RuleName", ""))[:_MAX_TEXT],
-        "Enabled": None if active is None else str(active).upper() not in _FALSE_WORDS if not isinstance(active, bool) else active,
+        "Enabled": None
+        if active is None
+        else str(active).upper() not in _FALSE_WORDS
+        if not isinstance(active, bool)
+        else active,
         "WhenChanged": moment,
         "Settings": rule,
     }
@@ -93,12 +116,14 @@ def _plain(value: object, left: list[int], depth: int) -> object:
         return {str(key)[:_MAX_TEXT]: _plain(item, left, depth - 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, left, depth - 1) for item in value]
+    return _scalar(value)
+
+
+def _scalar(value: object) -> object:
     if isinstance(value, bool | int) and abs(int(value)) < 1 << 63:
         return value
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - not a number
+        return value if math.isfinite(value) else None
     if isinstance(value, dt.datetime):
         return value.isoformat() + "Z"
-    if isinstance(value, bytes):
-        return value[:_MAX_TEXT].hex()
-    return str(value)[:_MAX_TEXT]
+    return (value.hex() if isinstance(value, bytes) else str(value))[:_MAX_TEXT]

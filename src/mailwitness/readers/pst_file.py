@@ -1,5 +1,7 @@
 """The reader of Outlook data files (PST, OST) through libpff, an optional extra: one record for each message."""
 
+# ruff: noqa: ANN401 - libpff has no types, so its objects are Any throughout.
+
 from __future__ import annotations
 
 import datetime as dt
@@ -19,6 +21,8 @@ _MOST_FOLDERS = 100_000
 # Property tags of [MS-OXPROPS] that libpff has no method for.
 _MESSAGE_ID, _SENDER_SMTP, _SENDER, _SIZE = 0x1035, 0x5D01, 0x0C1F, 0x0E08
 _MAX_VALUE = 8192
+# The year of the epoch of Windows stands for no time.
+_NO_YEAR = 1601
 
 
 def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
@@ -36,9 +40,16 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     try:
         file.open(str(path))
     except OSError as error:
-        yield Damage(0, size, 0, f"the Outlook data file cannot be opened ({str(error).splitlines()[0][:120]})")
+        yield Damage(
+            0, size, 0, f"the Outlook data file cannot be opened ({str(error).splitlines()[0][:120]})"
+        )
         return
-    place = {"StoreKind": "pst", "Path": name, "ListedAt": mail_place.written(path), "Mailbox": mail_place.of_path(name)["Mailbox"]}
+    place = {
+        "StoreKind": "pst",
+        "Path": name,
+        "ListedAt": mail_place.written(path),
+        "Mailbox": mail_place.of_path(name)["Mailbox"],
+    }
     try:
         yield from _folders(file, place, size)
         yield from _recovered(file, place, size)
@@ -46,7 +57,7 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
         file.close()
 
 
-def _folders(file: Any, place: Record, size: int) -> Iterator[RawRecord | Damage]:  # noqa: ANN401 - libpff has no types
+def _folders(file: Any, place: Record, size: int) -> Iterator[RawRecord | Damage]:
     """Walk the folders without recursion: a damaged file may nest them in each other."""
     waiting = [(file.get_root_folder(), "")]
     seen = 0
@@ -57,7 +68,11 @@ def _folders(file: Any, place: Record, size: int) -> Iterator[RawRecord | Damage
         title = f"{parent}\\{own}" if seen > 1 else ""
         for i in range(_safe(folder, "get_number_of_sub_messages") or 0):
             message = _safe(folder, "get_sub_message", i)
-            yield _record(message, place | {"Folder": title}, size) if message is not None else Damage(0, size, 0, f"message {i} of {title} cannot be read")
+            yield (
+                _record(message, place | {"Folder": title}, size)
+                if message is not None
+                else Damage(0, size, 0, f"message {i} of {title} cannot be read")
+            )
         for i in range(_safe(folder, "get_number_of_sub_folders") or 0):
             below = _safe(folder, "get_sub_folder", i)
             if below is None:
@@ -66,7 +81,7 @@ def _folders(file: Any, place: Record, size: int) -> Iterator[RawRecord | Damage
                 waiting.append((below, title))
 
 
-def _recovered(file: Any, place: Record, size: int) -> Iterator[RawRecord | Damage]:  # noqa: ANN401 - libpff has no types
+def _recovered(file: Any, place: Record, size: int) -> Iterator[RawRecord | Damage]:
     """Yield what libpff finds in unallocated space: messages that were deleted and not yet overwritten."""
     for i in range(_safe(file, "get_number_of_recovered_items") or 0):
         message = _safe(file, "get_recovered_item", i)
@@ -74,9 +89,11 @@ def _recovered(file: Any, place: Record, size: int) -> Iterator[RawRecord | Dama
             yield _record(message, place | {"Folder": "(recovered)", "IsDeleted": True}, size)
 
 
-def _record(message: Any, place: Record, size: int) -> RawRecord:  # noqa: ANN401 - libpff has no types
+def _record(message: Any, place: Record, size: int) -> RawRecord:
     headers = _safe(message, "get_transport_headers") or ""
-    found = mail_headers.identity(headers.encode("utf-8", "replace").replace(b"\r\n", b"\n")) if headers else {}
+    found = (
+        mail_headers.identity(headers.encode("utf-8", "replace").replace(b"\r\n", b"\n")) if headers else {}
+    )
     values = _values(message)
     body = _safe(message, "get_plain_text_body") or _safe(message, "get_html_body") or b""
     data = place | found | {
@@ -93,7 +110,7 @@ def _record(message: Any, place: Record, size: int) -> RawRecord:  # noqa: ANN40
     return RawRecord(data, 0, size, 0)
 
 
-def _values(message: Any) -> dict[int, str]:  # noqa: ANN401 - libpff has no types
+def _values(message: Any) -> dict[int, str]:
     """Return the few properties that libpff has no method for, as text."""
     found: dict[int, str] = {}
     for i in range(_safe(message, "get_number_of_record_sets") or 0):
@@ -108,7 +125,7 @@ def _values(message: Any) -> dict[int, str]:  # noqa: ANN401 - libpff has no typ
     return found
 
 
-def _safe(item: Any, method: str, *arguments: Any) -> Any:  # noqa: ANN401 - libpff has no types
+def _safe(item: Any, method: str, *arguments: Any) -> Any:
     """Return what a method of libpff gives, or None: damage in one property must not hide the others."""
     try:
         return getattr(item, method)(*arguments)
@@ -118,4 +135,8 @@ def _safe(item: Any, method: str, *arguments: Any) -> Any:  # noqa: ANN401 - lib
 
 
 def _time(moment: object) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(moment, dt.datetime) and moment.year > 1601 else ""  # noqa: PLR2004 - the epoch stands for "none"
+    return (
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if isinstance(moment, dt.datetime) and moment.year > _NO_YEAR
+        else ""
+    )
