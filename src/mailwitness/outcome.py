@@ -176,7 +176,9 @@ def _folded(items: list[NotEvaluated]) -> list[JsonDict]:
     folded = []
     for (reason, remedy, blocking), whats in by_reason.items():
         names = list(dict.fromkeys(whats))
-        shown = "; ".join(names[:5]) + (f"; and {len(names) - 5} more" if len(names) > 5 else "")  # noqa: PLR2004
+        # Rules are listed elsewhere with their reason; an input is named nowhere else.
+        most = 5 if names[0].startswith("rule: ") else 1000
+        shown = "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
         folded.append({"what": shown, "reason": reason, "remedy": remedy, "blocking": blocking})
     return sorted(folded, key=lambda item: not item["blocking"])
 
