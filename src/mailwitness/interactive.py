@@ -144,7 +144,7 @@ def _condition(rule: Any) -> str:  # noqa: ANN401 - Recognise
 def list_rules(folders: list[Path], *, as_json: bool) -> int:
     """Print the rules with severity, techniques and name."""
     found = _all_rules(folders)
-    listed = [
+    listed: list[dict[str, Any]] = [  # Any: JSON values
         {
             "id": r.id,
             "name": r.name,

@@ -88,7 +88,8 @@ def _export_cell(column: Column) -> str:
 
 def export_columns(table: str) -> dict[str, str]:
     """Return the columns of a table that exports do not write as the table should hold them."""
-    return loader.read_yaml(loader.CONTENT / "tables" / "_exports.yaml").get(table, {})
+    found: dict[str, str] = loader.read_yaml(loader.CONTENT / "tables" / "_exports.yaml").get(table, {})
+    return found
 
 
 def derived_columns(table: str) -> dict[str, str]:
