@@ -29,7 +29,7 @@ from mailwitness.loading import (
 from mailwitness.models import Exhibit, NotEvaluated, Quarantined
 from mailwitness.readers import csv_records, csv_shape, json_records, salvage, text
 from mailwitness.readers import index as line_index
-from mailwitness.readers.blocks import UTF8_BOM, Damage
+from mailwitness.readers.blocks import UTF8_BOM, Damage, RawLine
 from mailwitness.readers.index import RecordIndex
 from mailwitness.recognise import TABLE_HINTS, Match, Recogniser, base_name, unwrap
 from mailwitness.tables import identifier, literal
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 2 * 1024 * 1024
 # Above this a record is not loaded: its place and start are kept in quarantine.
 LARGEST_RECORD_BYTES = 64 * 1024 * 1024
+_OWN = (EXHIBIT_KEY.encode(), POSITION_KEY.encode(), SALVAGED_KEY.encode())
 # From here on a reader that can do so converts whole stretches of a log instead of single records.
 BULK_BYTES = 8 * 1024 * 1024
 _BATCH_BYTES = 64 * 1024 * 1024
@@ -423,7 +424,9 @@ class Intake:
         try:
             described = self.connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()
         except Exception as error:  # noqa: BLE001 - DuckDB raises many types for a damaged file
-            self._not_read(exhibit, f"the Parquet file is damaged ({_first_line(error)})", "Export it again.")
+            # The reason must not name a place of this machine: a repeated run says the same.
+            reason = _first_line(error).replace(str(exhibit.location), exhibit.path)
+            self._not_read(exhibit, f"the Parquet file is damaged ({reason})", "Export it again.")
             return
         header = [str(row[0]) for row in described if row[0] != "file_row_number"]
         match = self.recogniser.match(dict.fromkeys(header, ""), "csv")
@@ -472,9 +475,15 @@ class Intake:
         # Mail stores tell mailbox, folder and flags by the names of their files, which sealing may have replaced.
         items = reader.read_named(path, exhibit.path) if hasattr(reader, "read_named") else reader.read(path)
         assumed: Counter[str] = Counter()
+        written = 0
         for number, item in enumerate(items):
             tally.records += 1
-            places.append((item.offset, item.length, item.line))
+            places.append((item.offset, item.length, item.number if isinstance(item, RawLine) else item.line))
+            if isinstance(item, RawLine):
+                own = b'{"%s":"%s","%s":%d,"%s":false,' % (_OWN[0], exhibit.id.encode(), _OWN[1], number, _OWN[2])
+                self._batch(match, mapping).add(own + item.line[1:], exhibit.blake3)
+                written += 1
+                continue
             if isinstance(item, Damage):
                 self._quarantine(tally, exhibit, number, item, path, offsets)
                 continue
@@ -489,6 +498,8 @@ class Intake:
             tally.salvaged += item.salvaged
             self._batch(match, mapping).add(json_line(inner), exhibit.blake3)
             self._count(tally, match, mapping.table, 1)
+        if written:
+            self._count(tally, match, mapping.table, written)
         tally.notes += [f"{count} records: {note}" for note, count in assumed.most_common(3)]
         if places:
             self._save_index(exhibit, line_index.from_places(places), offsets)

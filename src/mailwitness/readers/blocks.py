@@ -59,3 +59,16 @@ class RawRecord(msgspec.Struct, frozen=True):
     length: int
     line: int
     salvaged: bool = False
+
+
+class RawLine(msgspec.Struct, frozen=True):
+    """Hold one record that a reader has written as a JSON object already.
+
+    `line` is that object with all its required members, without line end and without NUL or half surrogate pairs;
+    `offset` and `length` count bytes of the original file, `number` is the line there or 0.
+    """
+
+    line: bytes
+    offset: int
+    length: int
+    number: int = 0
