@@ -14,7 +14,6 @@ from mailwitness.readers.blocks import (
     MAX_RECORD_BYTES,
     UTF8_BOM,
     blocks,
-    replace_atomically,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +83,8 @@ class RecordIndex:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         with temporary.open("wb") as stream:
             np.savez(stream, offsets=self.offsets, lengths=self.lengths, lines=self.lines)
-        replace_atomically(temporary, path)
+        # Not forced to the disk: an index can be made again, and a thousand small logs would wait for a thousand writes.
+        temporary.replace(path)
 
     @staticmethod
     def load(path: Path) -> RecordIndex:
