@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import io
 import mmap
+import re
 import struct
 from bisect import bisect_left
 from collections import defaultdict
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness.readers.blocks import Damage, RawRecord
+from mailwitness.readers.blocks import Damage, RawLine, RawRecord
 from mailwitness.readers.windows_state import Preparer
 
 if TYPE_CHECKING:
@@ -37,6 +38,17 @@ _RECORD_HEAD = struct.Struct("<4xIQ")
 _FREE_SPACE = struct.Struct("<I")
 _FREE_SPACE_AT = 48
 _DECODER = msgspec.json.Decoder()
+# A System element as the package writes it, and flat event data behind it.
+_PLAIN = re.compile(
+    r'\{"Event":\{"#attributes":\{(?:"[^"\\]*"|[^"{}])*\},"System":\{"Provider":\{"#attributes":\{"Name":"([^"\\]+)"(?:"[^"\\]*"|[^"{}])*\}\},"EventID":(\d+),(?:"Version":\d+,)?'
+    r'"Level":(\d+),"Task":(\d+),(?:"Opcode":\d+,)?"Keywords":"([^"\\]*)","TimeCreated":\{"#attributes":\{"SystemTime":"([^"\\]+)"\}\},"EventRecordID":(\d+),'
+    r'(?:"Correlation":(?:null|\{"#attributes":\{(?:"[^"\\]*"|[^"{}])*\}\}),)?(?:"Execution":(?:null|\{"#attributes":\{(?:"[^"\\]*"|[^"{}])*\}\}),)?'
+    r'"Channel":"([^"\\]+)","Computer":"([^"\\]+)","Security":(?:null|\{"#attributes":\{"UserID":"([^"\\]*)"\}\})\},"EventData":(\{.*\}|null)\}\}\Z',
+    re.DOTALL,
+)
+_UTC_TIME = re.compile(r'"UtcTime":"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?)"')
+# Events that mean something only together with others of the log, or whose unnamed values get names.
+_JOINED = frozenset({4103, 4104, 4656, 4658, 4660, 4663})
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -47,8 +59,8 @@ class Place(msgspec.Struct, frozen=True):
     record: int
 
 
-def read(path: Path) -> Iterator[RawRecord | Damage]:
-    """Yield every record of the file in file order, in the shape of `windows_event`.
+def read(path: Path) -> Iterator[RawRecord | RawLine | Damage]:
+    """Yield every record of the file in file order, in the shape of `windows_event`; plain ones as rows written already.
 
     Records the package cannot parse, and bytes that look like a record in a damaged chunk, come as Damage.
     """
@@ -69,10 +81,34 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
             continue
         place, passed = cursor.take(item["event_record_id"])
         lost += passed
-        yield _record(preparer, item, place, salvaged=False)
+        yield _line(item["data"], place) or _record(preparer, item, place, salvaged=False)
     lost += cursor.rest()
     if lost:
         yield from _salvaged(package, path, lost, preparer, reason)
+
+
+def _line(data: str, place: Place) -> RawLine | None:
+    """Write a plain event as a row without parsing its JSON; None when it needs more than its own text.
+
+    Three of four events of a log are a flat object behind a System element that the package always writes in one order. What is
+    joined with other events, has positions instead of names, or nests, goes the long way.
+    """
+    match = _PLAIN.match(data)
+    if match is None:
+        return None
+    provider, number, level, task, keywords, time, record, channel, computer, sid, content = match.groups()
+    if int(number) in _JOINED or "MSExchange" in provider or ":{" in content or ":[" in content or '"Data":' in content or "\\u0000" in data or "\\ud" in data:
+        return None
+    if "Sysmon" in provider and (utc := _UTC_TIME.search(content)) is not None:
+        time = utc[1]
+    line = (
+        f'{{"Time":"{time}","Provider":"{provider}","EventID":{number},"Level":{level},"Task":{task},"Keywords":"{keywords}","Channel":"{channel}",'
+        f'"Computer":"{computer}","RecordId":"{record}","UserSid":"{sid or ""}","Message":"","Data":{"{}" if content == "null" else content}}}'
+    )
+    try:
+        return RawLine(line.encode(), place.offset, place.length)
+    except UnicodeEncodeError:
+        return None
 
 
 def _record(

@@ -41,10 +41,36 @@ def _from_tree(record: Record) -> Record | None:
     system = event.get("System") if isinstance(event, dict) else None
     if not isinstance(event, dict) or not isinstance(system, dict):
         return None
+    canonical_event = _of_evtx(system) or _of_any_tree(system)
+    canonical_event["Message"] = _rendered(event) if "RenderingInfo" in event else ""
+    _add_data(canonical_event, event)
+    return canonical_event
+
+
+def _of_evtx(system: Record) -> Record | None:
+    """Read the tree as the package ``evtx`` writes it, the most frequent form, without looking for others; None when it differs."""
+    try:
+        number, security = system["EventID"], system.get("Security")
+        return {
+            "Time": system["TimeCreated"]["#attributes"]["SystemTime"],
+            "Provider": system["Provider"]["#attributes"]["Name"],
+            "EventID": number if type(number) is int else _number(_plain(number)),
+            "Level": _number(system.get("Level")),
+            "Task": _number(system.get("Task")),
+            "Keywords": text(system.get("Keywords")),
+            "Channel": system["Channel"] + "",
+            "Computer": system["Computer"] + "",
+            "RecordId": str(system["EventRecordID"]),
+            "UserSid": security["#attributes"]["UserID"] if security else "",
+        }
+    except (KeyError, TypeError):
+        return None
+
+
+def _of_any_tree(system: Record) -> Record:
     provider = _attributes(system, "Provider")
     security = _attributes(system, "Security")
-    execution = _attributes(system, "Execution")
-    canonical_event: Record = {
+    return {
         "Time": text(_attributes(system, "TimeCreated").get("SystemTime")),
         "Provider": text(provider.get("Name") or provider.get("EventSourceName")),
         "EventID": _number(_plain(system.get("EventID"))),
@@ -55,17 +81,16 @@ def _from_tree(record: Record) -> Record | None:
         "Computer": text(_plain(system.get("Computer"))),
         "RecordId": text(_plain(system.get("EventRecordID"))),
         "UserSid": text(security.get("UserID")),
-        "ProcessId": text(execution.get("ProcessID")),
-        "Message": _rendered(event),
     }
-    _add_data(canonical_event, event)
-    return canonical_event
 
 
 def _add_data(target: Record, event: Record) -> None:
     for name in _SECTIONS:
         section = event.get(name)
         if isinstance(section, dict):
+            if name == "EventData" and "Data" not in section and not any(type(value) is dict for value in section.values()):
+                target["Data"] = section
+                return
             # UserData holds one element of the provider's own name.
             inner = [
                 value for key, value in section.items() if key[:1] not in "@#" and isinstance(value, dict)
@@ -407,6 +432,8 @@ def _plain(value: object) -> object:
 
 
 def _number(value: object) -> int | None:
+    if type(value) is int:
+        return value
     try:
         return int(text(value), 0)
     except ValueError:

@@ -1,0 +1,109 @@
+"""Measure how fast event logs become tables, in share of the bare ``evtx`` reader's rate on the same files.
+
+Run ``python bench/evtx_rate.py [FOLDER] [COPIES]``: the logs of a folder, read several times over so that the run is long enough.
+Both read in one process; the figure that counts is the ratio (docs say how it is used).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import evtx
+from blake3 import blake3
+
+from mailwitness import activities, tables
+from mailwitness.content import pack
+from mailwitness.models import Exhibit
+from mailwitness.pipeline import new_engine
+from mailwitness.sources import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailwitness.loading import Wanted
+
+DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "public"
+DEFAULT_COPIES = 40
+
+
+def bare(paths: list[Path]) -> int:
+    """Read every record as JSON text and throw it away; return how many there were."""
+    count = 0
+    for path in paths:
+        records = iter(evtx.PyEvtxParser(str(path)).records_json())
+        while True:
+            try:
+                next(records)
+            except StopIteration:
+                break
+            except RuntimeError:
+                continue
+            count += 1
+    return count
+
+
+def into_tables(exhibits: list[Exhibit], folder: Path, wanted: Wanted) -> int:
+    """Load the logs as a case does and return how many records were loaded."""
+    for name in ("work", "index", "tables"):
+        (folder / name).mkdir()
+    connection = tables.connect(memory="1GB", threads=2, temporary=folder)
+    intake = Intake(connection, tables.TableStore(folder / "tables"), wanted=wanted, work=folder / "work", index_folder=folder / "index")
+    for exhibit in exhibits:
+        intake.add(exhibit)
+    intake.finish()
+    connection.close()
+    return sum(tally.loaded for tally in intake.tallies.values())
+
+
+def what_rules_need() -> Wanted:
+    """Return the columns that the shipped rules and parsers name: what a run stores."""
+    knowledge = pack.load()
+    queries = [rule.query for rule in knowledge.rules]
+    now = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
+    return activities.wanted(new_engine(knowledge), knowledge.parsers, queries, activities.vocabulary(knowledge.parsers), now=now)
+
+
+def main() -> int:
+    """Print both rates and their ratio; best of two runs each."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_FOLDER
+    copies = int(sys.argv[2]) if len(sys.argv) > 2 else DEFAULT_COPIES  # noqa: PLR2004 - two arguments
+    logs = sorted(folder.rglob("*.evtx"))
+    if not logs:
+        print(f"no event logs below {folder}")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="mailwitness-bench-") as temporary:
+        paths = []
+        for copy in range(copies):
+            for log in logs:
+                target = Path(temporary) / f"{copy}-{log.name}"
+                shutil.copyfile(log, target)
+                paths.append(target)
+        exhibits = [
+            Exhibit(id=f"E{i}", path=path.name, location=path, size_bytes=path.stat().st_size, blake3=blake3(f"{i}".encode()).hexdigest())
+            for i, path in enumerate(paths, 1)
+        ]
+        wanted = what_rules_need()
+        bare_rate = max(_rate(lambda: bare(paths)) for _ in range(2))
+        rates = []
+        for run in range(2):
+            place = Path(temporary) / f"run{run}"
+            place.mkdir()
+            rates.append(_rate(lambda place=place: into_tables(exhibits, place, wanted)))
+    print(f"{len(paths)} logs; bare reader {bare_rate:,.0f} records/s; into tables {max(rates):,.0f} records/s; ratio {max(rates) / bare_rate:.2f}")
+    return 0
+
+
+def _rate(work: Callable[[], int]) -> float:
+    started = time.perf_counter()
+    count = work()
+    return count / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
