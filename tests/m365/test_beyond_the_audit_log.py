@@ -153,3 +153,36 @@ def test_public_samples_load(tmp_path: Path, folder: str, most: int) -> None:
     )
 
     assert sum(row["quarantined"] for row in intake) <= most
+
+
+def test_rows_of_sentinel_are_not_taken_for_objects_of_graph(tmp_path: Path) -> None:
+    """The columns have the same names in another case: a row that already has a result keeps it."""
+    row = {
+        "TimeGenerated": "2026-03-02T08:00:00Z",
+        "CreatedDateTime": "2026-03-02T08:00:00Z",
+        "Id": "1",
+        "UserPrincipalName": "eva@contoso.example",
+        "IPAddress": "203.0.113.7",
+        "ResultType": "50126",
+        "AppDisplayName": "OWA",
+        "ServicePrincipalId": "",
+        "Category": "SignInLogs",
+        "Type": "SigninLogs",
+    }
+    audit = {
+        "TimeGenerated": "2026-03-02T08:00:00Z",
+        "ActivityDateTime": "2026-03-02T08:00:00Z",
+        "ActivityDisplayName": "Reset user password",
+        "OperationName": "Reset user password",
+        "Result": "success",
+        "InitiatedBy": "{}",
+        "Category": "UserManagement",
+        "AADTenantId": "t1",
+        "Id": "D1",
+        "TargetResources": "[]",
+    }
+
+    run(tmp_path, {"signins.json": json.dumps([row]), "audit.json": json.dumps([audit])})
+
+    assert [row["ResultType"] for row in ask(tmp_path, "SigninLogs | project ResultType")] == ["50126"]
+    assert [row["AADTenantId"] for row in ask(tmp_path, "AuditLogs | project AADTenantId")] == ["t1"]
