@@ -152,6 +152,8 @@ def _repeat(folder: CaseFolder, report: JsonDict, memory: str) -> list[Line]:
         repeated = pipeline.investigate(
             [Path(name) for name in inputs], Path(temporary) / "case", settings, pipeline.Progress()
         ).report
+    # As it would be read from a file: tuples are lists there.
+    repeated = json.loads(json.dumps(repeated))
     if outcome_document.digest(repeated) == outcome_document.digest(report):
         text = f"verdict: repeated at {report['evaluated']['now']}: {report['summary']['outcome']}, {len(report['cases'])} cases, identical"
         return [Line(ok=True, text=text)]
