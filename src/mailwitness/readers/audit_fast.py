@@ -13,7 +13,7 @@ import msgspec
 
 from mailwitness.readers.audit_event import Event, moment
 from mailwitness.readers.audit_fields import text
-from mailwitness.readers.auditd import _NEXT, _SEPARATOR, _START, LONGEST_LINE
+from mailwitness.readers.auditd import _NEXT, _SEPARATOR, _START, LONGEST_LINE, NO_RECORD, NO_TIME
 from mailwitness.readers.syscalls import ARCHITECTURES, BY_ARCHITECTURE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _CALL = re.compile(
 )
 # Ids in any form, also those that ausearch writes out with -i.
 _RUN = re.compile(
-    rb"(?:node=(\S+) )?(?=(?:type=\S+ )?(?:msg=)?audit\(([^()\n]{5,64})\)\s?:)[^\n]*(?:\n(?:node=\S+ )?(?:type=\S+ )?(?:msg=)?audit\(\2\)\s?:[^\n]*)*(?:\n|\Z)"
+    rb"(?:node=(\S+) )?(?=(?:type=\S+ )?(?:msg=)?audit\(([^()\n]{5,64})\))[^\n]*(?:\n(?:node=\S+ )?(?:type=\S+ )?(?:msg=)?audit\(\2\)[^\n]*)*(?:\n|\Z)"
 )
 _EPOCH = re.compile(rb"\d{1,11}\.\d{3}:\d+")
 _LINE = re.compile(rb"[^\n]*(?:\n|\Z)")
@@ -132,9 +132,9 @@ def _odd_line(content: bytes, offset: int, line: int, sink: Sink) -> None:
         reason = (
             "the line is too long for an audit log"
             if len(content) > LONGEST_LINE
-            else "the time of the audit record cannot be read"
+            else NO_TIME
             if match
-            else "the line is no audit record"
+            else NO_RECORD
         )
         sink.damage(offset, len(content.rstrip(b"\r\n")), line, reason)
 
@@ -152,9 +152,19 @@ def _event(chunk: bytes, base: int, node: bytes, key: bytes, spans: list[Run], s
                 event.add(text(begin[2] or b"UNKNOWN").removeprefix("AUOMS_"), part[begin.end() :])
     data = event.data()
     if data is None:
-        sink.damage(base + start, end - start, line, "the time of the audit record cannot be read")
+        _no_time(chunk, base, spans, sink)
         return
     sink.row(msgspec.json.encode(data), base + start, end - start, line, event.is_partial())
+
+
+def _no_time(chunk: bytes, base: int, spans: list[Run], sink: Sink) -> None:
+    """Take every line of an event whose time cannot be read as damage of its own."""
+    for start, end, line, _ in spans:
+        offset = base + start
+        for number, content in enumerate(chunk[start:end].split(b"\n")):
+            if content.strip():
+                sink.damage(offset, len(content.rstrip(b"\r")), line + number, NO_TIME)
+            offset += len(content) + 1
 
 
 def _head(node: bytes, key: bytes) -> bytes:
@@ -310,12 +320,12 @@ def slow(content: bytes, offset: int, line: int, sink: Sink) -> None:
     """Take a single line in a form of its own (interpreted, AUOMS) as an event."""
     match = _START.match(content)
     if match is None:
-        sink.damage(offset, len(content), line, "the line is no audit record")
+        sink.damage(offset, len(content), line, NO_RECORD)
         return
     event = Event(text(match[3]), text(match[1] or b""), interpreted=b"/" in match[3])
     event.add(text(match[2] or b"UNKNOWN").removeprefix("AUOMS_"), content[match.end() :])
     data = event.data()
     if data is None:
-        sink.damage(offset, len(content), line, "the time of the audit record cannot be read")
+        sink.damage(offset, len(content), line, NO_TIME)
     else:
         sink.row(msgspec.json.encode(data), offset, len(content), line, event.is_partial())

@@ -19,7 +19,7 @@ import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from mailwitness.readers.audit_event import Event
+from mailwitness.readers.audit_event import Event, moment
 from mailwitness.readers.audit_fields import text
 from mailwitness.readers.blocks import UTF8_BOM, Damage, RawRecord
 
@@ -33,6 +33,9 @@ WINDOW = 2000
 MOST_LINES = 5000
 # The kernel cuts a record at 8,960 bytes; joined events are longer. Beyond this it is no line of an audit log.
 LONGEST_LINE = 1 << 20
+
+NO_TIME = "the time of the audit record cannot be read"
+NO_RECORD = "the line is no audit record"
 
 _START = re.compile(rb"(?:node=(\S+) )?(?:type=([A-Za-z0-9_\[\]]+) )?(?:msg=)?audit\(([^()]{5,64})\)\s?:?")
 # Where the next record begins on a line that holds a whole event. A string that a process chose cannot hold blanks.
@@ -67,15 +70,12 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
             continue
         if number % 256 == 0:
             yield from _close(waiting, number - WINDOW)
-        is_known = False
-        for segment in _segments(line):
-            match = _START.match(segment)
-            if match is None:
-                continue
-            is_known = True
-            yield from _take(waiting, match, segment, (number, offset, len(line)))
-        if not is_known and line.strip() and not _SEPARATOR.match(line):
-            yield Damage(offset, len(line.rstrip(b"\r\n")), number, "the line is no audit record")
+        matches = [(match, part) for part in _segments(line) if (match := _START.match(part))]
+        timed = [(match, part) for match, part in matches if moment(text(match[3])) is not None]
+        for match, part in timed:
+            yield from _take(waiting, match, part, (number, offset, len(line)))
+        if not timed and line.strip() and not _SEPARATOR.match(line):
+            yield Damage(offset, len(line.rstrip(b"\r\n")), number, NO_TIME if matches else NO_RECORD)
     yield from _close(waiting, None)
 
 
@@ -145,6 +145,6 @@ def _record(found: _Open) -> Iterator[RawRecord | Damage]:
     data = found.event.data()
     length = found.end - found.offset
     if data is None:
-        yield Damage(found.offset, length, found.line, "the time of the audit record cannot be read")
+        yield Damage(found.offset, length, found.line, NO_TIME)
     else:
         yield RawRecord(data, found.offset, length, found.line, found.event.is_partial())
