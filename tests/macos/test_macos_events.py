@@ -129,6 +129,35 @@ def test_the_public_attack_data_loads(tmp_path: Path) -> None:
     )
 
 
+def test_santa_tells_programs_files_and_its_own_gaps(tmp_path: Path) -> None:
+    """A bar within a value is escaped; lines that the system dropped are said."""
+    line = "[2026-03-02T09:14:0{}.120Z] I santad: action="
+    text = (
+        line.format(1) + "DELETE|path=/Users/eva/Library/Mail/V10/a<pipe>b.emlx|pid=4|process=rm|processpath=/bin/rm|uid=501|user=eva\n"
+        + line.format(2) + "EXEC|decision=ALLOW|path=/usr/bin/log|args=log erase --all|pid=5|uid=0|user=root\n"
+        + "[2026-03-02T09:14:03.120Z] *** LOG MESSAGE QUOTA EXCEEDED - SOME MESSAGES FROM THIS PROCESS HAVE BEEN DISCARDED ***\nnonsense\n"
+    )  # fmt: skip
+
+    intake = run(tmp_path, {"santa.log": text})
+
+    assert (intake[0]["loaded"], intake[0]["quarantined"]) == (3, 1)
+    assert {(row["Activity"], row["ObjectName"]) for row in acts(tmp_path)} == {
+        ("StoreFileDeleted", f"{STORE}/a|b.emlx"),
+        ("LogCleared", "unified log"),
+    }
+
+
+def test_the_public_santa_log_loads(tmp_path: Path) -> None:
+    """Every line of a real log has its row."""
+    sample = PUBLIC / "plaso" / "santa.log"
+    if not sample.exists():
+        pytest.skip("the public samples are not on this machine")
+
+    intake = run_paths(tmp_path, [sample])
+
+    assert (intake[0]["records"], intake[0]["loaded"]) == (194, 194)
+
+
 def test_the_public_osquery_log_loads(tmp_path: Path) -> None:
     """Rows of a Linux host are events without mail."""
     sample = PUBLIC / "osquery-beats" / "osqueryd.results.sample.log"
