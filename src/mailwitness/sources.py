@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 SMALL_BYTES = 2 * 1024 * 1024
 # Above this a record is not loaded: its place and start are kept in quarantine.
 LARGEST_RECORD_BYTES = 64 * 1024 * 1024
+# Lines of a reader are handed on in such portions.
+_WRITTEN_AT_ONCE = 1_000
 _OWN = (EXHIBIT_KEY.encode(), POSITION_KEY.encode(), SALVAGED_KEY.encode())
 # From here on a reader that can do so converts whole stretches of a log instead of single records.
 BULK_BYTES = 8 * 1024 * 1024
@@ -120,6 +122,15 @@ class Batch:
         self.handle.write(line + b"\n")
         self.largest = max(self.largest, len(line))
         self.size += len(line)
+        if not self.exhibits or self.exhibits[-1] != digest:
+            self.exhibits.append(digest)
+
+    def add_lines(self, lines: list[bytes], digest: str) -> None:
+        """Append several records."""
+        text = b"\n".join(lines)
+        self.handle.write(text + b"\n" if lines else b"")
+        self.largest = max(self.largest, max(map(len, lines), default=0))
+        self.size += len(text)
         if not self.exhibits or self.exhibits[-1] != digest:
             self.exhibits.append(digest)
 
@@ -425,7 +436,7 @@ class Intake:
             described = self.connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()
         except Exception as error:  # noqa: BLE001 - DuckDB raises many types for a damaged file
             # The reason must not name a place of this machine: a repeated run says the same.
-            reason = _first_line(error).replace(str(exhibit.location), exhibit.path)
+            reason = _first_line(error, str(exhibit.location), exhibit.path)
             self._not_read(exhibit, f"the Parquet file is damaged ({reason})", "Export it again.")
             return
         header = [str(row[0]) for row in described if row[0] != "file_row_number"]
@@ -476,12 +487,16 @@ class Intake:
         items = reader.read_named(path, exhibit.path) if hasattr(reader, "read_named") else reader.read(path)
         assumed: Counter[str] = Counter()
         written = 0
+        lines: list[bytes] = []
+        own = b'"%s":"%s","%s":false' % (_OWN[0], exhibit.id.encode(), _OWN[2])
         for number, item in enumerate(items):
             tally.records += 1
             places.append((item.offset, item.length, item.number if isinstance(item, RawLine) else item.line))
             if isinstance(item, RawLine):
-                own = b'{"%s":"%s","%s":%d,"%s":false,' % (_OWN[0], exhibit.id.encode(), _OWN[1], number, _OWN[2])
-                self._batch(match, mapping).add(own + item.line[1:], exhibit.blake3)
+                lines.append(b'{"%s":%d,%s,' % (_OWN[1], number, own) + item.line[1:])
+                if len(lines) == _WRITTEN_AT_ONCE:
+                    self._batch(match, mapping).add_lines(lines, exhibit.blake3)
+                    lines = []
                 written += 1
                 continue
             if isinstance(item, Damage):
@@ -499,6 +514,7 @@ class Intake:
             self._batch(match, mapping).add(json_line(inner), exhibit.blake3)
             self._count(tally, match, mapping.table, 1)
         if written:
+            self._batch(match, mapping).add_lines(lines, exhibit.blake3)
             self._count(tally, match, mapping.table, written)
         tally.notes += [f"{count} records: {note}" for note, count in assumed.most_common(3)]
         if places:
@@ -978,5 +994,6 @@ def _parquet_cell(column: str, kind: str, wanted: str) -> str:
     return f"CAST({name} AS VARCHAR)"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+def _first_line(error: Exception, place: str, shown: str) -> str:
+    text = str(error).replace(place, shown)
+    return text.splitlines()[0][:200] if text else type(error).__name__
