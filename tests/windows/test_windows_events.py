@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailwitness.readers import evtx, powershell_transcript, windows_event, windows_state
-from mailwitness.readers.blocks import Damage, RawRecord
+from mailwitness.readers.blocks import Damage, RawLine, RawRecord
 
 from ..case_runs import PUBLIC, acts, run, run_paths
 from ..engine.cases import loaded
@@ -325,9 +325,24 @@ def test_every_record_of_a_log_lies_where_its_place_says() -> None:
     content = path.read_bytes()
 
     for item in evtx.read(path):
-        assert isinstance(item, RawRecord)
+        assert not isinstance(item, Damage)
+        event = item.data if isinstance(item, RawRecord) else json.loads(item.line)
         magic, length, number = struct.unpack_from("<4sIQ", content, item.offset)
-        assert (b"\x2a\x2a\x00\x00", item.length, item.data["RecordId"]) == (magic, length, str(number))
+        assert (b"\x2a\x2a\x00\x00", item.length, event["RecordId"]) == (magic, length, str(number))
+
+
+@needs_samples
+def test_rows_written_without_parsing_are_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = sorted([*ATTACKS.glob("*.evtx"), *PARSER.glob("*.evtx")])
+
+    quick = [item for log in logs for item in evtx.read(log)]
+    monkeypatch.setattr(evtx, "_line", lambda *_: None)
+    thorough = [item for log in logs for item in evtx.read(log)]
+
+    assert len(thorough) == len(quick)
+    written = [(json.loads(a.line), b.data) for a, b in zip(quick, thorough, strict=True) if isinstance(a, RawLine) and isinstance(b, RawRecord)]
+    assert len(written) > 1000
+    assert all(a == b for a, b in written)
 
 
 @needs_samples

@@ -237,27 +237,26 @@ def walk(path: Path) -> list[Place]:
 
 
 def _chunk(view: mmap.mmap, start: int, limit: int) -> list[Place]:
-    end = limit
-    if view[start : start + 8] == _CHUNK_MAGIC and limit - start >= _CHUNK_HEADER_BYTES:
+    # Searching bytes is ten times as fast as searching a mapped file.
+    chunk = view[start:limit]
+    size = end = len(chunk)
+    if chunk[:8] == _CHUNK_MAGIC and size >= _CHUNK_HEADER_BYTES:
         # Behind this place lie remains of older records: not part of the log any more.
-        free = _FREE_SPACE.unpack_from(view, start + _FREE_SPACE_AT)[0]
-        end = min(limit, start + free) if free >= _CHUNK_HEADER_BYTES else limit
+        free = _FREE_SPACE.unpack_from(chunk, _FREE_SPACE_AT)[0]
+        end = min(size, free) if free >= _CHUNK_HEADER_BYTES else size
     places: list[Place] = []
-    at = start + _CHUNK_HEADER_BYTES
+    at = _CHUNK_HEADER_BYTES
+    head, tail = _RECORD_HEAD.unpack_from, _FREE_SPACE.unpack_from
     while at + _SMALLEST_RECORD <= end:
-        length, number = _RECORD_HEAD.unpack_from(view, at)
-        is_mark = view[at : at + 4] == _RECORD_MAGIC
-        if (
-            is_mark
-            and _SMALLEST_RECORD <= length <= limit - at
-            and view[at + length - 4 : at + length] == _FREE_SPACE.pack(length)
-        ):
-            places.append(Place(at, length, number))
+        length, number = head(chunk, at)
+        is_mark = chunk.startswith(_RECORD_MAGIC, at)
+        if is_mark and _SMALLEST_RECORD <= length <= size - at and tail(chunk, at + length - 4)[0] == length:
+            places.append(Place(start + at, length, number))
             at += length
             continue
-        following = view.find(_RECORD_MAGIC, at + 4, end)
+        following = chunk.find(_RECORD_MAGIC, at + 4, end)
         if is_mark:
-            places.append(Place(at, (following if following >= 0 else end) - at, number))
+            places.append(Place(start + at, (following if following >= 0 else end) - at, number))
         if following < 0:
             break
         at = following
