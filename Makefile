@@ -88,6 +88,12 @@ queries: $(VENV)/dev.stamp $(KQL_CHECK)/node_modules/.stamp
 docs-fresh: $(VENV)/dev.stamp
 	@$(BIN)/python tools/docs.py --check
 
+translations-fresh: $(VENV)/dev.stamp
+	@$(BIN)/python tools/translate.py --check
+
+translations: $(VENV)/dev.stamp ## translate all shipped queries, so that a first run need not
+	@$(BIN)/python tools/translate.py
+
 coverage: $(VENV)/dev.stamp ## run all tests and say which lines they miss
 	@$(BIN)/coverage run -m pytest -q $(ARGS)
 	@$(BIN)/coverage report

@@ -6,7 +6,9 @@ and on the versions of the translator and the schema, so it is kept under the di
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +18,7 @@ import msgspec
 from mailwitness.content import loader
 from mailwitness.content.schemas import Parser, Rule
 
+SHIPPED = loader.CONTENT / "translations.json.gz"
 _OFF = {"0", "off", "no"}
 
 
@@ -58,7 +61,25 @@ def load(*folders: Path) -> Pack:
     rules = [rule for _, rule in loader.rules()]
     for folder in folders:
         rules += [rule for _, rule in loader.rules(folder)]
-    return Pack(digest=digest, rules=rules, parsers=loader.parsers(), key=key)
+    return Pack(digest=digest, rules=rules, parsers=loader.parsers(), sql=shipped(), key=key)
+
+
+def shipped() -> dict[str, str]:
+    """Return the translations that come with the package: a first run would spend ten seconds on them.
+
+    They are found by the whole text of a query, so one that is out of date is never used.
+    """
+    try:
+        found = json.loads(gzip.decompress(SHIPPED.read_bytes()))
+    except (OSError, ValueError, EOFError):
+        return {}
+    translations: dict[str, str] = found["sql"] if found.get("engine") == engine_version() else {}
+    return translations
+
+
+def engine_version() -> str:
+    """Return the versions that a translation depends on."""
+    return f"duckdb-kql {version('duckdb-kql')}, duckdb {version('duckdb')}"
 
 
 def save(pack: Pack, translations: dict[str, str]) -> None:
@@ -79,7 +100,7 @@ def save(pack: Pack, translations: dict[str, str]) -> None:
 def _path(key: str) -> Path | None:
     if os.environ.get("MAILWITNESS_CACHE", "").lower() in _OFF:
         return None
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(root) / "mailwitness" / f"pack-{key[:32]}.msgpack"
 
 
