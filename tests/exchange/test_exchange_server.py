@@ -253,7 +253,7 @@ def test_mailbox_audit_entries_are_acts_upon_messages(tmp_path: Path) -> None:
 
     row = acts(tmp_path)[0]
     assert (
-        row["Activity"], row["FolderKind"], row["Mailbox"], row["ActorType"], row["ItemCount"], row["Subject"], row["ClientIP"]) == ("HardDeleted", "RecoverableItemsDeletions", "eva@contoso.example", "Delegate", 2, "Payment & more", "203.0.113.7")  # fmt: skip
+        row["Activity"], row["FolderKind"], row["Mailbox"], row["ActorType"], row["ItemCount"], row["Subject"], row["ClientIP"], row["Platform"]) == ("HardDeleted", "RecoverableItemsDeletions", "eva@contoso.example", "Delegate", 2, "Payment & more", "203.0.113.7", "Exchange")  # fmt: skip
 
 
 def test_mailbox_audit_as_csv_is_read() -> None:
