@@ -14,9 +14,8 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pytest
 from blake3 import blake3
 
@@ -26,9 +25,22 @@ from mailwitness.models import Exhibit
 from mailwitness.readers.index import RecordIndex
 from mailwitness.sources import Intake
 
+if TYPE_CHECKING:
+    import duckdb
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mailwitness.loading import Wanted
+
 Json = dict[str, Any]  # Any: JSON values
 NOW = dt.datetime(2026, 3, 31, 12, 0, tzinfo=dt.UTC)
 NOW_TEXT = "2026-03-31T12:00:00Z"
+
+
+def utc(year: int, month: int, day: int, hour: int, minute: int, second: int) -> dt.datetime:
+    """Return a moment as tables hold it: UTC without a zone."""
+    return dt.datetime(year, month, day, hour, minute, second, tzinfo=dt.UTC).replace(tzinfo=None)
 
 
 class Loaded:
@@ -80,9 +92,7 @@ def database() -> duckdb.DuckDBPyConnection:
 
 
 @contextlib.contextmanager
-def loaded(
-    *contents: bytes, names: tuple[str, ...] = (), wanted: dict[str, set[str]] | None = None
-) -> Iterator[Loaded]:
+def loaded(*contents: bytes, names: tuple[str, ...] = (), wanted: Wanted | None = None) -> Iterator[Loaded]:
     """Load contents as exhibits E1, E2, ... of a new case and yield the result."""
     with tempfile.TemporaryDirectory(prefix="mailwitness-test-") as temporary:
         root = Path(temporary)
@@ -147,7 +157,7 @@ class Ran:
         self.raw_out, self.raw_err = out, err
         self.out, self.err = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
-    def json(self) -> Any:  # noqa: ANN401 - a JSON value
+    def json(self) -> Any:
         """Return standard output as JSON; nothing else may be on it."""
         return json.loads(self.raw_out)
 
@@ -196,3 +206,17 @@ def mailwitness(*arguments: str | Path, cwd: Path | None = None, **changes: str)
         timeout=300,
     )
     return Ran(run.returncode, run.stdout, run.stderr)
+
+
+class Finished:
+    """A finished investigation by the program itself."""
+
+    def __init__(self, folder: Path, ran: Ran) -> None:
+        """Keep where the case lies and what the program said."""
+        self.folder = folder
+        self.ran = ran
+        self.report: Json = json.loads((folder / "report.json").read_bytes())
+
+    def text(self, name: str) -> str:
+        """Return a file of the case as text."""
+        return (self.folder / name).read_text("utf-8")

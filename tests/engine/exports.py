@@ -98,10 +98,10 @@ def sentinel_parquet(records: list[Record]) -> bytes:
     return parquet([office_activity(record) for record in records])
 
 
-def parquet(rows: list[dict[str, Any]], schema: Any = None) -> bytes:  # Any: JSON values, a pyarrow schema
+def parquet(rows: list[dict[str, Any]], schema: Any = None) -> bytes:
     """Write rows as Parquet."""
-    import pyarrow as pa  # noqa: PLC0415 - slow to import
-    from pyarrow import parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    from pyarrow import parquet as pq
 
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)

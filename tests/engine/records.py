@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 Record = dict[str, Any]  # Any: JSON values
 Writer = Callable[[list[Record]], bytes]
@@ -104,10 +104,10 @@ def ndjson(records: Iterable[Record]) -> bytes:
     return "".join(compact(record) + "\n" for record in records).encode()
 
 
-def table(header: list[str], rows: Iterable[list[str]], **options: Any) -> bytes:
+def table(header: list[str], rows: Iterable[list[str]], quoting: Literal[0, 1] = csv.QUOTE_MINIMAL) -> bytes:
     """Write comma separated values as Export-Csv does: CRLF, quotes doubled."""
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n", **options)
+    writer = csv.writer(buffer, lineterminator="\r\n", quoting=quoting)
     writer.writerow(header)
     writer.writerows(rows)
     return buffer.getvalue().encode()
@@ -231,14 +231,13 @@ def purview_csv_with_blank(records: list[Record]) -> bytes:
 
 
 def splunk_csv(records: list[Record]) -> bytes:
-    """The cmdlet's output as a log shipper indexed and exported it again: its columns, plus those of the shipper."""
+    """The cmdlet's output as a log shipper exported it again, with the shipper's columns."""
     header = ["_raw", "_time", "host", "source", "tag::eventtype", *SEARCH_HEADER, "punct"]
     rows = []
     for i, record in enumerate(records):
         cells = _search_cells(record, i + 1, len(records))
         rows.append([",".join(cells), us_time(record), "forwarder1", "audit.csv", "", *cells, '","//__::_'])
-    text = table(header, rows, quoting=csv.QUOTE_ALL)
-    return text
+    return table(header, rows, quoting=csv.QUOTE_ALL)
 
 
 def graph_query(records: list[Record]) -> bytes:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from . import exports
-from .cases import loaded, through
+from .cases import loaded, through, utc
 from .records import compact, guid, hard_delete, ndjson, table
 
 WAYS = ("python", "sql")
-MOMENT = dt.datetime(2026, 3, 2, 8, 0, 1)  # noqa: DTZ001 - tables hold naive UTC
+MOMENT = utc(2026, 3, 2, 8, 0, 1)
 
 TRACE = {
     "Received": "2026-03-02T08:00:01.1230000Z",
@@ -229,7 +229,7 @@ def test_defender_streaming_rows_go_to_the_table_of_their_category(way: str) -> 
 
 
 def test_a_parquet_table_with_real_types_gives_the_same_row_as_one_of_text() -> None:
-    import pyarrow as pa  # noqa: PLC0415 - slow to import
+    import pyarrow as pa
 
     row = exports.office_activity(hard_delete(1))
     offset = dt.timezone(dt.timedelta(hours=2))

@@ -6,12 +6,12 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +20,11 @@ import pytest
 
 from mailwitness import tables, verification
 from mailwitness.content import loader
+from mailwitness.evidence.store import CaseFolder
 from mailwitness.outcome import VOLATILE
 
 from .cases import NOW_TEXT, Json, called, environment, investigate, mailwitness, program
-from .records import guid, hard_delete, inbox_rule, ndjson, purview_csv
+from .records import hard_delete, inbox_rule, ndjson, purview_csv
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,6 +110,11 @@ def test_new_evidence_keeps_the_names_and_places_of_the_old(evidence: Path, tmp_
 
 
 def test_a_case_copied_elsewhere_with_its_evidence_tells_the_same(evidence: Path, tmp_path: Path) -> None:
+    damaged = {"broken.parquet": b"PAR1" + b"x" * 99 + b"PAR1", "empty.json": b"", "words.txt": b"hello\n"}
+    with zipfile.ZipFile(evidence / "damaged.zip", "w") as archive:
+        for name, content in damaged.items():
+            (evidence / f"plain-{name}").write_bytes(content + b" ")
+            archive.writestr(name, content)
     first = investigate(tmp_path / "case", evidence)
     shutil.copytree(evidence, tmp_path / "elsewhere" / "evidence")
 
@@ -230,13 +236,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "evidence" / "a.json").write_bytes(ndjson([hard_delete(n) for n in range(5)] + [inbox_rule(1)]))
     (root / "evidence" / "b.json").write_bytes(ndjson([hard_delete(4), hard_delete(6)]) + b"{damaged\n")
     shutil.make_archive(str(root / "evidence" / "c"), "zip", root_dir=_small(root / "small"))
-    rules = root / "rules"
-    rules.mkdir()
-    shipped = min((loader.CONTENT / "rules").rglob("*.yaml")).read_text("utf-8")
-    (rules / "own.yaml").write_text(re.sub(r"(?m)^id: .*$", f"id: {guid(4711)}", shipped, count=1), "utf-8")
-    ran = mailwitness(
-        "investigate", root / "evidence", "--case", root / "case", "--now", NOW_TEXT, "--rules", rules
-    )
+    ran = mailwitness("investigate", root / "evidence", "--case", root / "case", "--now", NOW_TEXT)
     assert ran.code in {1, 2}, ran.err
     return root / "case"
 
@@ -277,7 +277,6 @@ def test_an_untouched_case_is_confirmed_and_left_as_it_is(verified: Path) -> Non
         ("case/custody.jsonl", 200, "custody log"),
         ("case/custody.jsonl", -100, "custody log"),
         ("case/report.json", 300, "report.json"),
-        ("rules/own.yaml", 20, "rule"),
     ],
 )
 def test_one_changed_byte_is_found_and_named(name: str, place: int, words: str, verified: Path) -> None:
@@ -285,6 +284,22 @@ def test_one_changed_byte_is_found_and_named(name: str, place: int, words: str, 
         found = differing(verified)
 
     assert [text for text in found if words in text], found
+
+
+def test_a_changed_rule_is_found_and_named(verified: Path, tmp_path: Path) -> None:
+    rule = tmp_path / "own.yaml"
+    rule.write_bytes(min((loader.CONTENT / "rules").rglob("*.yaml")).read_bytes())
+    shutil.copytree(verified, tmp_path / "case")
+    folder = CaseFolder(tmp_path / "case", create=False)
+    folder.describe(rules=[str(rule)])
+    pack = {"digest": loader.digest(rule), "rules": 1}
+
+    whole = verification._rules(folder, {"rule_pack": pack})
+    with changed_byte(rule, 20):
+        changed = verification._rules(folder, {"rule_pack": pack})
+
+    assert (whole.ok, changed.ok) == (True, False)
+    assert changed.text.startswith("rule pack: ")
 
 
 def test_a_changed_verdict_is_found_and_named(verified: Path) -> None:

@@ -133,7 +133,7 @@ def test_the_seed_rule_returns_exactly_the_rows_of_its_truth_table() -> None:
 
 
 @pytest.mark.parametrize(("name", "table", "row", "is_hit"), TRUTH, ids=[item[0] for item in TRUTH])
-def test_each_row_of_the_truth_table_alone(name: str, table: str, row: dict[str, str], is_hit: bool) -> None:  # noqa: ARG001
+def test_each_row_of_the_truth_table_alone(name: str, table: str, row: dict[str, str], is_hit: bool) -> None:
     """One row alone is found, or not, as the table says."""
     found = run({table: [row]})
 
