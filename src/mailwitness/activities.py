@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.content import loader
+from mailwitness.errors import ContentError
 from mailwitness.kql import DUCKDB_TYPES, referenced_tables, tokens, words
 from mailwitness.loading import Wanted
 from mailwitness.tables import empty, identifier, literal
@@ -83,9 +84,12 @@ def _read_columns(engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> set
                 if name in parser.query:
                     listed = ", ".join(f"{identifier(c.name)} {DUCKDB_TYPES[c.type]}" for c in table.columns)
                     connection.execute(f"CREATE TABLE {identifier(name)} ({listed})")
-            plan = connection.execute(
-                f"EXPLAIN (FORMAT json) {engine.to_sql(parser.query, now=now)}"
-            ).fetchall()[0][1]
+            sql = engine.to_sql(parser.query, now=now)
+            try:
+                plan = connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchall()[0][1]
+            except duckdb.Error as error:
+                message = f"the parser cannot be run: {' '.join(str(error).split())[:300]}"
+                raise ContentError(message, place=parser.id, remedy="Correct its query.") from error
         engine.cache[key] = ",".join(sorted(_projections(json.loads(plan))))
     return set(engine.cache[key].split(","))
 

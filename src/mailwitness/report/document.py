@@ -53,6 +53,13 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     length: int | None = None
 
 
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A record by exhibit and number, counted from 0 within the exhibit."""
+
+    exhibit: str = ""
+    record: int = 0
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One row returned by a rule, with the record that proves it."""
 
@@ -71,6 +78,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any] = {}
     raw: str = ""
     count: int = 1
+    reasons: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
