@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mailwitness import errors
+from mailwitness.report import reference
 from mailwitness.content import loader, schemas
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,6 +168,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "sources.md": sources_page,
     "errors.md": errors_page,
     "cli.md": cli_page,
+    "report-json.md": reference.report_page,
 }
 
 
