@@ -53,7 +53,13 @@ def into_tables(exhibits: list[Exhibit], folder: Path, wanted: Wanted) -> int:
     for name in ("work", "index", "tables"):
         (folder / name).mkdir()
     connection = tables.connect(memory="1GB", threads=2, temporary=folder)
-    intake = Intake(connection, tables.TableStore(folder / "tables"), wanted=wanted, work=folder / "work", index_folder=folder / "index")
+    intake = Intake(
+        connection,
+        tables.TableStore(folder / "tables"),
+        wanted=wanted,
+        work=folder / "work",
+        index_folder=folder / "index",
+    )
     for exhibit in exhibits:
         intake.add(exhibit)
     intake.finish()
@@ -66,7 +72,9 @@ def what_rules_need() -> Wanted:
     knowledge = pack.load()
     queries = [rule.query for rule in knowledge.rules]
     now = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
-    return activities.wanted(new_engine(knowledge), knowledge.parsers, queries, activities.vocabulary(knowledge.parsers), now=now)
+    return activities.wanted(
+        new_engine(knowledge), knowledge.parsers, queries, activities.vocabulary(knowledge.parsers), now=now
+    )
 
 
 def main() -> int:
@@ -85,7 +93,13 @@ def main() -> int:
                 shutil.copyfile(log, target)
                 paths.append(target)
         exhibits = [
-            Exhibit(id=f"E{i}", path=path.name, location=path, size_bytes=path.stat().st_size, blake3=blake3(f"{i}".encode()).hexdigest())
+            Exhibit(
+                id=f"E{i}",
+                path=path.name,
+                location=path,
+                size_bytes=path.stat().st_size,
+                blake3=blake3(f"{i}".encode()).hexdigest(),
+            )
             for i, path in enumerate(paths, 1)
         ]
         wanted = what_rules_need()
@@ -95,7 +109,9 @@ def main() -> int:
             place = Path(temporary) / f"run{run}"
             place.mkdir()
             rates.append(_rate(lambda place=place: into_tables(exhibits, place, wanted)))
-    print(f"{len(paths)} logs; bare reader {bare_rate:,.0f} records/s; into tables {max(rates):,.0f} records/s; ratio {max(rates) / bare_rate:.2f}")
+    print(
+        f"{len(paths)} logs; bare reader {bare_rate:,.0f} records/s; into tables {max(rates):,.0f} records/s; ratio {max(rates) / bare_rate:.2f}"
+    )
     return 0
 
 

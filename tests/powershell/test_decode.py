@@ -67,9 +67,9 @@ SCRIPTS: list[tuple[str, str, dict[str, str], dict[str, bool]]] = [
         {"DeleteContent": False},
     ),
     (
-        "Search-Mailbox eva -DeleteContent:$whoKnows",
+        "Search-Mailbox eva -DeleteContent:$someone",
         SEARCH,
-        {"Identity": "eva", "DeleteContent": "$whoKnows"},
+        {"Identity": "eva", "DeleteContent": "$someone"},
         {},
     ),
     (
@@ -289,7 +289,7 @@ LINES: list[tuple[str, dict[str, bool]]] = [
     ('powershell -c "& {Search-Mailbox eva -DeleteContent}"', {"DeleteContent": True}),
     ("powershell Search-Mailbox eva -DeleteContent", {"DeleteContent": True}),
     ("powershell -ep bypass -nop Search-Mailbox eva", {}),
-    ("cmd.exe /c p^ower^shell -c Search-Mailbox eva -Delete^Content", {"DeleteContent": True}),
+    ("cmd.exe /c p^owershel^l -c Search-Mailbox eva -Delete^Content", {"DeleteContent": True}),
     (f"cmd /c powershell -c powershell -enc {encoded('Search-Mailbox eva')}", {}),
 ]
 

@@ -340,7 +340,11 @@ def test_rows_written_without_parsing_are_the_same_rows(monkeypatch: pytest.Monk
     thorough = [item for log in logs for item in evtx.read(log)]
 
     assert len(thorough) == len(quick)
-    written = [(json.loads(a.line), b.data) for a, b in zip(quick, thorough, strict=True) if isinstance(a, RawLine) and isinstance(b, RawRecord)]
+    written = [
+        (json.loads(a.line), b.data)
+        for a, b in zip(quick, thorough, strict=True)
+        if isinstance(a, RawLine) and isinstance(b, RawRecord)
+    ]
     assert len(written) > 1000
     assert all(a == b for a, b in written)
 

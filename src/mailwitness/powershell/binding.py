@@ -98,7 +98,7 @@ class Binder:
         self._set(name, value, is_switch)
         return at + 1
 
-    def _set(self, name: str, word: Word, is_switch: bool | None) -> None:  # noqa: FBT001 - None says not known
+    def _set(self, name: str, word: Word, is_switch: bool | None) -> None:
         text = self._known(word)
         is_bare_bool = isinstance(word.value, bool)
         state = (

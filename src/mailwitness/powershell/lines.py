@@ -66,7 +66,7 @@ def _from_arguments(rest: str, how: tuple[str, ...], *, is_core: bool) -> Line |
         if _is_encoded(name):
             value = inside or _next_word(rest, at)
             return _decoded(word[1:].partition(":")[2] or value, how)
-        if name and "command".startswith(name) or name == "commandwithargs":
+        if (name and "command".startswith(name)) or name == "commandwithargs":
             return Line(_unquoted(rest[at:].strip()), how)
         if name and "file".startswith(name):
             return None

@@ -3,6 +3,9 @@
 Names only, of the cmdlets that touch mail, mail settings, logs and files. A command that is not listed is reported as written.
 """
 
+# Rows of a table: broken over lines nobody could compare them.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 from typing import NamedTuple

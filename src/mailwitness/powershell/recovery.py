@@ -38,7 +38,7 @@ def _words(text: str, at: int) -> tuple[list[str], int]:
     while at < len(text) and len(words) < _MOST_WORDS:
         if text[at] in " \t":
             at += 1
-        elif text[at] == "`" and text[at + 1 : at + 3] in {"\r\n"} or text[at : at + 2] == "`\n":
+        elif (text[at] == "`" and text[at + 1 : at + 3] == "\r\n") or text[at : at + 2] == "`\n":
             at += 3 if text[at + 1] == "\r" else 2
         elif text[at] in _WORD_END:
             break

@@ -46,7 +46,8 @@ _FORMAT = re.compile(r"\{\{|\}\}|\{\s*(\d{1,4})\s*(?:,\s*-?\d{1,3}\s*)?(?::[^{}]
 # Text of automatic variables that scripts cut letters from, as Windows has them.
 AUTOMATIC: dict[str, Value] = {
     "true": True, "false": False, "null": None, "shellid": "Microsoft.PowerShell", "pshome": r"C:\Windows\System32\WindowsPowerShell\v1.0",
-    "env:comspec": r"C:\Windows\system32\cmd.exe", "verbosepreference": "SilentlyContinue", "env:windir": r"C:\Windows", "env:systemroot": r"C:\Windows",
+    "env:comspec": r"C:\Windows\system32\cmd.exe", "verbosepreference": "SilentlyContinue", "env:windir": r"C:\Windows",
+    "env:systemroot": r"C:\Windows",
     "ofs": " ",
 }  # fmt: skip
 _ENCODINGS = {
@@ -270,7 +271,7 @@ class Evaluator:
     _comparison_argument_expression = _comparison_expression
 
     def _replaced(self, left: Value, right: Value, *, is_cased: bool) -> Value:
-        pattern, new = (right + [""])[:2] if isinstance(right, list) else (right, "")
+        pattern, new = [*right, ""][:2] if isinstance(right, list) else (right, "")
         if (
             not isinstance(pattern, str)
             or _SLOW_PATTERN.search(pattern)
@@ -310,7 +311,7 @@ class Evaluator:
             self.value(node.children[-1]),
         )
 
-    def _cast(self, kind: str, value: Value) -> Value:  # noqa: C901 - one line for each type
+    def _cast(self, kind: str, value: Value) -> Value:  # noqa: C901, PLR0911 - one line for each type
         if value is UNKNOWN:
             return UNKNOWN
         if kind == "char":
@@ -475,8 +476,9 @@ class Evaluator:
             return _joined(values[1] if len(values) == 2 else values[1:], as_text(values[0]))  # noqa: PLR2004 - separator and list
         if (kind, name) == ("string", "format"):
             return self._formatted(
-                values[0], values[1] if len(values) == 2 and isinstance(values[1], list) else values[1:]
-            )  # noqa: PLR2004
+                values[0],
+                values[1] if len(values) == 2 and isinstance(values[1], list) else values[1:],  # noqa: PLR2004 - named by the comment or the function around it
+            )
         if (kind, name) == ("string", "concat"):
             return _joined(values[0] if len(values) == 1 else values, "")
         if (kind, name) == ("regex", "matches") and values[1:2] == ["."]:
@@ -488,7 +490,7 @@ class Evaluator:
             return unquote(as_text(values[0]))
         return UNKNOWN
 
-    def _method(self, target: Value, name: str, values: list[Value]) -> Value:  # noqa: C901, PLR0911, PLR0912 - one line for each method
+    def _method(self, target: Value, name: str, values: list[Value]) -> Value:  # noqa: C901, PLR0911 - one line for each method
         if name == "tostring" and not values:
             return as_text(target)
         if isinstance(target, list) and name == "invoke":
@@ -523,7 +525,7 @@ class Evaluator:
     def _command(self, node: Node) -> Value:
         return self.run(node)
 
-    def _pipeline(self, node: Node) -> Value:
+    def _pipeline(self, node: Node) -> Value:  # noqa: ARG002 - every handler takes its node
         return UNKNOWN
 
     def _script_block_expression(self, node: Node) -> Value:
@@ -537,8 +539,19 @@ class Unresolved(str):
 
 
 _LEAVES = frozenset(
-    "verbatim_string_characters verbatim_here_string_characters expandable_string_literal expandable_here_string_literal decimal_integer_literal "
-    "hexadecimal_integer_literal generic_token variable braced_variable command script_block_expression".split()
+    [
+        "verbatim_string_characters",
+        "verbatim_here_string_characters",
+        "expandable_string_literal",
+        "expandable_here_string_literal",
+        "decimal_integer_literal",
+        "hexadecimal_integer_literal",
+        "generic_token",
+        "variable",
+        "braced_variable",
+        "command",
+        "script_block_expression",
+    ]
 )
 
 
@@ -563,7 +576,7 @@ def _character(value: Value) -> Value:
         code
         if isinstance(code, str)
         else chr(code)
-        if 0 <= code < 0xD800 or 0xDFFF < code < 0x110000
+        if 0 <= code < 0xD800 or 0xDFFF < code < 0x110000  # noqa: PLR2004 - named by the comment or the function around it
         else UNKNOWN
     )
 
@@ -592,7 +605,7 @@ def _bounded(value: Value) -> Value:
     return value
 
 
-def as_text(value: Value) -> str:
+def as_text(value: Value) -> str:  # noqa: PLR0911 - one line for each case
     """Return a value as PowerShell would write it into a text."""
     if isinstance(value, str):
         return value

@@ -26,19 +26,19 @@ Value = Any  # Any: a JSON value
 _ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
 # References reach back to objects of the same file; of a very large file only to the latest ones.
 _MOST_REFERENCES = 50_000
-_NUMBERS = frozenset("By SB I16 U16 I32 U32 I64 U64".split())
-_COLLECTIONS = frozenset("LST QUE STK IE".split())
-_NOT_VALUES = frozenset("TN TNRef ToString Props MS DCT LST QUE STK IE".split())
+_NUMBERS = frozenset(["By", "SB", "I16", "U16", "I32", "U32", "I64", "U64"])
+_COLLECTIONS = frozenset(["LST", "QUE", "STK", "IE"])
+_NOT_VALUES = frozenset(["TN", "TNRef", "ToString", "Props", "MS", "DCT", "LST", "QUE", "STK", "IE"])
 # What a deserialised object tells about its way here, not about the setting.
 _REMOTING = frozenset(
-    "PSComputerName RunspaceId PSShowComputerName PSSourceJobInstanceId SerializationData".split()
+    ["PSComputerName", "RunspaceId", "PSShowComputerName", "PSSourceJobInstanceId", "SerializationData"]
 )
 
 
 def read(path: Path) -> Iterator[RawRecord | Damage]:
     """Yield each object of the file: an entry of an audit log in the shape of `exchange_audit`, else a settings snapshot."""
     decoder = Decoder()
-    for found in safe_xml.elements(path, lambda name, depth: depth == 2, b"\n  <Obj "):  # noqa: PLR2004 - children of the root
+    for found in safe_xml.elements(path, lambda name, depth: depth == 2, b"\n  <Obj "):  # noqa: ARG005, PLR2004 - children of the root
         if isinstance(found, Damage):
             yield found
             continue
@@ -89,7 +89,7 @@ class Decoder:
             full = "" if reference is None else self._types.get(reference.attributes.get("RefId", ""), "")
         return full.rpartition(".")[2].rpartition("+")[2]
 
-    def value(self, element: Element) -> Value:
+    def value(self, element: Element) -> Value:  # noqa: PLR0911 - one line for each case
         """Return what an element stands for."""
         if element.name == "Obj":
             return self._object(element)
@@ -109,7 +109,7 @@ class Decoder:
             return ""
         return unescape(element.text)
 
-    def _object(self, element: Element) -> Value:
+    def _object(self, element: Element) -> Value:  # noqa: C901 - one line for each case
         self._type(element)
         result: Value = None
         members: dict[str, Value] = {}

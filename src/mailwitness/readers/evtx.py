@@ -27,6 +27,7 @@ from mailwitness.readers.windows_state import Preparer
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
 
 _HEADER_BYTES = 4096
 _CHUNK_BYTES = 65536
@@ -65,7 +66,7 @@ def read(path: Path) -> Iterator[RawRecord | RawLine | Damage]:
     Records the package cannot parse, and bytes that look like a record in a damaged chunk, come as Damage.
     """
     try:
-        package: Any = importlib.import_module("evtx")  # Any: a compiled module without annotations
+        package = importlib.import_module("evtx")
     except ImportError:
         yield Damage(
             0, path.stat().st_size, 0, "the package evtx is not installed (pip install mailwitness[evtx])"
@@ -97,7 +98,15 @@ def _line(data: str, place: Place) -> RawLine | None:
     if match is None:
         return None
     provider, number, level, task, keywords, time, record, channel, computer, sid, content = match.groups()
-    if int(number) in _JOINED or "MSExchange" in provider or ":{" in content or ":[" in content or '"Data":' in content or "\\u0000" in data or "\\ud" in data:
+    if (
+        int(number) in _JOINED
+        or "MSExchange" in provider
+        or ":{" in content
+        or ":[" in content
+        or '"Data":' in content
+        or "\\u0000" in data
+        or "\\ud" in data
+    ):
         return None
     if "Sysmon" in provider and (utc := _UTC_TIME.search(content)) is not None:
         time = utc[1]
@@ -127,8 +136,12 @@ def _record(
 
 
 def _salvaged(
-    package: Any, path: Path, lost: list[Place], preparer: Preparer, reason: str
-) -> Iterator[RawRecord | Damage]:  # Any: the package
+    package: ModuleType,
+    path: Path,
+    lost: list[Place],
+    preparer: Preparer,
+    reason: str,
+) -> Iterator[RawRecord | Damage]:
     """Try each lost record once more in a copy of its chunk whose marks and sizes are put right."""
     for start, group in groupby(lost, key=lambda place: (place.offset - _HEADER_BYTES) // _CHUNK_BYTES):
         places = list(group)
@@ -172,8 +185,9 @@ def _repaired(path: Path, start: int) -> io.BytesIO:
 
 
 def _items(
-    package: Any, log: str | io.BytesIO
-) -> Iterator[dict[str, Any] | str]:  # Any: the package and its records
+    package: ModuleType,
+    log: str | io.BytesIO,
+) -> Iterator[dict[str, Any] | str]:
     """Yield records, and in their place the error of those that cannot be read.
 
     The error comes out of the iterator's next step, after which iteration goes on.

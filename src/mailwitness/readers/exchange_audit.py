@@ -72,8 +72,7 @@ def _items(event: Record) -> list[Record]:
     folders = text(event.get("SourceItemFolderPathNamesList")).split(", ")
     items: list[Record] = []
     if isinstance(listed, list):
-        for item in listed:
-            items.append(_item(item) if isinstance(item, dict) else {"Subject": text(item)})
+        items = [_item(item) if isinstance(item, dict) else {"Subject": text(item)} for item in listed]
     elif subjects:
         items = [{"Subject": subject} for subject in re.split(r"\s*\r?\n\s*|,\s(?=\S)", subjects)]
         for item, folder in zip(items, folders, strict=False):

@@ -5,8 +5,8 @@ The file that New-AdminAuditLogSearch and New-MailboxAuditLogSearch send by mail
     <SearchResults><Event Caller="contoso.example/Users/mallory" Cmdlet="Remove-MailboxExportRequest" ObjectModified="..."
       RunDate="2026-03-02T10:20:11+01:00" Succeeded="true" Error="None" OriginatingServer="EX01 (15.02.1544.004)">
       <CmdletParameters><Parameter Name="Identity" Value="ceo\MailboxExport"/></CmdletParameters><ModifiedProperties/></Event></SearchResults>
-    <SearchResults><Event MailboxGuid="..." Owner="Eva" LastAccessed="..." Operation="HardDelete" OperationResult="Succeeded"
-      LogonType="Delegate" FolderPathName="\Inbox" ClientIPAddress="192.0.2.1"><SourceItems><Item Subject="..." /></SourceItems></Event></SearchResults>
+    <SearchResults><Event Owner="Eva" LastAccessed="..." Operation="HardDelete" OperationResult="Succeeded"
+      LogonType="Delegate" FolderPathName="\Inbox" ClientIPAddress="192.0.2.1"><SourceItems/></Event></SearchResults>
 
 RunDate and LastAccessed carry their offset.
 """

@@ -54,7 +54,7 @@ class _Open(msgspec.Struct):
     text: list[str]
 
 
-def read(path: Path) -> Iterator[RawRecord | Damage]:
+def read(path: Path) -> Iterator[RawRecord | Damage]:  # noqa: C901, PLR0915 - one line for each case
     """Yield each command with the session's account and host, and each header as a record without script.
 
     The output of commands belongs to the record of the command before it.
@@ -89,8 +89,8 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
             if (
                 more is not None
                 and not more[1].startswith("TerminatingError(")
-                and len(open_command.text) < 10_000
-            ):  # noqa: PLR2004 - no one types more
+                and len(open_command.text) < 10_000  # noqa: PLR2004 - named by the comment or the function around it
+            ):
                 open_command.text.append(more[1])
             open_command.end = offset + len(raw)
     if open_command is not None:

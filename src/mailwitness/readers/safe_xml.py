@@ -47,7 +47,7 @@ class Placed(msgspec.Struct, frozen=True):
     is_whole: bool = True
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     """Say what the text has that we do not read."""
 
 
@@ -86,7 +86,7 @@ class _Builder:
 
     def _refuse(
         self, *_: object
-    ) -> Any:  # Any: each of expat's handlers promises another type, and this one never returns
+    ) -> Any:  # Any: each of expat's handlers promises another type, and this one never returns  # noqa: ANN401 - a value of a foreign library
         raise _Refused("it declares a document type or entities, which are not read")
 
     def _begin(self, name: str, attributes: dict[str, str]) -> None:

@@ -17,9 +17,41 @@ _ATTRIBUTE_MARKS = ("@", "_")
 _DOTNET_DATE = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
 # Members of a flat NXLog record that speak of the record, not of the event.
 _NXLOG_ENVELOPE = frozenset(
-    "@version @timestamp EventType AccountType ThreadID Channel OpcodeValue Hostname host port tags Severity SeverityValue SourceModuleType SourceModuleName "
-    "Version EventTime Task SourceName Message EventReceivedTime AccountName Domain UserID ExecutionProcessID EventID ProviderGuid RecordNumber Keywords Opcode "
-    "Category ActivityID RelatedActivityID".split()
+    [
+        "@version",
+        "@timestamp",
+        "EventType",
+        "AccountType",
+        "ThreadID",
+        "Channel",
+        "OpcodeValue",
+        "Hostname",
+        "host",
+        "port",
+        "tags",
+        "Severity",
+        "SeverityValue",
+        "SourceModuleType",
+        "SourceModuleName",
+        "Version",
+        "EventTime",
+        "Task",
+        "SourceName",
+        "Message",
+        "EventReceivedTime",
+        "AccountName",
+        "Domain",
+        "UserID",
+        "ExecutionProcessID",
+        "EventID",
+        "ProviderGuid",
+        "RecordNumber",
+        "Keywords",
+        "Opcode",
+        "Category",
+        "ActivityID",
+        "RelatedActivityID",
+    ]
 )
 _SECTIONS = ("EventData", "UserData", "ProcessingErrorData", "DebugData", "BinaryEventData")
 
@@ -88,7 +120,11 @@ def _add_data(target: Record, event: Record) -> None:
     for name in _SECTIONS:
         section = event.get(name)
         if isinstance(section, dict):
-            if name == "EventData" and "Data" not in section and not any(type(value) is dict for value in section.values()):
+            if (
+                name == "EventData"
+                and "Data" not in section
+                and not any(type(value) is dict for value in section.values())
+            ):
                 target["Data"] = section
                 return
             # UserData holds one element of the provider's own name.
@@ -226,7 +262,7 @@ def _without_params(data: object) -> tuple[Record, list[str]]:
     places = {
         int(key[5:]): text(value)
         for key, value in data.items()
-        if key.startswith("param") and key[5:].isdecimal() and len(key) < 9
+        if key.startswith("param") and key[5:].isdecimal() and len(key) < 9  # noqa: PLR2004 - named by the comment or the function around it
     }
     named = {
         key: value for key, value in data.items() if not (key.startswith("param") and key[5:].isdecimal())
@@ -364,7 +400,7 @@ def _entity(match: re.Match[str]) -> str:
     if match[1]:
         return _ENTITIES[match[1]]
     code = int(match[2]) if match[2] else int(match[3], 16)
-    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else match[0]
+    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else match[0]  # noqa: PLR2004 - named by the comment or the function around it
 
 
 # -- NXLog and other flat forms ------------------------------------------------------------------------------------------
@@ -406,7 +442,7 @@ _LEVELS = {
 
 
 def account(domain: object, name: object) -> str:
-    """Return ``DOMAIN\\name``, or the name alone."""
+    r"""Return ``DOMAIN\\name``, or the name alone."""
     return f"{domain}\\{name}" if domain and name else text(name)
 
 

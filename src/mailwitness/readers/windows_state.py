@@ -47,7 +47,7 @@ class Preparer:
         if number in (4104, 4103) and event.get("Params") and not data:
             _name_values(event)
             data = event["Data"]
-        if number == 4104:
+        if number == 4104:  # noqa: PLR2004 - named by the comment or the function around it
             self._join_script(event, data)
         elif number in _WORDS_OF_CLOSED_SET:
             self._follow_handle(event, data, number)
@@ -125,7 +125,7 @@ class Preparer:
                     self._handles.popitem(last=False)
             elif name:
                 self._handles.pop(key, None)
-        elif number == 4660:
+        elif number == 4660:  # noqa: PLR2004 - named by the comment or the function around it
             event["ObjectPath"] = self._handles.get(key, "")
         else:
             self._handles.pop(key, None)
