@@ -80,7 +80,7 @@ class RecordIndex:
 
     def save(self, path: Path) -> None:
         """Write the index as an uncompressed NumPy archive, complete or not at all."""
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+        temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
         with temporary.open("wb") as stream:
             np.savez(stream, offsets=self.offsets, lengths=self.lengths, lines=self.lines)
         # Not forced to the disk: an index can be made again, and a thousand small logs would wait for a thousand writes.
