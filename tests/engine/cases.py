@@ -83,6 +83,16 @@ class Loaded:
         return found.location.read_bytes()[place.offset : place.offset + place.length]
 
 
+def only(found: Loaded, table_name: str = "OfficeActivity") -> Json:
+    """Return the only row of an input."""
+    rows = found.rows(table_name)
+    assert len(rows) == 1
+    return rows[0]
+
+
+# -- quirks of values ------------------------------------------------------------------------
+
+
 @functools.cache
 def database() -> duckdb.DuckDBPyConnection:
     """Return one database for all loads of this process: opening one takes longer than most tests."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from . import exports, records
-from .cases import loaded, through, utc
+from .cases import loaded, only, through, utc
 from .records import (
     RECORD_TYPES,
     SHAPES,

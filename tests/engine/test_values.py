@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
+from mailwitness import sources
+
 from . import exports, records
-from .cases import Loaded, loaded, through
+from .cases import loaded, only, through
 from .records import SHAPES, compact, guid, hard_delete, inbox_rule, ndjson, purview_csv, search_csv, table
 from .test_intake import EXPECTED, RECORDS, WAYS, shown
-
-
-def only(found: Loaded, table_name: str = "OfficeActivity") -> dict[str, Any]:
-    """Return the only row of an input."""
-    rows = found.rows(table_name)
-    assert len(rows) == 1
-    return rows[0]
-
-
-# -- quirks of values ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -344,6 +335,16 @@ def test_two_records_with_one_id_and_other_content_are_both_kept(way: str) -> No
 
     assert counts == (3, 2, 1, 0)
     assert [row["ResultStatus"] for row in rows] == ["Succeeded", "Failed"]
+
+
+def test_a_record_of_a_large_and_of_a_small_export_is_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    large, small = ndjson([hard_delete(n) for n in range(5)]), ndjson([hard_delete(3), inbox_rule(9)])
+    monkeypatch.setattr(sources, "SMALL_BYTES", (len(large) + len(small)) // 2)
+
+    with loaded(large, small, purview_csv([inbox_rule(9)])) as found:
+        counts = [found.counts(f"E{i}") for i in (1, 2, 3)]
+
+    assert counts == [(5, 5, 0, 0), (2, 1, 1, 0), (1, 0, 1, 0)]
 
 
 @pytest.mark.parametrize("way", WAYS)
