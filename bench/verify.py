@@ -84,7 +84,9 @@ def quarantine(case: Path, report: Json) -> list[Json]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
 
 
-def _quarantine_problems(entries: list[Json], damage: dict[int, Json], intake: dict[str, int], rescuable: set[str]) -> list[str]:
+def _quarantine_problems(
+    entries: list[Json], damage: dict[int, Json], intake: dict[str, int], rescuable: set[str]
+) -> list[str]:
     """Compare the quarantine with the manifest: line number, offset and length of each."""
     problems = []
     if len(entries) != intake["quarantined"]:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mailwitness import errors
-from mailwitness.report import reference
 from mailwitness.content import loader, schemas
+from mailwitness.report import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"

@@ -17,7 +17,13 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "src" / "mailwitness" / "content" / "tables"
 SCHEMAS = ROOT.parent / "shared" / "schemas"
-BY_HAND = {"MailboxActivity.yaml", "MailStoreIndex.yaml"}
+BY_HAND = {
+    "MailboxActivity.yaml",
+    "MailStoreIndex.yaml",
+    "PresentMessage.yaml",
+    "SettingsSnapshot.yaml",
+    "W3CIISLog.yaml",
+}
 
 # Defender's advanced hunting filters on Timestamp, Log Analytics on TimeGenerated; a rule may use either.
 TIME_COLUMNS = {

@@ -470,7 +470,7 @@ class Intake:
 
     # -- readers -----------------------------------------------------------------------------
 
-    def _add_read(
+    def _add_read(  # noqa: C901, PLR0915 - one loop over the items of a reader, each kind with its counters
         self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, offsets: text.OffsetMap | None
     ) -> None:
         """Load a file through a Python reader: records with their places, and what is damaged."""

@@ -45,7 +45,7 @@ DESTROYS_OVER_HOLDS = {"PriorityCleanup"}
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
 
 
-def attack() -> Any:  # noqa: ANN401 - a YAML document
+def attack() -> Any:
     return loader.read_yaml(loader.CONTENT / "attack" / "techniques.yaml")
 
 

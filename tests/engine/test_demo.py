@@ -23,14 +23,18 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_has_the_documented_structure(case: Path) -> None:
     report = json.loads((case / "report.json").read_bytes())
 
-    assert [] == problems_of(report)
+    assert problems_of(report) == []
 
 
 def test_the_intrusion_is_one_case_of_both_accounts_and_the_noise_is_apart(case: Path) -> None:
     report = json.loads((case / "report.json").read_bytes())
 
     found = [(c["verdict"], c["severity"], sorted(c["actors"])) for c in report["cases"]]
-    assert ("attack", "critical", ["dana.whitfield@contoso.example", "nathan.rowe@contoso.example"]) == found[0]
+    assert found[0] == (
+        "attack",
+        "critical",
+        ["dana.whitfield@contoso.example", "nathan.rowe@contoso.example"],
+    )
     assert {"noise"} == {verdict for verdict, _, _ in found[1:]}
 
 
@@ -47,7 +51,7 @@ def test_every_finding_shows_the_bytes_that_prove_it(case: Path) -> None:
 
 
 def test_the_verdict_can_be_derived_again(case: Path) -> None:
-    assert [] == [line.text for line in verification.verify(case) if not line.ok]
+    assert [line.text for line in verification.verify(case) if not line.ok] == []
 
 
 def test_the_page_and_the_markdown_are_written(case: Path) -> None:

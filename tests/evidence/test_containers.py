@@ -359,8 +359,8 @@ def test_nesting_without_end_ends(bench: Bench) -> None:
 def test_an_archive_that_contains_itself_is_refused(bench: Bench) -> None:
     """The fixed point of R. Cox (Zip files all the way down, 2010) is a gzip file that unpacks to itself."""
     # A real quine needs 200 hand-made bytes; what matters is that a digest met before ends the descent.
-    from mailwitness.evidence.containers import _Expansion  # noqa: PLC0415
-    from mailwitness.evidence.members import Budget  # noqa: PLC0415
+    from mailwitness.evidence.containers import _Expansion
+    from mailwitness.evidence.members import Budget
 
     inner = archives.COMPRESS["gz"](b"x")
     (bench.folder / "o.gz").write_bytes(archives.COMPRESS["gz"](inner))
@@ -733,7 +733,7 @@ def test_the_kind_is_told_by_content(bench: Bench) -> None:
 
 
 def test_a_case_folder_without_room_is_said_and_leaves_no_half_member(bench: Bench) -> None:
-    import resource  # noqa: PLC0415
+    import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -240,10 +240,10 @@ def test_a_log_that_is_a_link_or_cannot_be_made_is_refused(tmp_path: Path) -> No
 def test_a_full_disk_is_said_and_leaves_no_half_line() -> None:
     if not os.path.exists("/dev/full"):  # noqa: PTH110
         pytest.skip("this system has no /dev/full")
-    import resource  # noqa: PLC0415
-    import signal  # noqa: PLC0415
-    import tempfile  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
+    import resource
+    import signal
+    import tempfile
+    from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "log")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mailwitness.readers import bigquery_rows, google_flat
 
-from ..case_runs import PUBLIC, Record, acts, run, run_paths  # noqa: TID252 - one helper for the tests of all platforms
+from ..case_runs import PUBLIC, Record, acts, run, run_paths
 
 
 def leaf(name: str, value: object) -> Record:

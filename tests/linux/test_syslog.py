@@ -214,7 +214,7 @@ def test_the_journal_tells_who_really_sent_a_line(tmp_path: Path) -> None:
         "MESSAGE": "imap(eva)<1><x>: expunge: box=INBOX, uid=1, msgid=<f@x>",
     }
     exported = (
-        "__CURSOR=s=1\n__REALTIME_TIMESTAMP=1772442191000000\n_HOSTNAME=mx1\nSYSLOG_IDENTIFIER=dovecot\n_EXE=/usr/bin/logger\nMESSAGE\n".encode()
+        b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1772442191000000\n_HOSTNAME=mx1\nSYSLOG_IDENTIFIER=dovecot\n_EXE=/usr/bin/logger\nMESSAGE\n"
         + (5).to_bytes(8, "little")
         + b"a\nb c\n\n"
     )
@@ -237,7 +237,7 @@ def test_the_journal_tells_who_really_sent_a_line(tmp_path: Path) -> None:
 
 
 def test_histories_with_and_without_times(tmp_path: Path) -> None:
-    files = {
+    files: dict[str, str | bytes] = {
         "home/eva/.bash_history": "#1772442190\nsudo truncate -s 0 /var/log/mail.log\n#1772442195\nls\n",
         "home/bob/.bash_history": "ls\ndoveadm expunge -u eva mailbox INBOX all\n",
         "root/zsh": ": 1772442190:0;journalctl --vacuum-time=1s\n",

@@ -1,7 +1,5 @@
 """Microsoft 365 beyond the audit log: sign-ins of every kind, directory audit, Graph requests, advanced hunting, purges."""
 
-# ruff: noqa: E501 - records stand on one line, as they come.
-
 from __future__ import annotations
 
 import json
@@ -9,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..case_runs import PUBLIC, Record, acts, ask, run, run_paths  # noqa: TID252 - one helper for the tests of all platforms
+from ..case_runs import PUBLIC, Record, acts, ask, run, run_paths
 
 GRAPH = "https://graph.microsoft.com/v1.0"
 

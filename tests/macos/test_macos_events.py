@@ -1,7 +1,5 @@
 """macOS: Endpoint Security, unified log, ECS and osquery events tell who touched the mail store."""
 
-# ruff: noqa: E501 - records stand on one line, as they come.
-
 from __future__ import annotations
 
 import json
@@ -11,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ..case_runs import PUBLIC, Record, acts, ask, run, run_paths  # noqa: TID252 - one helper for the tests of all platforms
+from ..case_runs import PUBLIC, Record, acts, ask, run, run_paths
 
 STORE = "/Users/eva/Library/Mail/V10"
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mailwitness.readers import envelope_index, plist_rules
 from mailwitness.readers.blocks import Damage, RawRecord
 
-from ..case_runs import ask, run  # noqa: TID252 - one helper for the tests of all platforms
+from ..case_runs import ask, run
 
 SCHEMA = """
 CREATE TABLE messages (ROWID INTEGER PRIMARY KEY, message_id, sender INTEGER, subject_prefix TEXT, subject INTEGER, date_sent INTEGER,

@@ -33,7 +33,7 @@ line_ends = st.sampled_from(["\n", "\r\n"])
 class Split:
     """One text, split; with what a test wants to look at."""
 
-    def __init__(self, folder: Path, text: bytes, **options: Any) -> None:  # noqa: ANN401 - options of split_json
+    def __init__(self, folder: Path, text: bytes, **options: Any) -> None:
         self.text = text
         path = folder / "input.json"
         path.write_bytes(text)

@@ -25,7 +25,7 @@ def generate(folder: Path, shape: str, processes: int = 1) -> Path:
     return path
 
 
-def manifest(path: Path, name: str) -> Any:  # noqa: ANN401 - parsed JSON
+def manifest(path: Path, name: str) -> Any:
     return json.loads(Path(f"{path}.{name}.json").read_text("utf-8"))
 
 

@@ -25,7 +25,7 @@ STEPS = [
 TRUTH = {"records": 9, "events": 7, "chains": [{"actor": "chain0000@contoso.example", "steps": STEPS}]}
 
 
-def load_verify() -> Any:  # noqa: ANN401 - a module
+def load_verify() -> Any:
     # By path: the benchmark is no installed package, and tests may start in any folder.
     spec = importlib.util.spec_from_file_location("bench_verify", ROOT / "bench" / "verify.py")
     assert spec is not None

@@ -1,7 +1,5 @@
 """Mail stores: what is still there, counted completely, in bounded memory, whatever the store looks like."""
 
-# ruff: noqa: E501 - records stand on one line, as they come.
-
 from __future__ import annotations
 
 import hashlib
@@ -18,7 +16,7 @@ from hypothesis import strategies as st
 from mailwitness.readers import compound_file, mail_file, mail_headers, mail_place, mbox, msg_file
 from mailwitness.readers.blocks import BLOCK_BYTES, Damage, RawRecord
 
-from ..case_runs import PUBLIC, ask, run, run_paths  # noqa: TID252 - one helper for the tests of all platforms
+from ..case_runs import PUBLIC, ask, run, run_paths
 
 MESSAGE = b"Message-ID: <%d@fabrikam.example>\nSubject: =?utf-8?q?H=C3=A9?= %d\nFrom: Ann <Ann@fabrikam.example>\nTo: eva@contoso.example\nDate: Mon, 2 Mar 2026 09:00:00 +0100\n\nbody\nFrom here on 12:30 2026 it is body\n>From quoted\n"
 

@@ -149,7 +149,7 @@ def discard_draft(evidence: Evidence, time: dt.datetime, client: Client, mail: M
     )
 
 
-def receive_mail(  # noqa: PLR0913, PLR0917 - what an envelope has
+def receive_mail(
     evidence: Evidence,
     time: dt.datetime,
     sender: str,

@@ -58,7 +58,7 @@ def stamp(time: dt.datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def head(  # noqa: PLR0913, PLR0917 - the common schema really has this many parts
+def head(  # noqa: PLR0913 - the common schema really has this many parts
     source: random.Random,
     time: dt.datetime,
     operation: str,
@@ -146,7 +146,7 @@ def new_message_id(source: random.Random, host: str = DOMAIN) -> str:
     return f"<{opaque(source, 'LO2PR00MB', 14).replace('/', '0').replace('+', '1')}@{host}>"
 
 
-def deletion(  # noqa: PLR0913 - one argument for each thing a deletion record tells
+def deletion(
     source: random.Random,
     time: dt.datetime,
     operation: str,

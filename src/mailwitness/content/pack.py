@@ -100,8 +100,9 @@ def save(pack: Pack, translations: dict[str, str]) -> None:
 def _path(key: str) -> Path | None:
     if os.environ.get("MAILWITNESS_CACHE", "").lower() in _OFF:
         return None
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "mailwitness" / f"pack-{key[:32]}.msgpack"
+    given = os.environ.get("XDG_CACHE_HOME")
+    root = Path(given) if given else Path("~/.cache").expanduser()
+    return root / "mailwitness" / f"pack-{key[:32]}.msgpack"
 
 
 def _read(key: str) -> Pack | None:
