@@ -349,7 +349,8 @@ class Writer:
         if self.wanted is None or mapping.table in self.wanted.whole:
             return msgspec.structs.replace(mapping, nested=[], slim={})
         bulk = ", ".join(literal(name) for name in self.wanted.bulk.get(mapping.table, [])) or "''"
-        return msgspec.structs.replace(mapping, keep=mapping.keep.replace("{{bulk}}", bulk))
+        columns = mapping.columns | mapping.slim_columns
+        return msgspec.structs.replace(mapping, columns=columns, keep=mapping.keep.replace("{{bulk}}", bulk))
 
 
 class Lines:

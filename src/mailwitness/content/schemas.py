@@ -181,6 +181,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         columns: table column -> SQL over the raw keys.
         derived: table column -> SQL over the columns above.
         slim: raw key -> the only members worth parsing in a first pass, which stores nested values in part.
+        slim_columns: columns written otherwise over the slim members.
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
         required: raw keys of which a sound record has at least one; a record without goes to quarantine.
         accept: SQL over the raw keys; records for which it does not hold are no rows of this table.
@@ -193,6 +194,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     raw: dict[str, str]
     columns: dict[str, str]
     derived: dict[str, str] = {}
+    slim_columns: dict[str, str] = {}
     slim: dict[str, Any] = {}  # Any: a structure as json_transform takes it
     nested: list[str] = []
     keep: str = "true"
