@@ -42,7 +42,7 @@ def check(case: Path, path: Path) -> Answer:
     intake = {key: sum(row[key] for row in report["intake"]) for key in COUNTS}
     entries = quarantine(case, report)
     problems = _count_problems(intake, truth, len(damage))
-    rescuable = RESCUABLE_IN_ROWS if "csv" in truth["shape"] else RESCUABLE
+    rescuable = RESCUABLE_IN_ROWS if "csv" in truth.get("shape", "") else RESCUABLE
     problems += _quarantine_problems(entries, damage, intake, rescuable)
     missed, others = _chain_problems(report, truth["chains"])
     return Answer(

@@ -174,8 +174,8 @@ def _folded(items: list[NotEvaluated]) -> list[JsonDict]:
     for item in items:
         by_reason.setdefault((item.reason, item.remedy, item.blocking), []).append(item.what)
     folded = []
-    for (reason, remedy, blocking), whats in by_reason.items():
-        names = list(dict.fromkeys(whats))
+    for (reason, remedy, blocking), named in by_reason.items():
+        names = list(dict.fromkeys(named))
         # Rules are listed elsewhere with their reason; an input is named nowhere else.
         most = 5 if names[0].startswith("rule: ") else 1000
         shown = "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
