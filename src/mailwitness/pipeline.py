@@ -118,6 +118,10 @@ class _Run:
         self.sealed: dict[str, seal.Sealed] = {}
         self.not_evaluated: list[NotEvaluated] = []
         self.given: list[Path] = []
+        # Evidence may hold a hundred thousand files: none of them is compared with all others.
+        self.taken: set[tuple[str, str]] = set()
+        self.by_digest: dict[str, Exhibit] = {}
+        self.last_number = 0
 
     def close(self) -> None:
         """Release the log and remove temporary files."""
@@ -152,11 +156,10 @@ class _Run:
 
     def _exhibits(self, paths: list[Path]) -> list[Exhibit]:
         """Seal every input and give it its name within the case; the same bytes keep their name."""
-        known = {
-            (item["blake3"], item["path"]): item["id"]
-            for item in self.folder.description().get("exhibits", [])
-        }
-        earlier = list(self.folder.description().get("exhibits", []))
+        described = self.folder.description()
+        earlier = list(described.get("exhibits", []))
+        known = {(item["blake3"], item["path"]): item["id"] for item in earlier}
+        self.last_number = max((int(name[1:]) for name in known.values()), default=0)
         exhibits: list[Exhibit] = []
         self.progress.stage("sealing")
         self.given = [*paths, *_still_there(earlier, paths)]
@@ -187,11 +190,7 @@ class _Run:
             }
             for e in exhibits
         ]
-        given = list(
-            dict.fromkeys(
-                [*self.folder.description().get("given", []), *(str(path.absolute()) for path in paths)]
-            )
-        )
+        given = list(dict.fromkeys([*described.get("given", []), *(str(path.absolute()) for path in paths)]))
         self.folder.describe(
             exhibits=listed, given=given, rules=[str(path.absolute()) for path in self.settings.rules]
         )
@@ -206,11 +205,9 @@ class _Run:
     ) -> None:
         shown = self._shown(sealed.display_name)
         key = (sealed.blake3, shown)
-        if any((exhibit.blake3, exhibit.path) == key for exhibit in exhibits):
+        if key in self.taken:
             return
-        same = next(
-            (exhibit for exhibit in exhibits if exhibit.blake3 == sealed.blake3 and exhibit.size_bytes), None
-        )
+        same = self.by_digest.get(sealed.blake3)
         if same is not None:
             self.not_evaluated.append(
                 NotEvaluated(
@@ -220,21 +217,22 @@ class _Run:
                 )
             )
             return
-        name = (
-            known.get(key)
-            or f"E{1 + max([int(n[1:]) for n in known.values()] + [int(e.id[1:]) for e in exhibits] + [0])}"
+        if key not in known:
+            self.last_number += 1
+            known[key] = f"E{self.last_number}"
+        name = known[key]
+        exhibit = Exhibit(
+            id=name,
+            path=shown,
+            location=sealed.path.absolute(),
+            size_bytes=sealed.size_bytes,
+            blake3=sealed.blake3,
+            kept=member is not None,
         )
-        known[key] = name
-        exhibits.append(
-            Exhibit(
-                id=name,
-                path=shown,
-                location=sealed.path.absolute(),
-                size_bytes=sealed.size_bytes,
-                blake3=sealed.blake3,
-                kept=member is not None,
-            )
-        )
+        exhibits.append(exhibit)
+        self.taken.add(key)
+        if exhibit.size_bytes:
+            self.by_digest[exhibit.blake3] = exhibit
         self.digests[name] = sealed.sha256
         if member is not None and (member.truncated or member.notes):
             reason = "; ".join(member.notes) or "its end is missing"
