@@ -15,7 +15,7 @@ from mailwitness.content.schemas import SEVERITIES, Rule
 from mailwitness.errors import MailwitnessError, QueryTimeout
 from mailwitness.kql import leading_filters, referenced_tables, tokens
 from mailwitness.models import Finding, RuleOutcome
-from mailwitness.tables import identifier, rows
+from mailwitness.tables import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -330,8 +330,3 @@ def _rows(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:
 
 def _is_blank(value: Any) -> bool:  # noqa: ANN401 - a query cell
     return value is None or value in ("", [], {})
-
-
-def quoted(table: str) -> str:
-    """Return a table name for SQL."""
-    return identifier(table)

@@ -155,22 +155,6 @@ def scalar_lets(kql: str) -> str:
     return "".join(parts)
 
 
-def with_parameters(kql: str, values: Mapping[str, str]) -> str:
-    """Replace the literal of ``let name = ...;`` lines.
-
-    Raises:
-        QueryRefused: the query has no such line.
-    """
-    for name, value in values.items():
-        pattern = re.compile(rf"(\blet\s+{re.escape(name)}\s*=)[^;]*;")
-        head = pattern.search(kql)
-        if head is None:
-            message = f"the query has no line `let {name} = ...;`"
-            raise QueryRefused(message, remedy="Correct the parameter's name.")
-        kql = f"{kql[: head.end(1)]} {value};{kql[head.end() :]}"
-    return kql
-
-
 # How the translator writes one term of `has` and `has_any`: plain, and for terms that begin or end beyond ASCII.
 _WORD = r"'((?:[^']|'')*)'"
 _PLAIN_TERM = (

@@ -136,10 +136,6 @@ class TableStore:
             self._segments = [msgspec.json.decode(path.read_bytes(), type=Segment) for path in described]
         return self._segments
 
-    def find(self, table: str, name: str) -> Segment | None:
-        """Return a committed segment by name."""
-        return next((s for s in self.segments() if s.table == table and s.name == name), None)
-
     def path(self, segment: Segment) -> Path:
         """Return the data file of a segment."""
         return self.root / segment.table / f"{segment.name}.parquet"

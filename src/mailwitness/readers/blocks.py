@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +37,6 @@ def blocks(path: Path, size_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     with path.open("rb", buffering=0) as stream:
         while block := stream.read(size_bytes):
             yield block
-
-
-def replace_atomically(temporary: Path, path: Path) -> None:
-    """Move a finished temporary file over `path`, so that nobody ever sees half of it."""
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 class RawRecord(msgspec.Struct, frozen=True):
