@@ -36,6 +36,19 @@ def test_a_pack_comes_back_from_the_cache_as_it_was(tmp_path: Path, monkeypatch:
     assert (back.rules, back.parsers, back.digest) == (made.rules, made.parsers, made.digest)
 
 
+def test_a_pack_with_a_rule_more_still_knows_the_translations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MAILWITNESS_CACHE", raising=False)
+    pack.save(pack.load(), {"MailboxActivity | where Actor == 'nobody else asks this'": "SELECT 2"})
+    (tmp_path / "own.yaml").write_bytes(next(iter(loader.rules()))[0].read_bytes())
+
+    more = pack.load(tmp_path / "own.yaml")
+
+    assert more.sql["MailboxActivity | where Actor == 'nobody else asks this'"] == "SELECT 2"
+
+
 def test_a_cache_that_is_off_is_neither_written_nor_read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILWITNESS_CACHE", "off")
     before = kept.read_bytes()
@@ -61,7 +74,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("MAILWITNESS_CACHE", raising=False)
     pack.save(pack.load(), {"MailboxActivity": "SELECT 1"})
-    found = next((tmp_path / "cache").rglob("*.msgpack"))
+    found = next((tmp_path / "cache").rglob("pack-*.msgpack"))
     _poison(found)
     assert _names() == {POISON}
     return found

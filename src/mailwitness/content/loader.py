@@ -194,10 +194,19 @@ def mappings() -> dict[str, schemas.Mapping]:
 
 def digest(*folders: Path) -> str:
     """Return the SHA-256 over names and bytes of all content files and the given rule folders."""
-    total = hashlib.sha256()
     paths = [path for path in sorted(CONTENT.rglob("*")) if path.suffix in {".yaml", ".csv"}]
     for folder in folders:
         paths += _rule_files(folder)
+    return _digest(paths)
+
+
+def tables_digest() -> str:
+    """Return the SHA-256 over the table schemas: translations depend on them."""
+    return _digest(sorted((CONTENT / "tables").glob("*.yaml")))
+
+
+def _digest(paths: list[Path]) -> str:
+    total = hashlib.sha256()
     for path in paths:
         name = path.relative_to(CONTENT).as_posix() if path.is_relative_to(CONTENT) else path.name
         total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

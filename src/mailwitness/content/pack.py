@@ -20,6 +20,7 @@ from mailwitness.content.schemas import Parser, Rule
 
 SHIPPED = loader.CONTENT / "translations.json.gz"
 _OFF = {"0", "off", "no"}
+_MOST_TRANSLATIONS = 5000
 
 
 class Pack(msgspec.Struct, kw_only=True):
@@ -61,7 +62,9 @@ def load(*folders: Path) -> Pack:
     rules = [rule for _, rule in loader.rules()]
     for folder in folders:
         rules += [rule for _, rule in loader.rules(folder)]
-    return Pack(digest=digest, rules=rules, parsers=loader.parsers(), sql=shipped(), key=key)
+    return Pack(
+        digest=digest, rules=rules, parsers=loader.parsers(), sql=shipped() | _translations(), key=key
+    )
 
 
 def shipped() -> dict[str, str]:
@@ -83,38 +86,75 @@ def engine_version() -> str:
 
 
 def save(pack: Pack, translations: dict[str, str]) -> None:
-    """Keep the pack with its translations for the next run; a cache that cannot be written is no error."""
-    path = _path(pack.key)
+    """Keep the pack with its translations for the next run; a cache that cannot be written is no error.
+
+    The translations are kept a second time by themselves: a pack with one rule more still finds those of
+    all other rules.
+    """
+    path = _path(f"pack-{pack.key[:32]}")
     if path is None or not pack.key or path.exists():
         return
     pack.sql = dict(translations)
+    _write(path, msgspec.msgpack.encode(pack))
+    known = _translations()
+    if not translations.keys() <= known.keys():
+        # Queries that nobody asks any more would pile up for ever.
+        kept = translations if len(known) > _MOST_TRANSLATIONS else known | translations
+        _write(_translations_path(), msgspec.msgpack.encode(kept))
+
+
+def _write(path: Path | None, content: bytes) -> None:
+    if path is None:
+        return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_suffix(f".tmp-{os.getpid()}")
-        partial.write_bytes(msgspec.msgpack.encode(pack))
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError:
         return
 
 
-def _path(key: str) -> Path | None:
+def _path(name: str) -> Path | None:
     if os.environ.get("MAILWITNESS_CACHE", "").lower() in _OFF:
         return None
     given = os.environ.get("XDG_CACHE_HOME")
     root = Path(given) if given else Path("~/.cache").expanduser()
-    return root / "mailwitness" / f"pack-{key[:32]}.msgpack"
+    return root / "mailwitness" / f"{name}.msgpack"
+
+
+def _translations_path() -> Path | None:
+    # A translation depends on the query, the translator, and the columns of the tables.
+    versions = hashlib.sha256(f"{engine_version()}|{loader.tables_digest()}".encode()).hexdigest()
+    return _path(f"translations-{versions[:32]}")
+
+
+def _own(path: Path) -> bytes:
+    """Return a cache file's bytes; somebody else's file could bring somebody else's SQL.
+
+    Raises:
+        OSError: it cannot be read, or somebody else could have written it.
+    """
+    status = path.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise PermissionError(path)
+    return path.read_bytes()
+
+
+def _translations() -> dict[str, str]:
+    path = _translations_path()
+    try:
+        return msgspec.msgpack.decode(_own(path), type=dict[str, str]) if path else {}
+    except (OSError, msgspec.MsgspecError):
+        return {}
 
 
 def _read(key: str) -> Pack | None:
-    path = _path(key)
+    path = _path(f"pack-{key[:32]}")
     if path is None:
         return None
     try:
-        status = path.stat()
-        # Somebody else's file could bring somebody else's SQL.
-        if status.st_uid != os.getuid() or status.st_mode & 0o022:
-            return None
-        kept = msgspec.msgpack.decode(path.read_bytes(), type=Pack)
+        kept = msgspec.msgpack.decode(_own(path), type=Pack)
     except (OSError, msgspec.MsgspecError):
         return None
     return kept if kept.key == key else None
