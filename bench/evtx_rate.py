@@ -20,7 +20,7 @@ from blake3 import blake3
 from mailwitness import activities, tables
 from mailwitness.content import pack
 from mailwitness.models import Exhibit
-from mailwitness.pipeline import new_engine
+from mailwitness.open_case import new_engine
 from mailwitness.sources import Intake
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> in
     knowledge = pack.load()
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
         completion.complete(folder, kql, settings, Path(temporary))
-        connection, engine = pipeline.open_case(folder.path, settings, knowledge, Path(temporary))
+        connection, engine = pipeline.open_tables(folder.path, settings, knowledge, Path(temporary))
         if activities.TABLE in referenced_tables(kql, engine.schema):
             present = tables.TableStore(folder.tables).tables()
             activities.create_view(

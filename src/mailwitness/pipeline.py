@@ -13,21 +13,20 @@ import msgspec
 
 from mailwitness import __version__, activities, cases, findings, tables
 from mailwitness import outcome as outcome_document
-from mailwitness.content import loader, pack
+from mailwitness.content import pack
 from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import containers, custody, seal, store, walk
 from mailwitness.evidence.names import display_name
 from mailwitness.evidence.opening import Refused
-from mailwitness.kql import KqlEngine, words
+from mailwitness.kql import KqlEngine
 from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
+from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
 from mailwitness.sources import Intake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import duckdb
-
-    from mailwitness.content.schemas import Parser
 
 TOOL = f"mailwitness {__version__}"
 
@@ -111,7 +110,11 @@ class _Run:
         self.folder = folder
         self.settings = settings
         self.progress = progress
+        self.knowledge = pack.load(*settings.rules)
         self.log = custody.CustodyLog(folder.custody, now=settings.now, tool=TOOL)
+        self.log.append(
+            "run", now=settings.now, rule_pack=self.knowledge.digest, rules=len(self.knowledge.rules)
+        )
         self.work = folder.path / f"work.tmp-{os.getpid()}"
         self.work.mkdir(mode=0o700)
         self.digests: dict[str, Future[str]] = {}
@@ -130,13 +133,15 @@ class _Run:
 
     def all(self, paths: list[Path]) -> Result:
         """Do every stage in order."""
-        knowledge = pack.load(*self.settings.rules)
-        self.log.append("run", now=self.settings.now, rule_pack=knowledge.digest, rules=len(knowledge.rules))
         exhibits = self._exhibits(paths)
-        loaded = self._load(exhibits, knowledge)
-        outcomes, found = self._detect(loaded, knowledge)
-        self.progress.stage("grouping")
-        stories = cases.group(found)
+        loaded = self._load(exhibits)
+        opened = self._open()
+        try:
+            outcomes, found = self._detect(opened)
+            self.progress.stage("grouping")
+            stories = cases.group(found)
+        finally:
+            opened.close()
         self._confirm(exhibits)
         report = outcome_document.build(
             stories=stories,
@@ -145,7 +150,7 @@ class _Run:
             exhibits=exhibits,
             sha256=self._sha256(),
             not_evaluated=[*self.not_evaluated, *loaded.not_evaluated],
-            rule_pack=(knowledge.digest, len(knowledge.rules)),
+            rule_pack=(self.knowledge.digest, len(self.knowledge.rules)),
             now=self.settings.now,
             version=__version__,
         )
@@ -266,17 +271,19 @@ class _Run:
 
     # -- tables ------------------------------------------------------------------------------
 
-    def _load(self, exhibits: list[Exhibit], knowledge: pack.Pack) -> Intake:
+    def _load(self, exhibits: list[Exhibit]) -> Intake:
         connection = tables.connect(
             memory=self.settings.memory_limit(),
             threads=self.settings.thread_count(),
             temporary=self.work,
             in_order=True,
         )
-        queries = [rule.query for rule in knowledge.rules]
-        engine = new_engine(knowledge)
         wanted = activities.wanted(
-            engine, knowledge.parsers, queries, self._needed(knowledge), now=self.settings.now
+            new_engine(self.knowledge),
+            self.knowledge.parsers,
+            queries(self.knowledge),
+            needed(self.knowledge),
+            now=self.settings.now,
         )
         intake = Intake(
             connection,
@@ -292,42 +299,32 @@ class _Run:
         connection.close()
         return intake
 
-    def _needed(self, knowledge: pack.Pack) -> set[str]:
-        """Return the activities that rules name; a rule that names none may mean any."""
-        vocabulary = activities.vocabulary(knowledge.parsers)
-        named = [
-            activities.named_activities(rule.query, vocabulary)
-            for rule in knowledge.rules
-            if activities.TABLE in words(rule.query)
-        ]
-        return vocabulary if not all(named) else set().union(*named)
-
     # -- rules -------------------------------------------------------------------------------
 
-    def _detect(self, intake: Intake, knowledge: pack.Pack) -> tuple[list[RuleOutcome], list[Finding]]:
+    def _open(self) -> OpenCase:
+        """Open the loaded tables for all later stages."""
         self.progress.stage("detecting")
-        connection, engine = open_case(self.folder.path, self.settings, knowledge, self.work)
-        present = intake.store.tables()
-        vocabulary = activities.vocabulary(knowledge.parsers)
-        needed = self._needed(knowledge)
-        named = {word for rule in knowledge.rules for word in words(rule.query)}
-        union = activities.union_sql(
-            connection, engine, knowledge.parsers, present, now=self.settings.now, needed=needed
+        opened = open_case(
+            self.folder.path,
+            self.knowledge,
+            now=self.settings.now,
+            work=self.work,
+            memory=self.settings.memory_limit(),
+            threads=self.settings.thread_count(),
         )
-        activities.materialise(connection, union, self.work / "activity.parquet", needed=needed, named=named)
+        self._note_absent(opened.evidence, opened.evidence.tables)
+        return opened
+
+    def _detect(self, opened: OpenCase) -> tuple[list[RuleOutcome], list[Finding]]:
         self.progress.stage("running rules")
-        evidence = _evidence(connection, knowledge.parsers, present)
-        self._note_absent(evidence, present)
-        tables.lock(connection, [self.folder.tables, self.work])
         prepared = [
-            findings.prepare(rule, engine, evidence, vocabulary, now=self.settings.now)
-            for rule in knowledge.rules
+            findings.prepare(rule, opened.engine, opened.evidence, opened.vocabulary, now=opened.now)
+            for rule in opened.knowledge.rules
         ]
-        pack.save(knowledge, engine.cache)
         outcomes: list[RuleOutcome] = []
         found: list[Finding] = []
         for outcome, rows in findings.detect(
-            connection, prepared, fused=self.settings.fused, seen=self.progress.first_finding
+            opened.connection, prepared, fused=self.settings.fused, seen=self.progress.first_finding
         ):
             outcomes.append(outcome)
             found += rows
@@ -339,7 +336,6 @@ class _Run:
                         remedy="Give evidence that can show it.",
                     )
                 )
-        connection.close()
         return outcomes, found
 
     def _note_absent(self, evidence: findings.Evidence, present: set[str]) -> None:
@@ -404,7 +400,7 @@ def write_reports(folder: store.CaseFolder, report: dict[str, Any]) -> None:
     folder.write_bytes("report.md", markdown.render_markdown(report).encode("utf-8", "replace"))
 
 
-def open_case(
+def open_tables(
     case: Path, settings: Settings, knowledge: pack.Pack, temporary: Path
 ) -> tuple[duckdb.DuckDBPyConnection, KqlEngine]:
     """Open a case's tables as views, with the engine that knows their columns."""
@@ -413,35 +409,6 @@ def open_case(
     )
     tables.TableStore(case / "tables").create_views(connection)
     return connection, new_engine(knowledge)
-
-
-def new_engine(knowledge: pack.Pack) -> KqlEngine:
-    """Return an engine that knows every table and keeps its translations in the pack."""
-    schema = {name: [column.name for column in table.columns] for name, table in loader.tables().items()}
-    return KqlEngine(schema, knowledge.sql)
-
-
-def _evidence(
-    connection: duckdb.DuckDBPyConnection, parsers: list[Parser], present: set[str]
-) -> findings.Evidence:
-    """Say what the case can show, and what its records cannot although their table is there."""
-    provided = {activity for parser in parsers if parser.table in present for activity in parser.activities}
-    absent: dict[str, str] = {}
-    other: set[str] = set()
-    for family in pack.families():
-        if family.table not in present:
-            continue
-        types = ", ".join(tables.literal(name) for name in family.record_types)
-        has = connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {family.table} WHERE RecordType IN ({types}) LIMIT 1)"
-        ).fetchall()[0][0]
-        if has:
-            other |= set(family.activities)
-        else:
-            absent |= dict.fromkeys(family.activities, f"the evidence holds no {family.name}")
-    return findings.Evidence(
-        tables=present, activities=provided, absent={a: r for a, r in absent.items() if a not in other}
-    )
 
 
 def _still_there(earlier: list[dict[str, Any]], paths: list[Path]) -> list[Path]:  # Any: case.json

@@ -1,0 +1,124 @@
+"""An open case: its tables behind a locked connection, the engine, and what the evidence can show."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailwitness import activities, tables
+from mailwitness.content import loader, pack
+from mailwitness.findings import Evidence
+from mailwitness.kql import KqlEngine, words
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class OpenCase:
+    """What every stage after loading works with; closing it releases the database.
+
+    Attributes:
+        connection: the database; has a view for every table, and MailboxActivity.
+        engine: translates KQL, keeps its translations in the pack.
+        knowledge: rules, parsers and all other content of this run.
+        evidence: which tables and activities the case can show.
+        vocabulary: all activities that any parser can yield.
+        now: the clock of the run, aware UTC.
+        work: folder for files of this run; it is removed at its end.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        engine: KqlEngine,
+        knowledge: pack.Pack,
+        evidence: Evidence,
+        *,
+        now: dt.datetime,
+        work: Path,
+    ) -> None:
+        self.connection = connection
+        self.engine = engine
+        self.knowledge = knowledge
+        self.evidence = evidence
+        self.vocabulary = activities.vocabulary(knowledge.parsers)
+        self.now = now
+        self.work = work
+
+    def close(self) -> None:
+        """Release the database; keep what was translated for the next run."""
+        pack.save(self.knowledge, self.engine.cache)
+        self.connection.close()
+
+
+def new_engine(knowledge: pack.Pack) -> KqlEngine:
+    """Return an engine that knows every table and keeps its translations in the pack."""
+    schema = {name: [column.name for column in table.columns] for name, table in loader.tables().items()}
+    return KqlEngine(schema, knowledge.sql)
+
+
+def queries(knowledge: pack.Pack) -> list[str]:
+    """Return every query that a run asks of MailboxActivity and the public tables."""
+    return [rule.query for rule in knowledge.rules]
+
+
+def needed(knowledge: pack.Pack) -> set[str]:
+    """Return the activities that a run's queries name; a query that names none may mean any."""
+    vocabulary = activities.vocabulary(knowledge.parsers)
+    named = [
+        activities.named_activities(query, vocabulary)
+        for query in queries(knowledge)
+        if activities.TABLE in words(query)
+    ]
+    return vocabulary if not all(named) else set().union(*named)
+
+
+def open_case(
+    folder: Path, knowledge: pack.Pack, *, now: dt.datetime, work: Path, memory: str, threads: int
+) -> OpenCase:
+    """Open a case's tables and compute MailboxActivity for what the run's queries name.
+
+    Args:
+        folder: the case folder.
+        knowledge: the content of the run.
+        now: the clock of the run.
+        work: folder for temporary files; MailboxActivity is stored there.
+        memory: limit of the database, such as ``1GB``.
+        threads: worker threads.
+    """
+    connection = tables.connect(memory=memory, threads=threads, temporary=work)
+    store = tables.TableStore(folder / "tables")
+    store.create_views(connection)
+    engine = new_engine(knowledge)
+    present = store.tables()
+    wanted = needed(knowledge)
+    union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
+    named = {word for query in queries(knowledge) for word in words(query)}
+    activities.materialise(connection, union, work / "activity.parquet", needed=wanted, named=named)
+    found = evidence(connection, knowledge, present)
+    tables.lock(connection, [folder / "tables", work])
+    return OpenCase(connection, engine, knowledge, found, now=now, work=work)
+
+
+def evidence(connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, present: set[str]) -> Evidence:
+    """Say what the case can show, and what its records cannot although their table is there."""
+    provided = {
+        activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
+    }
+    absent: dict[str, str] = {}
+    other: set[str] = set()
+    for family in pack.families():
+        if family.table not in present:
+            continue
+        types = ", ".join(tables.literal(name) for name in family.record_types)
+        has = connection.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM {family.table} WHERE RecordType IN ({types}) LIMIT 1)"
+        ).fetchall()[0][0]
+        if has:
+            other |= set(family.activities)
+        else:
+            absent |= dict.fromkeys(family.activities, f"the evidence holds no {family.name}")
+    return Evidence(
+        tables=present, activities=provided, absent={a: r for a, r in absent.items() if a not in other}
+    )
