@@ -243,6 +243,39 @@ def show(name: str, *, rules: list[Path] | None = None) -> int:
 
 
 @rules_app.command
+def hunts(
+    name: str | None = None,
+    *,
+    case: Path | None = None,
+    format: Literal["table", "json", "csv"] = "table",  # noqa: A002 - the name of the flag
+    limit: int = 1000,
+    json: bool = False,
+) -> int:
+    """List the hunting queries, show one, or run one on a case; a hunt raises nothing by itself.
+
+    Parameters
+    ----------
+    name
+        Id, file name or a part of the hunt's name.
+    case
+        Folder of a case to run the named hunt on.
+    format
+        How rows are printed.
+    limit
+        Most rows to print.
+    json
+        Print the list as JSON.
+    """
+    from mailwitness import interactive
+
+    if name is None:
+        return interactive.list_hunts(as_json=json)
+    if case is None:
+        return interactive.show_hunt(name)
+    return interactive.run_hunt(name, case, form=format, limit=limit)
+
+
+@rules_app.command
 def test(*paths: Annotated[Path, Parameter(help="Rule files or folders; default the shipped rules.")]) -> int:
     """Run the tests inside rules and parsers on a real database."""
     from mailwitness import content_check as check

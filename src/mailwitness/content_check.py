@@ -171,6 +171,8 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
         for path, rule in loader.rules(*paths):
             yield from rule_tests(bench, path, rule)
         if not paths:
+            for path, hunt in loader.hunts():
+                yield from rule_tests(bench, path, hunt)
             for path in loader.files("parsers"):
                 parser = loader.with_query(loader.read(path, Parser))
                 yield from parser_tests(bench, path, parser)
@@ -194,7 +196,7 @@ def run_tests(paths: list[Path]) -> int:
 def lint(paths: list[Path]) -> int:
     """Print what is wrong with rules; exit code 0 when nothing is, 2 otherwise."""
     found = 0
-    rules = loader.rules(*paths)
+    rules = loader.rules(*paths) + ([] if paths else loader.hunts())
     bench = Bench()
     vocabulary = activities.vocabulary(loader.parsers())
     for path, rule in rules:

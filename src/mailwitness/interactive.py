@@ -143,7 +143,34 @@ def _condition(rule: Any) -> str:  # noqa: ANN401 - Recognise
 
 def list_rules(folders: list[Path], *, as_json: bool) -> int:
     """Print the rules with severity, techniques and name."""
-    found = _all_rules(folders)
+    return _list(_all_rules(folders), "rules", as_json=as_json)
+
+
+def list_hunts(*, as_json: bool) -> int:
+    """Print the hunting queries, which a person runs on a case and which raise nothing."""
+    return _list(loader.hunts(), "hunts", as_json=as_json)
+
+
+def run_hunt(name: str, case: Path, *, form: str, limit: int) -> int:
+    """Run one hunting query on a case and print its rows.
+
+    Raises:
+        ConfigError: no hunt, or more than one, fits the name; or this is no case.
+    """
+    _, hunt = _named(name, loader.hunts(), "hunt")
+    return query(hunt.query, case, form=form, limit=limit, now=None)
+
+
+def show_hunt(name: str) -> int:
+    """Print one hunting query with what to look for.
+
+    Raises:
+        ConfigError: no hunt, or more than one, fits the name.
+    """
+    return _show(*_named(name, loader.hunts(), "hunt"))
+
+
+def _list(found: list[tuple[Path, Rule]], noun: str, *, as_json: bool) -> int:
     listed: list[dict[str, Any]] = [  # Any: JSON values
         {
             "id": r.id,
@@ -162,7 +189,7 @@ def list_rules(folders: list[Path], *, as_json: bool) -> int:
         print(
             f"{item['severity']:14}{item['confidence']:8}{','.join(item['techniques']):24.24} {item['file']}: {visible(item['name'], 120)}"
         )
-    print(f"{len(listed)} rules")
+    print(f"{len(listed)} {noun}")
     return _OK
 
 
@@ -179,16 +206,25 @@ def show_rule(name: str, folders: list[Path]) -> int:
     Raises:
         ConfigError: no rule, or more than one, fits the name.
     """
+    return _show(*_named(name, _all_rules(folders), "rule"))
+
+
+def _named(name: str, among: list[tuple[Path, Rule]], noun: str) -> tuple[Path, Rule]:
     wanted = name.lower()
-    fitting = [(p, r) for p, r in _all_rules(folders) if wanted in {r.id, p.stem.lower()}]
-    fitting = fitting or [
-        (p, r) for p, r in _all_rules(folders) if wanted in r.name.lower() or wanted in p.stem.lower()
-    ]
+    fitting = [(p, r) for p, r in among if wanted in {r.id, p.stem.lower()}]
+    fitting = fitting or [(p, r) for p, r in among if wanted in r.name.lower() or wanted in p.stem.lower()]
     if len(fitting) != 1:
         names = ", ".join(path.stem for path, _ in fitting[:10])
-        problem = f"{len(fitting)} rules fit: {names}" if fitting else "no rule fits"
-        raise ConfigError(problem, place=repr(name), remedy="See `mailwitness rules list`.")
-    path, rule = fitting[0]
+        problem = f"{len(fitting)} {noun}s fit: {names}" if fitting else f"no {noun} fits"
+        raise ConfigError(
+            problem,
+            place=repr(name),
+            remedy=f"See `mailwitness rules {'list' if noun == 'rule' else 'hunts'}`.",
+        )
+    return fitting[0]
+
+
+def _show(path: Path, rule: Rule) -> int:
     print(
         f"{rule.name}\n  {path.stem}  {rule.id}\n  severity {rule.level()}, confidence {rule.confidence}, {', '.join(findings.techniques(rule))}\n"
     )

@@ -169,6 +169,11 @@ def rules(*folders: Path) -> list[tuple[Path, schemas.Rule]]:
     return [(path, with_query(read(path, schemas.Rule))) for path in paths]
 
 
+def hunts() -> list[tuple[Path, schemas.Rule]]:
+    """Return the hunting queries with their files: rules in form, but a person runs them and they raise nothing."""
+    return [(path, with_query(read(path, schemas.Rule))) for path in files("hunts")]
+
+
 def _rule_files(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]
