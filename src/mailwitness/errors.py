@@ -14,7 +14,11 @@ MailwitnessError
 │   ├── QueryRefused         MW501  the query asks for something that is not allowed
 │   ├── QueryUnsupported     MW502  the query uses KQL that cannot be run faithfully
 │   └── QueryTimeout         MW503  the query took longer than allowed
-└── ConfigError              MW600  a setting is wrong
+├── ConfigError              MW600  a setting is wrong
+└── WitnessError             MW700  the witness cannot do what was asked
+    ├── StoreDamaged         MW701  the witness's store lacks or contradicts what it acknowledged
+    ├── WitnessUnreachable   MW702  no witness answers, or the connection broke
+    └── WitnessRefused       MW703  the witness or the client was refused
 
 Each code has an entry in docs/errors.md.
 """
@@ -130,3 +134,27 @@ class ConfigError(MailwitnessError):
     """A setting is wrong."""
 
     code = "MW600"
+
+
+class WitnessError(MailwitnessError):
+    """The witness cannot do what was asked."""
+
+    code = "MW700"
+
+
+class StoreDamaged(WitnessError):
+    """The witness's store lacks or contradicts what it acknowledged."""
+
+    code = "MW701"
+
+
+class WitnessUnreachable(WitnessError):
+    """No witness answers, or the connection broke."""
+
+    code = "MW702"
+
+
+class WitnessRefused(WitnessError):
+    """The witness or the client was refused."""
+
+    code = "MW703"
