@@ -154,7 +154,8 @@ def test_every_row_of_every_table_leads_back_to_its_record() -> None:
         types = {column.name: column.type for column in table.columns}
 
         assert (types["_Exhibit"], types["_Position"]) == ("string", "long"), name
-        assert types.get("TimeGenerated") == "datetime", name
+        # What a run makes of other tables need not be an event of one moment.
+        assert types.get("TimeGenerated") == "datetime" or (table.made and name != "MailboxActivity"), name
 
 
 def test_a_line_that_is_neither_pin_nor_digest_is_a_fault_of_a_lock() -> None:

@@ -18,10 +18,15 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "src" / "mailwitness" / "content" / "tables"
 SCHEMAS = ROOT.parent / "shared" / "schemas"
 BY_HAND = {
+    "Baselines.yaml",
+    "ChangeRequests.yaml",
+    "FindingActs.yaml",
+    "Findings.yaml",
     "MailboxActivity.yaml",
     "MailStoreIndex.yaml",
     "PresentMessage.yaml",
     "SettingsSnapshot.yaml",
+    "Watchlists.yaml",
     "W3CIISLog.yaml",
 }
 

@@ -1,4 +1,4 @@
-"""Group findings that belong to one story, and judge each story in words."""
+"""Group findings that belong to one story; :mod:`mailwitness.severity` judges each story in words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import defaultdict
 
 import msgspec
 
+from mailwitness import baselines, severity
 from mailwitness.content.schemas import SEVERITIES
 from mailwitness.models import Finding
 
@@ -17,12 +18,14 @@ STORY_GAP = dt.timedelta(days=7)
 # Times of findings are naive UTC, as the database gives them.
 _EARLIEST = dt.datetime(1, 1, 1)  # noqa: DTZ001
 _LATEST = dt.datetime(9999, 12, 31)  # noqa: DTZ001
-_LEVELS = ("low", "medium", "high")
-_PHASES = ("access", "collection", "exfiltration", "hiding", "clearing", "after")
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """Findings that share entities, with what they amount to."""
+    """Findings that share entities, with what they amount to.
+
+    Attributes:
+        usual: how often the story's actors usually do what they did here.
+    """
 
     id: str
     title: str
@@ -31,12 +34,17 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     reasons: tuple[str, ...]
     findings: tuple[Finding, ...]
+    usual: tuple[baselines.Usual, ...] = ()
 
 
-def group(findings: list[Finding]) -> list[Story]:
+def group(findings: list[Finding], history: baselines.History | None = None) -> list[Story]:
     """Make cases of findings: those that share actor, mailbox or session within a story.
 
     Work of the product's own services is kept apart: it would tie every mailbox together.
+
+    Args:
+        findings: of rules and chains, with their explanations.
+        history: what is usual in this evidence; None where nobody counted it.
 
     Returns:
         Stories, the most severe first.
@@ -55,7 +63,7 @@ def group(findings: list[Finding]) -> list[Story]:
     groups: dict[int, list[Finding]] = defaultdict(list)
     for i, finding in enumerate(findings):
         groups[_root(parents, i)].append(finding)
-    stories = [_story(members) for members in groups.values()]
+    stories = [_story(members, history or baselines.History()) for members in groups.values()]
     return sorted(
         stories, key=lambda story: (-SEVERITIES.index(story.severity), _first(story.findings), story.id)
     )
@@ -98,62 +106,21 @@ def _first(findings: tuple[Finding, ...]) -> dt.datetime:
     return min((finding.time for finding in findings if finding.time), default=_LATEST)
 
 
-def _story(members: list[Finding]) -> Story:
+def _story(members: list[Finding], history: baselines.History) -> Story:
     ordered = tuple(sorted(members, key=lambda f: (f.time or _LATEST, -SEVERITIES.index(f.severity), f.rule)))
-    severity, reasons = _severity(ordered)
-    confidence = _confidence(ordered, severity)
-    verdict = _verdict(ordered, severity, confidence)
-    worst = max(ordered, key=lambda finding: (SEVERITIES.index(finding.severity), -(ordered.index(finding))))
+    usual = history.of(ordered)
+    judged = severity.assess(ordered, usual)
+    worst = max(judged.findings, key=lambda finding: SEVERITIES.index(finding.severity))
     kinds = len({finding.rule for finding in ordered})
     more = {1: "", 2: " and one more kind of finding"}.get(kinds, f" and {kinds - 1} more kinds of findings")
     text = "|".join(sorted(f"{f.rule}{f.rows}{f.time}{f.actor}{f.mailbox}" for f in ordered))
     return Story(
         id="C" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8],
         title=worst.title + more,
-        severity=severity,
-        confidence=confidence,
-        verdict=verdict,
-        reasons=tuple(reasons),
-        findings=ordered,
+        severity=judged.severity,
+        confidence=judged.confidence,
+        verdict=judged.verdict,
+        reasons=judged.reasons,
+        findings=judged.findings,
+        usual=usual,
     )
-
-
-def _severity(findings: tuple[Finding, ...]) -> tuple[str, list[str]]:
-    """Return the severity of a story with its reasons: the worst finding, raised once for a chain of phases."""
-    worst = max(SEVERITIES.index(finding.severity) for finding in findings)
-    counted = [finding for finding in findings if finding.severity in {"medium", "high", "critical"}]
-    reasons = [f"the most severe finding is {SEVERITIES[worst]}: {_named(findings, worst)}"]
-    phases = [phase for phase in _PHASES if any(finding.phase == phase for finding in counted)]
-    rules = {finding.rule for finding in counted}
-    if worst == SEVERITIES.index("medium") and len(phases) > 1 and len(rules) > 1:
-        reasons.append(f"raised to high: the same actor or mailbox shows {' and '.join(phases)}")
-        worst += 1
-    elif worst == SEVERITIES.index("high") and len(phases) > 2 and len(rules) > 2 and "clearing" in phases:  # noqa: PLR2004
-        reasons.append(f"raised to critical: {', '.join(phases)} in one story")
-        worst += 1
-    return SEVERITIES[worst], reasons
-
-
-def _named(findings: tuple[Finding, ...], level: int) -> str:
-    return next(finding.title for finding in findings if SEVERITIES.index(finding.severity) == level)
-
-
-def _confidence(findings: tuple[Finding, ...], severity: str) -> str:
-    best = max(
-        _LEVELS.index(finding.confidence) if finding.confidence in _LEVELS else 1 for finding in findings
-    )
-    independent = len({finding.rule for finding in findings if SEVERITIES.index(finding.severity) >= 2})  # noqa: PLR2004 - medium
-    if independent > 2 and severity in {"high", "critical"}:  # noqa: PLR2004
-        best = min(best + 1, 2)
-    return _LEVELS[best]
-
-
-def _verdict(findings: tuple[Finding, ...], severity: str, confidence: str) -> str:
-    if all(finding.actor_type == "System" or finding.severity == "informational" for finding in findings):
-        return "noise"
-    rules = {finding.rule for finding in findings if SEVERITIES.index(finding.severity) >= 2}  # noqa: PLR2004 - medium
-    if severity == "critical" or (severity == "high" and confidence == "high" and len(rules) > 1):
-        return "attack"
-    if severity in {"medium", "high"}:
-        return "suspicious"
-    return "undetermined"

@@ -21,7 +21,7 @@ from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
 
 if TYPE_CHECKING:
-    from mailwitness.content.schemas import Case, Rule
+    from mailwitness.content.schemas import Case, Explanation, Rule
 
 # The clock of content tests; tests that need another moment write times relative to it.
 TEST_NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
@@ -125,6 +125,19 @@ def rule_tests(bench: Bench, path: Path, rule: Rule) -> Iterator[Outcome]:
         )
 
 
+def explanation_tests(bench: Bench, path: Path, explanation: Explanation) -> Iterator[Outcome]:
+    """Run the tests of one explanation: what it explains, what it leaves alone, and the attacks that stay loud."""
+    place = _place(path)
+    for test in [*explanation.tests, *explanation.attacks]:
+        yield Outcome(place, test.name, _problem(bench, explanation.query, test, place))
+    if {test.expect for test in explanation.tests} != {"hit", "silent"}:
+        yield Outcome(place, "has a hit and a near-miss", "an explanation needs at least one of each")
+    if not explanation.attacks or any(test.expect != "silent" for test in explanation.attacks):
+        yield Outcome(
+            place, "has an attack that stays loud", "an explanation needs one, and it may explain none"
+        )
+
+
 def parser_tests(bench: Bench, path: Path, parser: Parser) -> Iterator[Outcome]:
     """Run the tests of one parser."""
     place = _place(path)
@@ -176,6 +189,8 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
             for path in loader.files("parsers"):
                 parser = loader.with_query(loader.read(path, Parser))
                 yield from parser_tests(bench, path, parser)
+            for path, explanation in loader.explanations():
+                yield from explanation_tests(bench, path, explanation)
     finally:
         bench.close()
 
@@ -201,6 +216,10 @@ def lint(paths: list[Path]) -> int:
     vocabulary = activities.vocabulary(loader.parsers())
     for path, rule in rules:
         for problem in content_lint.problems(rule, bench.engine, vocabulary, now=TEST_NOW):
+            found += 1
+            print(f"{_place(path)}: {problem}")
+    for path, explanation in [] if paths else loader.explanations():
+        for problem in content_lint.explanation_problems(explanation, bench.engine, vocabulary, now=TEST_NOW):
             found += 1
             print(f"{_place(path)}: {problem}")
     bench.close()

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Sequence
 
-    from mailwitness.content.schemas import Rule
+    from mailwitness.content.schemas import Explanation, Rule
     from mailwitness.kql import KqlEngine, Token
 
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _TECHNIQUE = re.compile(r"^T\d{4}(?:\.\d{3})?$")
+# Tables that a run fills when all rules have run.
+_AFTER_RULES = ("Baselines", "FindingActs", "Findings")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -40,12 +42,44 @@ def problems(rule: Rule, engine: KqlEngine, vocabulary: set[str], *, now: dt.dat
     tables = referenced_tables(rule.query, engine.schema)
     if not tables:
         yield "the query names no known table"
+    for table in sorted(tables & {*_AFTER_RULES}):
+        yield f"the query names {table}, whose rows are made after the rules have run: it would never fire"
     if uses_clock(rule.query):
         yield "the query reads the clock (ago, now): the engine binds the period, remove it"
     yield from _filters(rule, tables)
     yield from _activities(rule, vocabulary, tables)
-    for name in rule.parameters:
-        if not re.search(rf"\blet\s+{re.escape(name)}\s*=", rule.query):
+    yield from _parameters(rule)
+
+
+def explanation_problems(
+    explanation: Explanation, engine: KqlEngine, vocabulary: set[str], *, now: dt.datetime
+) -> Iterator[str]:
+    """Yield one sentence for each problem of an explanation."""
+    if not _GUID.match(explanation.id):
+        yield "id is not a lower-case GUID"
+    if not explanation.abuse:
+        yield "abuse is empty: say how somebody could hide behind it"
+    try:
+        engine.to_sql(explanation.query, now=now)
+    except MailwitnessError as error:
+        yield str(error)
+        return
+    tables = referenced_tables(explanation.query, engine.schema)
+    if "Findings" not in tables:
+        yield "the query does not ask Findings: an explanation returns the ids of findings"
+    if uses_clock(explanation.query):
+        yield "the query reads the clock: bind it to times of the evidence"
+    if "ActorType" not in words(explanation.query) and "Actor" not in words(explanation.query):
+        yield "the query is bound to no principal: name Actor or ActorType"
+    if ACTIVITY in tables and not leading_filters(explanation.query, ACTIVITY).complete:
+        yield f"a mention of {ACTIVITY} is not followed by `| where`"
+    yield from _activities(explanation, vocabulary, tables | {ACTIVITY})
+    yield from _parameters(explanation)
+
+
+def _parameters(item: Rule | Explanation) -> Iterator[str]:
+    for name in item.parameters:
+        if not re.search(rf"\blet\s+{re.escape(name)}\s*=", item.query):
             yield f"the parameter {name!r} has no line `let {name} = ...;` in the query"
 
 
@@ -78,7 +112,7 @@ def _filters(rule: Rule, tables: set[str]) -> Iterator[str]:
                 yield f"the filter `{text[:80]}` names no column of {table}: it is constant"
 
 
-def _activities(rule: Rule, vocabulary: set[str], tables: set[str]) -> Iterator[str]:
+def _activities(rule: Rule | Explanation, vocabulary: set[str], tables: set[str]) -> Iterator[str]:
     """Find words compared with Activity that no parser ever yields."""
     if ACTIVITY not in tables:
         return

@@ -30,6 +30,8 @@ _KEPT_ROWS = 50
 # A value inside a title; the whole stands in the finding's evidence.
 _TITLE_CELL = 120
 _MAXIMUM_FINDINGS = 20_000
+# Explanations and questions ask these; to a rule they would look empty, and the rule clear.
+_AFTER_RULES = {"Baselines", "FindingActs", "Findings"}
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +62,12 @@ def prepare(
 ) -> Prepared:
     """Translate a rule, or say why it cannot be evaluated on this evidence."""
     tables = referenced_tables(rule.query, engine.schema)
-    reason = _why_not(rule, tables, evidence, vocabulary)
+    later = sorted(tables & _AFTER_RULES)
+    reason = (
+        f"{later[0]} is filled only after all rules have run, so no rule can ask it"
+        if later
+        else _why_not(rule, tables, evidence, vocabulary)
+    )
     if reason:
         return Prepared(rule=rule, sql="", predicates=(), reason=reason)
     try:
@@ -253,7 +260,7 @@ def as_finding(rule: Rule, row: dict[str, Any]) -> Finding:  # Any: query cells
     title = rule.finding.title if rule.finding else rule.name
     return Finding(
         rule=rule.id,
-        title=_filled(title, row),
+        title=filled(title, row),
         severity=severity,
         confidence=str(row.get("Confidence") or rule.confidence).lower(),
         phase=str(row.get("Phase") or (rule.finding.phase if rule.finding else "clearing")),
@@ -292,7 +299,7 @@ def _reasons(rule: Rule, row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reason.strip() for reason in listed if reason.strip()))
 
 
-def _filled(title: str, row: dict[str, Any]) -> str:
+def filled(title: str, row: dict[str, Any]) -> str:
     """Replace ``{Column}`` by the row's value; never by formatting rules an attacker could use."""
     for key, value in row.items():
         if "{" + key + "}" in title:

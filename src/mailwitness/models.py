@@ -86,10 +86,28 @@ class NotEvaluated(msgspec.Struct, frozen=True, kw_only=True):
     blocking: bool = False
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One row returned by a rule.
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """An explanation that holds for a finding.
 
     Attributes:
+        verdict: ``noise`` or ``authorised``.
+        reference: the ticket or watchlist row that it rests on; empty when it needs none.
+    """
+
+    id: str
+    name: str
+    verdict: str
+    reason: str
+    reference: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One row returned by a rule, or one match of a chain.
+
+    Attributes:
+        kind: ``rule`` or ``chain``.
+        explanations: known causes that hold for it.
+        rated: severity that its rule gave it, where an explanation lowered ``severity``; else empty.
         time: UTC, naive; None when the row has no time.
         evidence: the row itself, JSON-ready values by column name.
         rows: (exhibit id, record number) of each supporting row, the proving one first.
@@ -114,6 +132,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any]  # Any: values of a query row, typed by the query itself
     rows: tuple[tuple[str, int], ...]
     count: int = 1
+    kind: str = "rule"
+    explanations: tuple[Explained, ...] = ()
+    rated: str = ""
 
 
 class RuleOutcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import duckdb
 
 
+# Baselines count these, whatever the rules name.
+ALWAYS_STORED = frozenset({"Actor", "Mailbox", "ClientApp", "ClientIP", "Platform"})
+
+
 class OpenCase:
     """What every stage after loading works with; closing it releases the database.
 
@@ -60,7 +64,7 @@ def new_engine(knowledge: pack.Pack) -> KqlEngine:
 
 def queries(knowledge: pack.Pack) -> list[str]:
     """Return every query that a run asks of MailboxActivity and the public tables."""
-    return [rule.query for rule in knowledge.rules]
+    return [rule.query for rule in knowledge.rules] + [item.query for item in knowledge.explanations]
 
 
 def needed(knowledge: pack.Pack) -> set[str]:
@@ -94,7 +98,7 @@ def open_case(
     present = store.tables()
     wanted = needed(knowledge)
     union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
-    named = {word for query in queries(knowledge) for word in words(query)}
+    named = {word for query in queries(knowledge) for word in words(query)} | ALWAYS_STORED
     activities.materialise(connection, union, work / "activity.parquet", needed=wanted, named=named)
     found = evidence(connection, knowledge, present)
     tables.lock(connection, [folder / "tables", work])

@@ -243,6 +243,9 @@ def _case(story: Story, proof: _Proof) -> JsonDict:
         "last_seen": _iso(max(times, default=None)),
         "findings": shown,
         "timeline": _timeline(story, shown),
+        "baseline": [
+            {**msgspec.to_builtins(one), "answer": one.answer, "words": one.words()} for one in story.usual
+        ],
         "chains": [],
         "questions": [],
     }
@@ -274,6 +277,8 @@ def _finding(finding: Finding, proof: _Proof) -> JsonDict:
         "rows": [{"exhibit": e, "record": p} for e, p in finding.rows],
         "raw": proof.raw(exhibit, position) if exhibit else "",
         "count": finding.count,
+        "rated": finding.rated,
+        "explanations": [msgspec.to_builtins(one) for one in finding.explanations],
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import __version__, activities, cases, findings, tables
+from mailwitness import __version__, activities, baselines, cases, explanations, findings, tables
 from mailwitness import outcome as outcome_document
 from mailwitness.content import pack
 from mailwitness.errors import MailwitnessError
@@ -138,8 +138,12 @@ class _Run:
         opened = self._open()
         try:
             outcomes, found = self._detect(opened)
+            self.progress.stage("explaining")
+            explained, failed = explanations.explain(opened, found)
+            self.not_evaluated += failed
+            history = baselines.compute(opened.connection) if found else None
             self.progress.stage("grouping")
-            stories = cases.group(found)
+            stories = cases.group(explained, history)
         finally:
             opened.close()
         self._confirm(exhibits)

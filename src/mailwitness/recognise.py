@@ -74,7 +74,7 @@ class Recogniser:
         self.tables = {
             table.table: {column.name.lower() for column in table.columns if not column.name.startswith("_")}
             for table in loader.tables().values()
-            if table.table != "MailboxActivity"
+            if not table.made
         }
         self._known: dict[tuple[str, frozenset[str], str], Match | None] = {}
 

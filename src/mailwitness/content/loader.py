@@ -141,9 +141,11 @@ def tables() -> dict[str, schemas.Table]:
     if path.exists():
         extensions = read_yaml(path)
     everywhere = extensions.pop("*", [])
+    read_tables = [read(file, schemas.Table) for file in files("tables")]
+    own = {table.table: table.columns for table in read_tables}
     found = {}
-    for file in files("tables"):
-        table = read(file, schemas.Table)
+    for plain in read_tables:
+        table = msgspec.structs.replace(plain, columns=[*plain.columns, *own.get(plain.like, [])])
         known = {column.name.lower() for column in table.columns}
         extra = [
             msgspec.convert(column, schemas.Column)
@@ -178,6 +180,12 @@ def _rule_files(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]
     return sorted(path for path in folder.rglob("*") if path.suffix in {".yaml", ".yml"})
+
+
+def explanations(*paths: Path) -> list[tuple[Path, schemas.Explanation]]:
+    """Return the shipped explanations, or those in the given files, with their files."""
+    listed = list(paths) if paths else list(files("explanations"))
+    return [(path, with_query(read(path, schemas.Explanation))) for path in listed]
 
 
 def parsers() -> list[schemas.Parser]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from mailwitness.content import loader
-from mailwitness.content.schemas import Parser, Rule
+from mailwitness.content.schemas import Explanation, Parser, Rule
 
 SHIPPED = loader.CONTENT / "translations.json.gz"
 _OFF = {"0", "off", "no"}
@@ -29,6 +29,7 @@ class Pack(msgspec.Struct, kw_only=True):
     digest: str
     rules: list[Rule]
     parsers: list[Parser]
+    explanations: list[Explanation] = []
     sql: dict[str, str] = {}
     key: str = ""
 
@@ -55,7 +56,7 @@ def load(*folders: Path) -> Pack:
         ContentError: a content file is wrong.
     """
     digest = loader.digest(*folders)
-    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|2".encode()).hexdigest()
+    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|3".encode()).hexdigest()
     kept = _read(key)
     if kept is not None:
         return kept
@@ -63,7 +64,12 @@ def load(*folders: Path) -> Pack:
     for folder in folders:
         rules += [rule for _, rule in loader.rules(folder)]
     return Pack(
-        digest=digest, rules=rules, parsers=loader.parsers(), sql=shipped() | _translations(), key=key
+        digest=digest,
+        rules=rules,
+        parsers=loader.parsers(),
+        explanations=[item for _, item in loader.explanations()],
+        sql=shipped() | _translations(),
+        key=key,
     )
 
 

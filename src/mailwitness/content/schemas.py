@@ -93,6 +93,41 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.severityLevel or self.severity.lower()
 
 
+class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an explanation is tied to, in words: it holds for nobody else, through nothing else, at no other time."""
+
+    principal: str
+    client: str
+    schedule: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """KQL that returns the findings (``FindingId``) with a known automatic or authorised cause.
+
+    Attributes:
+        verdict: what a finding is when nothing else speaks against it: ``noise`` when software did it on its own,
+            ``authorised`` when a person did it whose job it is.
+        reason: how it is worded; ``{Column}`` is replaced by the row's value.
+        bound: principal, client and schedule in words; the query has to hold them.
+        abuse: how somebody could hide behind it, and what stops that.
+        tests: what it explains, and near misses that it must leave alone.
+        attacks: attacks dressed as the same thing; none may be explained.
+    """
+
+    id: str
+    name: str
+    description: str
+    verdict: Literal["noise", "authorised"]
+    reason: str
+    bound: Bound
+    abuse: list[str]
+    query: str
+    version: str = "1.0.0"
+    parameters: dict[str, Parameter] = {}
+    tests: list[Case] = []
+    attacks: list[Case] = []
+
+
 class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """KQL from one table to MailboxActivity.
 
@@ -205,9 +240,16 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A public table schema."""
+    """A table's schema: a public one, or one of ours.
+
+    Attributes:
+        made: a run makes its rows from other tables; evidence is never loaded into it.
+        like: the table whose columns follow its own.
+    """
 
     table: str
     columns: list[Column]
     source: str = ""
+    made: bool = False
+    like: str = ""
     description: str = ""

@@ -60,6 +60,33 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     record: int = 0
 
 
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """A known automatic or authorised cause of a finding."""
+
+    id: str = ""
+    name: str = ""
+    verdict: str = ""
+    reason: str = ""
+    reference: str = ""
+
+
+class Usual(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody did on a day, beside what they did on the days before."""
+
+    kind: str = ""
+    actor: str = ""
+    detail: str = ""
+    activity: str = ""
+    day: str = ""
+    on_the_day: int = 0
+    history_days: int = 0
+    active_days: int = 0
+    median_per_day: float = 0.0
+    most_per_day: int = 0
+    answer: str = "not_evaluated"
+    words: str = ""
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One row returned by a rule, with the record that proves it."""
 
@@ -80,6 +107,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     reasons: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
+    rated: str = ""
+    explanations: tuple[Explained, ...] = ()
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +142,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: str | None = None
     findings: tuple[Finding, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
+    baseline: tuple[Usual, ...] = ()
     # Any: chains and questions are open objects in schema version 1.
     chains: tuple[dict[str, Any], ...] = ()
     questions: tuple[dict[str, Any], ...] = ()

@@ -82,10 +82,20 @@ def _case(report: Report, case: Case, index: int) -> Iterator[str]:
     yield from _table(("About", "Value"), _facts(case))
     yield from _timeline(case, index)
     yield from _findings(report, case, index)
+    yield from _baseline(case, index)
     for heading, bags in (("Chains", case.chains), ("Questions", case.questions)):
         if bags:
             yield from ("", f"### {heading}", "")
             yield from (f"- {_bag(bag)}" for bag in bags[:VALUES_SHOWN])
+
+
+def _baseline(case: Case, index: int) -> Iterator[str]:
+    if not case.baseline:
+        return
+    yield from ("", "### Usual for them?", "")
+    for one in case.baseline[:VALUES_SHOWN]:
+        yield f"- {wording.ANSWERS.get(one.answer, wording.ANSWERS['not_evaluated'])}: {safe_markdown(one.words, 400)}"
+    yield from _left(len(case.baseline) - VALUES_SHOWN, "more", f"jq '.cases[{index}].baseline' report.json")
 
 
 def _facts(case: Case) -> Iterator[tuple[str, str]]:
@@ -134,9 +144,21 @@ def _finding(report: Report, finding: Finding) -> tuple[str, ...]:
     return (
         wording.severity_of(finding.severity).capitalize(),
         wording.moment(finding.time),
-        f"**{safe_markdown(finding.title)}**{times}{description}",
+        f"**{safe_markdown(finding.title)}**{times}{description}{_explained(finding)}",
         f"{safe_markdown(finding.exhibit, 80)}, {file_name}, {wording.place(finding.position)}",
     )
+
+
+def _explained(finding: Finding) -> str:
+    """Say why the finding may be innocent, and what its rule made of it before."""
+    counted = "counted as" if finding.rated else "could be"
+    listed = [
+        f"<br>{counted} {wording.VERDICTS.get(one.verdict, one.verdict).lower()}: {safe_markdown(one.reason, 400)}"
+        + (f" ({safe_markdown(one.reference, 120)})" if one.reference else "")
+        for one in finding.explanations[:VALUES_SHOWN]
+    ]
+    rated = f"<br>rated {safe_markdown(finding.rated, 20)} by its rule" if finding.rated else ""
+    return "".join(listed) + rated
 
 
 def _rules(report: Report) -> Iterator[str]:

@@ -85,11 +85,17 @@ def _case(report: Report, case: Case) -> Iterator[_Row]:
         verdict + (f", {visible(case.confidence, 20)} confidence" if case.confidence else ""),
         "",
     )
+    explained = [reason for reason in case.reasons if reason.startswith("explained: ")]
+    if explained:
+        yield "  because", visible(explained[0].removeprefix("explained: "), 240), ""
     if case.actors:
         yield "  who", _some(case.actors), ""
     if case.mailboxes:
         yield "  mailbox", _some(case.mailboxes), ""
     yield "  when", wording.span(case.first_seen, case.last_seen), ""
+    unusual = [one.words for one in case.baseline if one.answer == "unusual"]
+    if unusual:
+        yield "  unusual", visible(unusual[0], 240), ""
     proof = wording.strongest(case)
     if proof:
         yield "  proof", _proof(report, proof), ""

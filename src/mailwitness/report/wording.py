@@ -29,6 +29,8 @@ VERDICTS = {
     "undetermined": "Undetermined",
 }
 
+ANSWERS = {"unusual": "Unusual", "usual": "Usual", "not_evaluated": "Not evaluated"}
+
 PHASES = {
     "access": "Access",
     "collection": "Collection",

@@ -1,0 +1,86 @@
+"""Known automatic and authorised causes: which findings they explain, and in which words.
+
+An explanation never removes a finding. Whether it lowers a case is decided in :mod:`mailwitness.severity`,
+which sees what else the same story holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mailwitness import finding_tables, findings
+from mailwitness.errors import MailwitnessError
+from mailwitness.models import Explained, Finding, NotEvaluated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailwitness.content.schemas import Explanation
+    from mailwitness.open_case import OpenCase
+
+# Explanations read the findings, not the evidence: one that takes longer is wrong.
+_TIMEOUT_SECONDS = 120
+_MOST_EXPLAINED = 100_000
+
+
+def explain(opened: OpenCase, found: Sequence[Finding]) -> tuple[list[Finding], list[NotEvaluated]]:
+    """Attach to each finding the explanations that hold for it.
+
+    Args:
+        opened: the case; its tables Findings and FindingActs are made here.
+        found: what the rules and chains returned.
+
+    Returns:
+        The same findings in the same order, and a line for each explanation that could not be asked.
+    """
+    if not found:
+        return [], []
+    names = {rule.id: rule.name for rule in opened.knowledge.rules}
+    finding_tables.create(opened.connection, found, names, opened.work)
+    attached: dict[str, list[Explained]] = {}
+    failed = []
+    for explanation in opened.knowledge.explanations:
+        try:
+            for name, explained in _ask(opened, explanation):
+                attached.setdefault(name, []).append(explained)
+        except MailwitnessError as error:
+            failed.append(
+                NotEvaluated(
+                    what=f"explanation: {explanation.name}",
+                    reason=str(error),
+                    remedy="What it would explain stays as its rules rated it; correct the explanation's query.",
+                )
+            )
+    return [
+        msgspec.structs.replace(
+            finding, explanations=_distinct(attached.get(finding_tables.finding_id(i), []))
+        )
+        for i, finding in enumerate(found)
+    ], failed
+
+
+def _ask(opened: OpenCase, explanation: Explanation) -> list[tuple[str, Explained]]:
+    """Return the findings that one explanation holds for, in a stable order."""
+    sql = opened.engine.to_sql(explanation.query, now=opened.now)
+    rows = findings.execute(opened.connection, sql, timeout_seconds=_TIMEOUT_SECONDS, limit=_MOST_EXPLAINED)
+    pairs = [
+        (
+            str(row["FindingId"]),
+            Explained(
+                id=explanation.id,
+                name=explanation.name,
+                verdict=explanation.verdict,
+                reason=findings.filled(explanation.reason, row),
+                reference=str(row.get("Reference") or ""),
+            ),
+        )
+        for row in rows
+    ]
+    return sorted(pairs, key=lambda pair: (pair[0], pair[1].reference, pair[1].reason))
+
+
+def _distinct(explained: list[Explained]) -> tuple[Explained, ...]:
+    """Keep one of each explanation: several tickets that fit say no more than the first."""
+    return tuple({one.id: one for one in reversed(explained)}.values())[::-1]

@@ -1,0 +1,132 @@
+"""The findings of a run as tables, so that an explanation is a query like any other."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mailwitness.activities import TABLE as ACTIVITY
+from mailwitness.content import loader
+from mailwitness.kql import DUCKDB_TYPES
+from mailwitness.tables import identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from mailwitness.models import Finding
+
+FINDINGS, ACTS = "Findings", "FindingActs"
+# findings.py lists at most this many rows of a finding; a longer list may have been cut.
+_MOST_ROWS = 50
+# Computed from the acts that the database joins.
+_JOINED = ("Acts", "Complete")
+
+
+def finding_id(number: int) -> str:
+    """Return the id of the n-th finding of a run, counted from 0."""
+    return f"F{number + 1}"
+
+
+def create(
+    connection: duckdb.DuckDBPyConnection, found: Sequence[Finding], names: Mapping[str, str], work: Path
+) -> None:
+    """Make Findings and FindingActs of what the rules and chains found.
+
+    Args:
+        connection: shows MailboxActivity; may read files of ``work``.
+        found: in the order of the run; the n-th has the id ``F<n+1>``.
+        names: rule id -> name.
+        work: folder for the rows on their way into the database.
+    """
+    pairs = [(finding_id(i), e, p) for i, finding in enumerate(found) for e, p in finding.rows]
+    keys = {"FindingId": "VARCHAR", "_Exhibit": "VARCHAR", "_Position": "BIGINT"}
+    supporting = rows_sql(
+        work / "finding_rows.jsonl", keys, (dict(zip(keys, pair, strict=True)) for pair in pairs)
+    )
+    acts = ", ".join(
+        f"m.{identifier(c.name)}" for c in loader.tables()[ACTS].columns if c.name != "FindingId"
+    )
+    replace(
+        connection,
+        ACTS,
+        f"SELECT r.FindingId, {acts} FROM ({supporting}) AS r JOIN {ACTIVITY} AS m USING (_Exhibit, _Position)",
+    )
+    columns = {c.name: DUCKDB_TYPES[c.type] for c in loader.tables()[FINDINGS].columns}
+    given = {name: kind for name, kind in columns.items() if name not in _JOINED}
+    rows = (_row(finding_id(i), finding, names) for i, finding in enumerate(found))
+    listed = rows_sql(work / "findings.jsonl", given, rows)
+    replace(
+        connection,
+        FINDINGS,
+        f"SELECT f.*, coalesce(a.Acts, 0) AS Acts, "
+        f"coalesce(greatest(a.Acts, a.Items) >= f.Count AND a.Acts < {_MOST_ROWS}, false) AS Complete "
+        f"FROM ({listed}) AS f LEFT JOIN (SELECT FindingId, count(*) AS Acts, sum(coalesce(ItemCount, 0)) AS Items "
+        f"FROM {ACTS} GROUP BY FindingId) AS a USING (FindingId)",
+    )
+
+
+def _row(name: str, finding: Finding, names: Mapping[str, str]) -> dict[str, Any]:  # Any: JSON values
+    evidence = finding.evidence
+    return {
+        "FindingId": name,
+        "Kind": finding.kind,
+        "RuleId": finding.rule,
+        "RuleName": names.get(finding.rule, finding.rule),
+        "Title": finding.title,
+        "Severity": finding.severity,
+        "Confidence": finding.confidence,
+        "Phase": finding.phase,
+        "TimeGenerated": finding.time,
+        "LastTime": max((t for t in (finding.time, finding.last_time) if t), default=None),
+        "Actor": finding.actor,
+        "ActorType": finding.actor_type,
+        "Mailbox": finding.mailbox,
+        "ClientIP": finding.address,
+        "SessionId": finding.session,
+        "Host": finding.host,
+        "Activity": str(evidence.get("Activity") or ""),
+        "Operation": str(evidence.get("Operation") or ""),
+        "ObjectName": str(evidence.get("ObjectName") or ""),
+        "Count": finding.count,
+        "Evidence": evidence,
+    }
+
+
+def rows_sql(path: Path, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Write rows as JSON lines and return the SELECT that reads them back in their order.
+
+    Args:
+        path: the file to write, in a folder that the connection may read.
+        columns: column -> DuckDB type.
+        rows: JSON values by column; times as naive UTC.
+    """
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as handle:
+        for row in rows:
+            handle.write(json.dumps(row, default=str) + "\n")
+    structure = "{" + ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items()) + "}"
+    listed = ", ".join(
+        f"coalesce({identifier(name)}, '') AS {identifier(name)}" if kind == "VARCHAR" else identifier(name)
+        for name, kind in columns.items()
+    )
+    return (
+        f"SELECT {listed} FROM read_json({literal(str(path))}, format = 'newline_delimited', "
+        f"columns = {structure}, maximum_object_size = 134217728)"
+    )
+
+
+def replace(connection: duckdb.DuckDBPyConnection, table: str, sql: str) -> None:
+    """Put a table with the rows of ``sql`` in the place of the empty view that every table has at first.
+
+    Columns that the rows do not have are empty, as everywhere.
+    """
+    given = {str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
+    missing = [column for column in loader.tables()[table].columns if column.name not in given]
+    added = "".join(
+        f", {literal('') if DUCKDB_TYPES[c.type] == 'VARCHAR' else 'NULL::' + DUCKDB_TYPES[c.type]} AS {identifier(c.name)}"
+        for c in missing
+    )
+    connection.execute(f"DROP VIEW IF EXISTS {identifier(table)}")
+    connection.execute(f"CREATE OR REPLACE TABLE {identifier(table)} AS SELECT *{added} FROM ({sql})")
