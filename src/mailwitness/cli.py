@@ -88,7 +88,7 @@ def investigate(
     json
         Print report.json on standard output instead of the summary.
     rules
-        Folder of further rules (Sentinel YAML); may be given more than once.
+        Folder of further rules (Sentinel YAML and Sigma); may be given more than once.
     memory
         Memory limit of the database, such as 1GB; default a quarter of the machine, at most 1200MB.
     threads
@@ -273,6 +273,24 @@ def hunts(
     if case is None:
         return interactive.show_hunt(name)
     return interactive.run_hunt(name, case, form=format, limit=limit)
+
+
+@rules_app.command
+def load(*paths: Path, json: bool = False) -> int:
+    """Say of each rule in a folder whether it runs here, or why not: Sentinel's YAML and Sigma, mixed.
+
+    Exit code 0: every rule runs; 2: at least one does not.
+
+    Parameters
+    ----------
+    paths
+        Rule files or folders.
+    json
+        Print the report as JSON.
+    """
+    from mailwitness import rule_loading
+
+    return rule_loading.print_report(list(paths), as_json=json)
 
 
 @rules_app.command

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailwitness import activities, completion, findings, pipeline, tables
 from mailwitness.content import loader, pack
+from mailwitness.content.foreign import load as foreign
 from mailwitness.errors import ConfigError
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.kql import referenced_tables
@@ -194,10 +195,7 @@ def _list(found: list[tuple[Path, Rule]], noun: str, *, as_json: bool) -> int:
 
 
 def _all_rules(folders: list[Path]) -> list[tuple[Path, Rule]]:
-    found = loader.rules()
-    for folder in folders:
-        found += loader.rules(folder)
-    return found
+    return loader.rules() + [(item.file, item.rule) for item in foreign.load(*folders).accepted]
 
 
 def show_rule(name: str, folders: list[Path]) -> int:

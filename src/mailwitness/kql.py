@@ -225,6 +225,12 @@ def _is_word(character: str) -> bool:
     return bool(character) and unicodedata.category(character)[0] in "LN"
 
 
+def at_clock(sql: str, now: dt.datetime) -> str:
+    """Close the clock of a translation that was kept with an open one: ``now`` is aware UTC."""
+    moment = now.replace(tzinfo=None).isoformat(sep=" ")
+    return sql.replace(_CLOCK_PARAMETER, f"TIMESTAMP '{moment}'")
+
+
 class KqlEngine:
     """Translate KQL for a fixed set of tables; translations are kept."""
 
@@ -240,11 +246,13 @@ class KqlEngine:
             QueryUnsupported: the query is not KQL, or uses a part that cannot be run faithfully.
             QueryRefused: it names a table outside the allow-list, or a management command.
         """
+        return at_clock(self.open_sql(kql), now)
+
+    def open_sql(self, kql: str) -> str:
+        """Translate one query and leave its clock open, for :func:`at_clock`; raises as :meth:`to_sql` does."""
         if kql not in self.cache:
             self.cache[kql] = self._translate(kql)
-        # The translation leaves the clock open, so that it can be kept; a literal closes it for this run.
-        moment = now.replace(tzinfo=None).isoformat(sep=" ")
-        return self.cache[kql].replace(_CLOCK_PARAMETER, f"TIMESTAMP '{moment}'")
+        return self.cache[kql]
 
     def _translate(self, kql: str) -> str:
         if [token.text for token in tokens(kql)[:1]] == ["."]:

@@ -119,7 +119,7 @@ class _Run:
         self.work.mkdir(mode=0o700)
         self.digests: dict[str, Future[str]] = {}
         self.sealed: dict[str, seal.Sealed] = {}
-        self.not_evaluated: list[NotEvaluated] = []
+        self.not_evaluated = [refused.as_not_evaluated() for refused in self.knowledge.refused]
         self.given: list[Path] = []
         # Evidence may hold a hundred thousand files: none of them is compared with all others.
         self.taken: set[tuple[str, str]] = set()

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from mailwitness.content import loader
+from mailwitness.content.foreign import load as foreign
 from mailwitness.content.schemas import Explanation, Parser, Rule
 
 SHIPPED = loader.CONTENT / "translations.json.gz"
@@ -24,12 +25,17 @@ _MOST_TRANSLATIONS = 5000
 
 
 class Pack(msgspec.Struct, kw_only=True):
-    """Rules and parsers with their digest and the translations known so far."""
+    """Rules and parsers with their digest and the translations known so far.
+
+    Attributes:
+        refused: rules of the given folders that cannot be used, each with its reason.
+    """
 
     digest: str
     rules: list[Rule]
     parsers: list[Parser]
     explanations: list[Explanation] = []
+    refused: list[foreign.Refused] = []
     sql: dict[str, str] = {}
     key: str = ""
 
@@ -56,18 +62,18 @@ def load(*folders: Path) -> Pack:
         ContentError: a content file is wrong.
     """
     digest = loader.digest(*folders)
-    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|3".encode()).hexdigest()
+    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|4".encode()).hexdigest()
     kept = _read(key)
     if kept is not None:
         return kept
     rules = [rule for _, rule in loader.rules()]
-    for folder in folders:
-        rules += [rule for _, rule in loader.rules(folder)]
+    given = foreign.load(*folders)
     return Pack(
         digest=digest,
-        rules=rules,
+        rules=[*rules, *(item.rule for item in given.accepted)],
         parsers=loader.parsers(),
         explanations=[item for _, item in loader.explanations()],
+        refused=given.refused,
         sql=shipped() | _translations(),
         key=key,
     )
