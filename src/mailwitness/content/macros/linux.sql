@@ -8,7 +8,10 @@ CREATE MACRO mw_store_kind(p) AS CASE
   WHEN regexp_matches(p, '^/var/spool/(?:postfix/(?:deferred|active|incoming|hold|maildrop|defer|bounce|corrupt|saved)|exim4?/(?:input|msglog)|mqueue|clientmqueue)/') THEN 'queue'
   WHEN regexp_matches(p, '^/var/mail/(?:[^/]*\.lock[^/]*|\.[^/]*)$') THEN 'lock'
   WHEN regexp_matches(p, '^/var/mail/(?:mu[A-Za-z0-9]{6}|sed[A-Za-z0-9]{6}|0+|[^/]*\.(?:tmp|bak|[0-9]{3,})[^/]*)$') THEN 'temporary'
-  WHEN regexp_matches(p, '^/var/mail/[^/]+$') THEN 'mbox'
+  WHEN regexp_matches(p, '^/var/mail/.*/(?:cur|new)/[^/]+$') THEN 'maildir'
+  WHEN regexp_matches(p, '^/var/mail/.*/tmp/[^/]+$') THEN 'temporary'
+  -- Whatever else lies below the spool counts: a copy inside the store is still mail.
+  WHEN regexp_matches(p, '^/var/mail/.*[^/]$') THEN 'mbox'
   WHEN regexp_matches(p, '/(?:Maildir|maildir|\.maildir)/(?:.*/)?tmp/|/(?:cur|new)/sed[A-Za-z0-9]{6}$') THEN 'temporary'
   WHEN regexp_matches(p, '/(?:Maildir|maildir|\.maildir)/(?:.*/)?(?:cur|new)/[^/]+$|^/var/(?:vmail|spool/vmail)/.*/(?:cur|new)/[^/]+$') THEN 'maildir'
   WHEN regexp_matches(p, '/(?:mdbox|sdbox)/.*/(?:m\.[0-9]+|u\.[0-9]+)$') THEN 'dbox'
@@ -19,7 +22,10 @@ CREATE MACRO mw_store_kind(p) AS CASE
 -- Whose mail a path holds: /var/mail/bob, /home/alice/Maildir/..., /var/vmail/contoso.example/eva/... (as eva@contoso.example).
 CREATE MACRO mw_store_owner(p) AS CASE
   WHEN p IS NULL OR left(p, 1) <> '/' THEN ''
-  WHEN starts_with(p, '/var/mail/') THEN regexp_extract(p, '^/var/mail/([^/]+?)(?:\.lock[^/]*)?$', 1)
+  WHEN regexp_matches(p, '^/var/mail/(?:vhosts/|virtual/)?[^/]+\.[^/]+/[^/]+/') THEN
+    regexp_extract(p, '^/var/mail/(?:vhosts/|virtual/)?[^/]+/([^/]+)/', 1) || '@' || regexp_extract(p, '^/var/mail/(?:vhosts/|virtual/)?([^/]+)/', 1)
+  WHEN regexp_matches(p, '^/var/mail/[^/]+/(?:.*/)?(?:cur|new|tmp)/') THEN regexp_extract(p, '^/var/mail/([^/]+)/', 1)
+  WHEN starts_with(p, '/var/mail/') THEN regexp_extract(p, '^/var/mail/(?:.*/)?([^/]+?)(?:\.lock[^/]*)?$', 1)
   WHEN regexp_matches(p, '^/var/(?:spool/)?vmail/[^/]+\.[^/]+/[^/]+') THEN
     regexp_extract(p, '^/var/(?:spool/)?vmail/[^/]+/([^/]+)', 1) || '@' || regexp_extract(p, '^/var/(?:spool/)?vmail/([^/]+)', 1)
   WHEN starts_with(p, '/root/') THEN 'root'
@@ -35,6 +41,9 @@ CREATE MACRO mw_linux_command_kind(s, t) AS CASE
   WHEN t IN ('rm', 'unlink', 'shred', 'truncate', 'dd', 'wipe', 'srm', 'mv', 'ln') AND regexp_matches(s, '/var/log/(?:mail|maillog|exim|dovecot|syslog|messages|auth|secure|audit|journal|sudo|rspamd)') THEN 'LogCleared'
   WHEN t IN ('sed', 'perl') AND regexp_matches(s, '\s-[a-zA-Z]*i') AND contains(s, '/var/log/') THEN 'LogCleared'
   WHEN t IN ('cp', 'tee') AND regexp_matches(s, '/dev/null.*/var/log/|^\S*tee\s+/var/log/') THEN 'LogCleared'
+  WHEN t = 'find' AND regexp_matches(s, '\s/var/log') AND regexp_matches(s, '\s-(?:delete|exec(?:dir)?\s+\S*(?:rm|shred|unlink|truncate))\b') AND NOT contains(s, '.gz') THEN 'LogCleared'
+  WHEN t IN ('rm', 'shred') AND regexp_matches(s, '\s/var/log/?(?:\*|\s|$)') THEN 'LogCleared'
+  WHEN starts_with(t, 'python') AND regexp_matches(s, '/var/log/(?:mail|maillog|exim|dovecot|syslog|messages|auth|secure|audit|journal|sudo)') AND regexp_matches(s, '\b(?:unlink|remove|truncate|rmtree)\b|open\([^)]*[''"][wr]\+?b?[''"]\)') THEN 'LogCleared'
   WHEN t = 'journalctl' AND regexp_matches(s, '--(?:vacuum|rotate|flush)') THEN 'LogCleared'
   WHEN t = 'logrotate' AND regexp_matches(s, '\s(?:-[a-z]*f|--force)') THEN 'LogCleared'
   WHEN t = 'history' AND regexp_matches(s, '\s-[a-z]*c') THEN 'LogCleared'
@@ -46,10 +55,15 @@ CREATE MACRO mw_linux_command_kind(s, t) AS CASE
   WHEN t IN ('exim', 'exim4') THEN CASE WHEN regexp_matches(s, '\s-(?:M(?:rm|mad|mar|md|f|g|es|eb|t|vb|vh|vc|vl|vp)|bp)') THEN 'CommandExecuted' ELSE '' END
   WHEN t IN ('doveadm', 'postsuper', 'postconf', 'postfix', 'postmap', 'exiqgrep', 'exim_checkaccess', 'sievec', 'sieve-filter', 'formail', 'mail', 'mailx', 'mail.mailutils',
              'bsd-mailx', 's-nail', 'mutt', 'neomutt', 'alpine', 'movemail', 'auditctl', 'dovecot', 'rspamadm', 'postqueue', 'mailq') THEN 'CommandExecuted'
+  -- Copies of the mail: only what destroys them.
+  WHEN t IN ('borg', 'restic', 'duplicity', 'tarsnap', 'zfs', 'btrfs', 'lvremove', 'rdiff-backup', 'bareos', 'bconsole') THEN
+    CASE WHEN t = 'lvremove' OR regexp_matches(s, '\s(?:delete|prune|forget|destroy|remove-[a-z-]+|subvolume\s+delete|snapshot\s+delete|purge|--remove-older-than|-d)\b') THEN 'CommandExecuted' ELSE '' END
+  WHEN t = 'chattr' AND contains(s, '/var/log/') THEN 'CommandExecuted'
+  WHEN t IN ('rm', 'unlink', 'shred', 'find') AND regexp_matches(s, '/(?:backups?|snapshots?|\.zfs|\.snapshots)\b') THEN 'CommandExecuted'
   WHEN t IN ('rm', 'unlink', 'shred', 'truncate', 'sed', 'perl', 'dd', 'cp', 'mv', 'ln', 'tar', 'zip', 'scp', 'rsync', 'find', 'touch', 'chown', 'chmod', 'chattr', 'tee', 'install', 'debugfs', 'mount', 'setfacl',
              'wipe', 'srm', 'cat', 'vi', 'vim', 'nano', 'ed', 'ex', 'gzip', 'bash', 'sh', 'dash', 'zsh') OR starts_with(t, 'python')
     -- A shell that only starts a program leaves that program's own record; a redirection leaves none but this.
-    THEN CASE WHEN t IN ('bash', 'sh', 'dash', 'zsh') AND NOT regexp_matches(s, '[^>&2]>\s*[^>&]') THEN '' WHEN regexp_matches(s, '/var/(?:spool/)?mail\b|[Mm]aildir|/var/vmail|/(?:mdbox|sdbox)/|/var/spool/(?:postfix|exim4?|mqueue)|\.sieve|/\.forward|/\.procmailrc|/etc/(?:postfix|dovecot|exim4?)/') THEN 'CommandExecuted' ELSE '' END
+    THEN CASE WHEN t IN ('bash', 'sh', 'dash', 'zsh') AND NOT regexp_matches(s, '[^>&2]>\s*[^>&]|\s-\w*c\s.*\b(?:rm|unlink|shred|truncate|mv|dd|ln)\s') THEN '' WHEN regexp_matches(s, '/var/(?:spool/)?mail\b|[Mm]aildir|/var/vmail|/(?:mdbox|sdbox)/|/var/spool/(?:postfix|exim4?|mqueue)|\.sieve|/\.forward|/\.procmailrc|/etc/(?:postfix|dovecot|exim4?)/') THEN 'CommandExecuted' ELSE '' END
   ELSE '' END;
 
 -- What a command is to a mail system and its logs: LogCleared, LoggingStopped, CommandExecuted or ''.
