@@ -21,6 +21,7 @@ CONTENT = Path(__file__).parent
 T = TypeVar("T")
 _PLACEHOLDER = re.compile(r"\{\{watchlist:([a-z0-9_]+):([A-Za-z0-9_]+)\}\}")
 
+_PART = re.compile(r"\{\{part:([a-z_]+)\}\}")
 _SHARED = re.compile(r"\{\{(before|after):([a-z0-9_]+)\}\}")
 
 
@@ -117,8 +118,23 @@ def shared_part(name: str, part: str) -> str:
     return before if part == "before" else after[start:]
 
 
+@cache
+def part(name: str) -> str:
+    """Return a piece of KQL that several explanations share."""
+    path = CONTENT / "explanations" / "_parts.yaml"
+    parts = read_yaml(path)
+    if name not in parts:
+        raise ContentError(f"there is no part {name!r}", place=str(path), remedy="Correct the placeholder.")
+    return str(parts[name]).strip()
+
+
 def expand(query: str) -> str:
-    """Replace ``{{watchlist:file:kind}}`` by KQL string literals and ``{{before:parser}}``, ``{{after:parser}}`` by that parser's text."""
+    """Replace placeholders.
+
+    ``{{watchlist:file:kind}}`` becomes KQL string literals, ``{{before:parser}}`` and ``{{after:parser}}`` that
+    parser's text, and ``{{part:name}}`` a piece that explanations share.
+    """
+    query = _PART.sub(lambda match: part(match.group(1)), query)
     query = _SHARED.sub(lambda match: shared_part(match.group(2), match.group(1)), query)
 
     def literals(match: re.Match[str]) -> str:
