@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from mailwitness import __version__
 from mailwitness.errors import ConfigError, MailwitnessError
+from mailwitness.witness_commands import witness_app
 
 CLEAR, FOUND, FAILED = 0, 1, 2
 
@@ -21,6 +22,7 @@ app = App(
 )
 rules_app = App(name="rules", help="List, show, test and check the rules.")
 app.command(rules_app)
+app.command(witness_app)
 
 
 def main() -> None:

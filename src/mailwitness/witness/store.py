@@ -110,6 +110,10 @@ class Store:
             if total >= most_bytes:
                 return
 
+    def find(self, wanted: Entry) -> int | None:
+        """Return the number of the record with the client and content key of ``wanted``, or None."""
+        return self._known([wanted])[1][0]
+
     def _reader(self, segment: int) -> int:
         """Return a descriptor for reading a segment; the last few are kept open."""
         if segment not in self._readers:
