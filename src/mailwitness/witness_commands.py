@@ -114,7 +114,7 @@ def status(*, reader: Path) -> int:
     from mailwitness.witness import config as configuration
     from mailwitness.witness.client import Client
 
-    client = Client(configuration.read(reader, configuration.Reader))
-    answer = client.head()
-    print(json.dumps({**client.status(), "head": msgspec.to_builtins(answer.head)}, indent=1))
+    with Client(configuration.read(reader, configuration.Reader)) as client:
+        answer = client.head()
+        print(json.dumps({**client.status(), "head": msgspec.to_builtins(answer.head)}, indent=1))
     return CLEAR

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from mailwitness.witness import pki
 from mailwitness.witness.client import Client
@@ -39,6 +41,7 @@ class Site:
         self.port: dict[str, int] = {"https": 0, "syslog": 0}
         self.told: queue.Queue[str] = queue.Queue()
         self.process: subprocess.Popen[str] | None = None
+        self._clients: dict[str, Client] = {}
 
     def authority(self, now: dt.datetime = NOW, days: int = 397) -> pki.Authority:
         return pki.Authority(self.folder / "ca", now=now, days=days)
@@ -67,7 +70,7 @@ class Site:
         command = [*COMMAND, "serve", "--config", str(config)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
-        seen = []
+        seen: list[str] = []
         while len(seen) < 2:
             line = self.told.get(timeout=60)
             for name in ("https", "syslog"):
@@ -82,6 +85,9 @@ class Site:
             self.told.put(line.strip())
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        for client in self._clients.values():
+            client.__exit__()
+        self._clients = {}
         if self.process is not None:
             self.process.send_signal(number)
             self.process.wait(60)
@@ -89,8 +95,9 @@ class Site:
             self.process.stderr.close()
             self.process = None
 
-    def __enter__(self) -> Site:
-        return self.start()
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -124,19 +131,21 @@ class Site:
         )
 
     def client(self, name: str = "mail") -> Client:
+        """Return the client's connection; it is closed when the witness is stopped."""
         settings = self.shipper(self.folder)
         tls = self.folder / "clients" / name
-        import msgspec
-
-        return Client(
-            msgspec.structs.replace(
+        if name not in self._clients:
+            own = msgspec.structs.replace(
                 settings, certificate=str(tls / "tls.crt"), key=str(tls / "tls.key"), ca=str(tls / "ca.crt")
-            ),
-            seconds=20,
-        )
+            )
+            self._clients[name] = Client(own, seconds=20)
+        return self._clients[name]
 
     def reader(self) -> Client:
-        return Client(self.reader_settings(), seconds=20)
+        """Return the reader's connection; it is closed when the witness is stopped."""
+        if "kim" not in self._clients:
+            self._clients["kim"] = Client(self.reader_settings(), seconds=20)
+        return self._clients["kim"]
 
 
 def wait_for(condition: object, seconds: float = 30.0) -> None:

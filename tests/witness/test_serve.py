@@ -121,7 +121,9 @@ def test_a_token_reads_without_a_certificate_and_a_wrong_one_does_not(site: Site
         allowed = http.get("/v1/status", headers={"Authorization": "Bearer a reader's token"})
         wrong = http.get("/v1/status", headers={"Authorization": "Bearer another token"})
         none = http.get("/v1/head")
-        written = http.post("/v1/append", content=b"\x90", headers={"Authorization": "Bearer a reader's token"})
+        written = http.post(
+            "/v1/append", content=b"\x90", headers={"Authorization": "Bearer a reader's token"}
+        )
 
     assert [r.status_code for r in (allowed, wrong, none, written)] == [200, 403, 403, 403]
 
@@ -135,16 +137,25 @@ def test_nothing_deletes_or_changes(site: Site, method: str, path: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"\xc1", b"\x91\x92\xc4\x01a\xc4\x01b", b"\x81\xa1a\x01", b"\xdd\xff\xff\xff\xff", b"\x90" * 400_000],
+    [
+        b"",
+        b"\xc1",
+        b"\x91\x92\xc4\x01a\xc4\x01b",
+        b"\x81\xa1a\x01",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x90" * 400_000,
+    ],
 )
 def test_a_malformed_or_oversized_batch_is_refused_and_survived(site: Site, body: bytes) -> None:
     with pytest.raises(WitnessRefused):
         site.client()._ask("POST", "/v1/append", {}, body)
 
-    assert site.client().append(batch("still there"))
+    assert site.client().append(batch("still there")).stored
 
 
-@pytest.mark.parametrize("query", [{"first": 5, "second": 2}, {"first": 0, "second": 1}, {"first": "x", "second": 1}, {}])
+@pytest.mark.parametrize(
+    "query", [{"first": 5, "second": 2}, {"first": 0, "second": 1}, {"first": "x", "second": 1}, {}]
+)
 def test_impossible_proofs_are_refused(site: Site, query: dict[str, int | str]) -> None:
     with pytest.raises(WitnessRefused):
         site.client()._ask("GET", "/v1/consistency", query)
@@ -168,12 +179,12 @@ def test_certificates_that_are_expired_or_of_a_stranger_are_refused(
 
     from mailwitness.witness.client import Client
 
-    client = Client(
-        msgspec.structs.replace(settings, certificate=str(tmp_path / "tls.crt"), key=str(tmp_path / "tls.key"))
+    strange = msgspec.structs.replace(
+        settings, certificate=str(tmp_path / "tls.crt"), key=str(tmp_path / "tls.key")
     )
 
     expected = WitnessRefused if case == "self-made name" else WitnessUnreachable
-    with pytest.raises(expected):
+    with Client(strange) as client, pytest.raises(expected):
         client.append(batch("from a stranger"))
     tls = context(site, tmp_path)
     try:
@@ -197,8 +208,8 @@ def test_a_client_does_not_talk_to_a_witness_of_a_stranger(site: Site, tmp_path:
     Authority(tmp_path / "strangers", now=NOW)
     settings = msgspec.structs.replace(site.reader_settings(), ca=str(tmp_path / "strangers" / "ca.crt"))
 
-    with pytest.raises(WitnessUnreachable, match="certificate"):
-        Client(settings).head()
+    with Client(settings) as client, pytest.raises(WitnessUnreachable, match="certificate"):
+        client.head()
 
 
 def test_syslog_frames_arrive_as_they_were_sent(site: Site) -> None:
@@ -231,7 +242,18 @@ def test_a_thousand_malformed_frames_are_counted_and_survived(site: Site) -> Non
     chance = random.Random(3)  # noqa: S311 - repeatable
     tls = context(site, site.folder / "clients" / "other")
     for i in range(60):
-        junk = chance.choice([b"0 x", b"abc ", b"99999999999 x", b"-1 a", b" 5 abc", b"\x16\x03\x01", b"5", chance.randbytes(50)])
+        junk = chance.choice(
+            [
+                b"0 x",
+                b"abc ",
+                b"99999999999 x",
+                b"-1 a",
+                b" 5 abc",
+                b"\x16\x03\x01",
+                b"5",
+                chance.randbytes(50),
+            ]
+        )
         with (
             socket.create_connection(("127.0.0.1", site.port["syslog"]), timeout=20) as plain,
             tls.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
@@ -245,8 +267,11 @@ def test_a_thousand_malformed_frames_are_counted_and_survived(site: Site) -> Non
 
 
 def test_a_sender_that_says_nothing_holds_up_nobody(site: Site) -> None:
-    with socket.create_connection(("127.0.0.1", site.port["syslog"])), socket.create_connection(("127.0.0.1", site.port["https"])):
-        assert site.client().append(batch("in spite of silence"))
+    with (
+        socket.create_connection(("127.0.0.1", site.port["syslog"])),
+        socket.create_connection(("127.0.0.1", site.port["https"])),
+    ):
+        assert site.client().append(batch("in spite of silence")).stored
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx2
 import msgspec
@@ -45,8 +45,10 @@ class Client:
             base_url=settings.witness, verify=context, timeout=seconds, trust_env=False
         )
 
-    def close(self) -> None:
-        """Close the connection."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def append(self, records: Sequence[tuple[bytes, bytes]]) -> Appended:

@@ -142,7 +142,7 @@ class Ship(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     poll_seconds: float = 0.2
     recheck_bytes: int = 4 * _MEGABYTE
     canary_seconds: float = 60.0
-    journalctl: list[str] = ["journalctl"]
+    journalctl: tuple[str, ...] = ("journalctl",)
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
