@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -183,39 +184,59 @@ def detect(
     *,
     fused: bool = True,
     seen: Callable[[Finding], None] | None = None,
+    threads: int = 1,
 ) -> Iterator[tuple[RuleOutcome, list[Finding]]]:
-    """Run prepared rules, the most severe first, and yield each outcome with its findings.
+    """Run prepared rules, the most severe first, and yield each outcome with its findings, in that order.
 
     Args:
         connection: the locked database.
         prepared: from :func:`prepare`.
         fused: skip rules of which no row passes a leading filter; the result is the same.
         seen: called with the very first finding.
+        threads: rules that run at the same time: planning a query, most of the work, keeps one core busy.
     """
     ordered = sorted(prepared, key=lambda item: (-SEVERITIES.index(item.rule.level()), item.rule.name))
     alive = candidates(connection, ordered) if fused else set()
-    first = True
-    for item in ordered:
+    runner = _Runner(connection, seen)
+
+    def judge(item: Prepared) -> tuple[RuleOutcome, list[Finding]]:
         if item.reason:
-            yield _outcome(item.rule, "not_evaluated", item.reason, 0), []
-            continue
+            return _outcome(item.rule, "not_evaluated", item.reason, 0), []
         if fused and item.predicates and item.rule.id not in alive:
-            yield _outcome(item.rule, "clear", "", 0), []
-            continue
+            return _outcome(item.rule, "clear", "", 0), []
         try:
-            found = run(connection, item)
+            found = runner.run(item)
         except MailwitnessError as error:
-            yield _outcome(item.rule, "not_evaluated", str(error), 0), []
-            continue
-        if found and first and seen is not None:
-            first = False
-            seen(found[0])
+            return _outcome(item.rule, "not_evaluated", str(error), 0), []
         said = (
             f"replayed at every {item.rule.queryFrequency}: the rule asks for the present time"
             if item.open_sql
             else ""
         )
-        yield _outcome(item.rule, "found" if found else "clear", said, len(found)), found
+        return _outcome(item.rule, "found" if found else "clear", said, len(found)), found
+
+    with ThreadPoolExecutor(max(1, threads), thread_name_prefix="rules") as pool:
+        yield from pool.map(judge, ordered)
+
+
+class _Runner:
+    """Run rules from several threads, each with its own cursor, and tell the first finding once."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, seen: Callable[[Finding], None] | None) -> None:
+        self.connection = connection
+        self.seen = seen
+        self.own = threading.local()
+        self.lock = threading.Lock()
+
+    def run(self, item: Prepared) -> list[Finding]:
+        if not hasattr(self.own, "cursor"):
+            self.own.cursor = self.connection.cursor()
+        found = run(self.own.cursor, item)
+        with self.lock:
+            if found and self.seen is not None:
+                self.seen(found[0])
+                self.seen = None
+        return found
 
 
 def _outcome(rule: Rule, outcome: str, reason: str, findings: int) -> RuleOutcome:

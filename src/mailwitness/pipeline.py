@@ -21,6 +21,7 @@ from mailwitness.evidence.opening import Refused
 from mailwitness.kql import KqlEngine
 from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
+from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.sources import Intake
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class _Run:
         )
         self.work = folder.path / f"work.tmp-{os.getpid()}"
         self.work.mkdir(mode=0o700)
+        self.lines = LinesWhileSealing()
         self.digests: dict[str, Future[str]] = {}
         self.sealed: dict[str, seal.Sealed] = {}
         self.not_evaluated = [refused.as_not_evaluated() for refused in self.knowledge.refused]
@@ -173,7 +175,13 @@ class _Run:
         self.progress.stage("sealing")
         self.given = [*paths, *_still_there(earlier, paths)]
         found = list(walk.collect(self.given, exclude=[self.folder.path]))
-        for sealed in seal.seal(found, self.log, now=self.settings.now, threads=self.settings.thread_count()):
+        for sealed in seal.seal(
+            found,
+            self.log,
+            now=self.settings.now,
+            threads=self.settings.thread_count(),
+            watch=self.lines.watch,
+        ):
             if isinstance(sealed, Refused):
                 self._refuse(sealed)
                 continue
@@ -295,6 +303,7 @@ class _Run:
             wanted=wanted,
             work=self.work,
             index_folder=self.folder.index,
+            sealed_lines=self.lines,
         )
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))
@@ -328,7 +337,11 @@ class _Run:
         outcomes: list[RuleOutcome] = []
         found: list[Finding] = []
         for outcome, rows in findings.detect(
-            opened.connection, prepared, fused=self.settings.fused, seen=self.progress.first_finding
+            opened.connection,
+            prepared,
+            fused=self.settings.fused,
+            seen=self.progress.first_finding,
+            threads=self.settings.thread_count(),
         ):
             outcomes.append(outcome)
             found += rows

@@ -30,7 +30,7 @@ from mailwitness.models import Exhibit, NotEvaluated, Quarantined
 from mailwitness.readers import csv_records, csv_shape, json_records, salvage, text
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import UTF8_BOM, Damage, RawLine
-from mailwitness.readers.index import RecordIndex
+from mailwitness.readers.index import LinesWhileSealing, RecordIndex
 from mailwitness.recognise import TABLE_HINTS, Match, Recogniser, base_name, unwrap
 from mailwitness.tables import identifier, literal
 
@@ -146,8 +146,10 @@ class Intake:
         wanted: Wanted | None,
         work: Path,
         index_folder: Path,
+        sealed_lines: LinesWhileSealing | None = None,
     ) -> None:
-        """Take the case's store, what to store (None: everything), and folders for temporary files and indexes."""
+        """Take the case's store, what to store (None: everything), folders for temporary files and indexes, and what sealing saw."""
+        self.sealed_lines = sealed_lines or LinesWhileSealing()
         self.connection = connection
         self.store = store
         self.writer = Writer(connection, store, wanted)
@@ -222,7 +224,8 @@ class Intake:
     ) -> None:
         mended: frozenset[int] = frozenset()
         if kind == "ndjson":
-            lines = line_index.index_lines(path)
+            known = self.sealed_lines.take(path) if path == exhibit.location else None
+            lines = known or line_index.index_lines(path)
             index, lines_path, longest = lines.records, path, lines.longest
             if lines.longest > LARGEST_RECORD_BYTES or line_index.needs_rewrite(path, lines):
                 lines_path, longest = self._rewritten(exhibit, path, index), LARGEST_RECORD_BYTES

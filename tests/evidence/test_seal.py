@@ -161,7 +161,7 @@ def test_sealing_leaves_no_trace_in_the_access_time(tmp_path: Path, log: Custody
 def test_a_large_file_changed_before_its_second_digest_is_not_sealed(tmp_path: Path, log: CustodyLog) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(LARGE)
-    measured = _measure(path, 0)
+    measured = _measure(path, 0, None)
     assert isinstance(measured, _Measured)
 
     with path.open("r+b") as file:
@@ -198,11 +198,11 @@ def test_a_sealed_file_that_is_exchanged_is_noticed(tmp_path: Path, log: Custody
 
 def test_a_file_that_never_rests_is_refused(tmp_path: Path, log: CustodyLog) -> None:
     path = tmp_path / "live.log"
-    path.write_bytes(LARGE * 2)
+    path.write_bytes(LARGE * 12)
     program = "import sys\nwith open(sys.argv[1], 'ab', 0) as f:\n while True: f.write(b'x')"
 
     with subprocess.Popen([sys.executable, "-c", program, path]) as writer:
-        while path.stat().st_size == len(LARGE) * 2:
+        while path.stat().st_size == len(LARGE) * 12:
             time.sleep(0.01)
         (one,) = seal([path], log, now=NOW)
         writer.kill()

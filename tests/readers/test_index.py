@@ -14,6 +14,7 @@ from mailwitness.readers.blocks import BLANK_BYTES, blocks
 from mailwitness.readers.index import (
     LineIndex,
     LineIndexer,
+    LinesWhileSealing,
     RecordIndex,
     index_lines,
     needs_rewrite,
@@ -153,6 +154,58 @@ def test_blocks_of_any_size_give_the_same_index(text: str, size: int) -> None:
     assert triples(index.records) == lines_by_splitting(data)
     assert index.lines == len(data.removesuffix(b"\n").split(b"\n")) * bool(data)
     assert index.blank + len(index.records) == index.lines
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text('{"a"}: \n\r\té', max_size=300), size=st.integers(1, 90))
+def test_what_was_indexed_while_sealing_is_the_index_of_the_file(
+    tmp_path: Path, text: str, size: int
+) -> None:
+    data = b"{" + text.encode()
+    path = tmp_path / "log.json"
+    path.write_bytes(data)
+    lines = LinesWhileSealing()
+    feed = lines.watch(path)
+    for start in range(0, len(data), size):
+        feed(memoryview(data)[start : start + size])
+
+    found = lines.take(path)
+
+    assert found is not None
+    expected = index_lines(path)
+    assert triples(found.records) == triples(expected.records)
+    assert (found.lines, found.blank, found.longest) == (expected.lines, expected.blank, expected.longest)
+    assert lines.take(path) is None
+
+
+@pytest.mark.parametrize("start", [b"[{}]\n", b"PAR1", b"", b"Date,User\n"])
+def test_only_json_lines_are_indexed_while_sealing(tmp_path: Path, start: bytes) -> None:
+    lines = LinesWhileSealing()
+    lines.watch(tmp_path)(memoryview(start))
+
+    assert lines.take(tmp_path) is None
+
+
+def test_a_file_that_is_sealed_again_is_indexed_anew(tmp_path: Path) -> None:
+    lines = LinesWhileSealing()
+    lines.watch(tmp_path)(memoryview(b"{}\n{}\n"))
+    lines.watch(tmp_path)(memoryview(b"{}\n"))
+
+    found = lines.take(tmp_path)
+
+    assert found is not None
+    assert len(found.records) == 1
+
+
+def test_too_many_waiting_lines_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailwitness.readers.index.MOST_LINES_WHILE_SEALING", 3)
+    lines = LinesWhileSealing()
+    feed = lines.watch(tmp_path)
+    feed(memoryview(b"{}\n{}\n{}\n"))
+    feed(memoryview(b"{}\n"))
+    feed(memoryview(b"{}\n"))
+
+    assert lines.take(tmp_path) is None
 
 
 def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:

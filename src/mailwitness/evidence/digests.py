@@ -16,7 +16,9 @@ import msgspec
 from blake3 import blake3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Feed = Callable[[memoryview], None]
 
 # Measured best for BLAKE3 with two threads; 1 and 16 MiB take a third longer.
 _BLOCK_BYTES = 4 << 20
@@ -32,19 +34,29 @@ class Digests(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-def blake3_of(descriptor: int, *, threads: int) -> str:
+def blake3_of(descriptor: int, *, threads: int, feed: Feed | None = None) -> str:
     """Return the BLAKE3 of a file from its start.
 
     Args:
         descriptor: an open regular file.
         threads: threads to hash with; 0 means one for each core.
+        feed: is given the same blocks in order, from another thread, while they are being hashed.
 
     Raises:
         OSError: the disk cannot read it.
     """
-    digest = blake3(max_threads=threads or blake3.AUTO)
-    for block in _blocks_ahead(descriptor):
-        digest.update(block)
+    if feed is None:
+        digest = blake3(max_threads=threads or blake3.AUTO)
+        for block in _blocks_ahead(descriptor):
+            digest.update(block)
+        return digest.hexdigest()
+    # The other thread needs a core of its own: one thread hashes faster than any disk delivers.
+    digest = blake3()
+    with ThreadPoolExecutor(1, thread_name_prefix="feed") as other:
+        for block in _blocks_ahead(descriptor):
+            fed = other.submit(feed, block)
+            digest.update(block)
+            fed.result()
     return digest.hexdigest()
 
 
