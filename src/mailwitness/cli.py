@@ -75,6 +75,7 @@ def investigate(
     memory: str | None = None,
     threads: int | None = None,
     now: str | None = None,
+    proof: str | None = None,
     config: Path | None = None,
 ) -> int:
     """Investigate files, folders and archives, and write a case with its report.
@@ -97,6 +98,8 @@ def investigate(
         Worker threads; default one for each core.
     now
         Clock of the run, ISO 8601 UTC; default the present time. With the same clock, verdicts repeat.
+    proof
+        Whether to compute the message ledger: auto (evidence up to 256 MB), always or never; default auto.
     config
         TOML file with defaults for these flags; default ./mailwitness.toml where it exists.
     """
@@ -106,7 +109,7 @@ def investigate(
 
     if not evidence:
         raise ConfigError("no evidence was given", remedy="Name at least one file or folder.")
-    chosen = settings(config, case=case, rules=rules, memory=memory, threads=threads, now=now)
+    chosen = settings(config, case=case, rules=rules, memory=memory, threads=threads, now=now, proof=proof)
     result = pipeline.investigate(evidence, chosen.case, chosen.run, TerminalProgress())
     _show(result.report, result.case, as_json=json)
     return {"found": FOUND, "clear": CLEAR}.get(result.report["summary"]["outcome"], FAILED)
@@ -196,6 +199,37 @@ def query(
     from mailwitness import interactive
 
     return interactive.query(kql, case, form=format, limit=limit, now=now)
+
+
+@app.command
+def ledger(
+    *,
+    case: Path,
+    mailbox: str = "",
+    gone: bool = False,
+    format: Literal["table", "json", "csv"] = "table",  # noqa: A002 - the name of the flag
+    limit: int = 1000,
+) -> int:
+    """Say of every message that the evidence names what proves it and what became of it.
+
+    The ledger is computed from the sealed originals when the case does not have it yet.
+
+    Parameters
+    ----------
+    case
+        Folder of the case.
+    mailbox
+        Only this mailbox, by its address or the name before the @.
+    gone
+        Only messages that are gone, altered, planted, never stored or deleted.
+    format
+        How rows are printed.
+    limit
+        Most rows to print.
+    """
+    from mailwitness import messages
+
+    return messages.ledger(case, mailbox=mailbox, gone=gone, form=format, limit=limit)
 
 
 @app.command

@@ -16,9 +16,10 @@ import msgspec
 
 from mailwitness import activities, content_lint, findings, tables
 from mailwitness.content import loader
-from mailwitness.content.schemas import Parser
+from mailwitness.content.schemas import Parser, Proof
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
+from mailwitness.proof import ledger
 
 if TYPE_CHECKING:
     from mailwitness.content.schemas import Case, Explanation, Rule
@@ -147,11 +148,36 @@ def parser_tests(bench: Bench, path: Path, parser: Parser) -> Iterator[Outcome]:
         yield Outcome(place, "has tests", "a parser needs tests")
 
 
+def proof_tests(bench: Bench, path: Path, proof: Proof) -> Iterator[Outcome]:
+    """Run the tests of one proof of the ledger."""
+    place = _place(path)
+    for test in proof.tests:
+        yield Outcome(place, test.name, _proof_problem(bench, proof, test, place))
+    if {test.expect for test in proof.tests} != {"hit", "silent"}:
+        yield Outcome(
+            place, "has a hit and a near-miss", "a proof needs at least one hit and one silent near-miss"
+        )
+
+
+def _proof_problem(bench: Bench, proof: Proof, test: Case, place: str) -> str:
+    try:
+        for name in sorted({proof.table} | set(test.rows)):
+            bench.fill(name, test.rows.get(name, []), place)
+        found = findings.execute(bench.connection, ledger.proof_sql(proof), timeout_seconds=60, limit=10_000)
+    except MailwitnessError as error:
+        return str(error)
+    return _difference(found, test)
+
+
 def _problem(bench: Bench, kql: str, test: Case, place: str) -> str:
     try:
         found = bench.ask(kql, test, place)
     except MailwitnessError as error:
         return str(error)
+    return _difference(found, test)
+
+
+def _difference(found: list[dict[str, Any]], test: Case) -> str:  # Any: query cells
     wanted = test.hits if test.hits is not None else None
     if test.expect == "silent":
         return f"expected silence, got {len(found)} rows: {_shown(found[0])}" if found else ""
@@ -191,6 +217,8 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
                 yield from parser_tests(bench, path, parser)
             for path, explanation in loader.explanations():
                 yield from explanation_tests(bench, path, explanation)
+            for path in loader.files("proofs"):
+                yield from proof_tests(bench, path, loader.read(path, Proof))
     finally:
         bench.close()
 

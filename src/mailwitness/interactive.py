@@ -54,13 +54,14 @@ def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> in
         sql = engine.to_sql(kql, now=moment)
         rows = findings.execute(connection, sql, timeout_seconds=_QUERY_TIMEOUT_SECONDS, limit=limit + 1)
         connection.close()
-    _print_rows(rows[:limit], form)
+    print_rows(rows[:limit], form)
     if len(rows) > limit:
         print(f"only the first {limit} rows are shown; use --limit", file=sys.stderr)
     return _OK
 
 
-def _print_rows(rows: list[dict[str, Any]], form: str) -> None:  # Any: query cells
+def print_rows(rows: list[dict[str, Any]], form: str) -> None:  # Any: query cells
+    """Print rows as table, json or csv; nothing from the evidence reaches a terminal or a spreadsheet as more than text."""
     if form == "json":
         print(json.dumps([json_ready(row) for row in rows], indent=1))
     elif form == "csv":

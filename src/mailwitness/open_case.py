@@ -10,9 +10,12 @@ from mailwitness import activities, tables
 from mailwitness.content import loader, pack
 from mailwitness.findings import Evidence
 from mailwitness.kql import KqlEngine, words
+from mailwitness.proof import ledger
 
 if TYPE_CHECKING:
     import duckdb
+
+    from mailwitness.proof.ledger import Given
 
 
 # Baselines count these, whatever the rules name.
@@ -79,7 +82,14 @@ def needed(knowledge: pack.Pack) -> set[str]:
 
 
 def open_case(
-    folder: Path, knowledge: pack.Pack, *, now: dt.datetime, work: Path, memory: str, threads: int
+    folder: Path,
+    knowledge: pack.Pack,
+    *,
+    now: dt.datetime,
+    work: Path,
+    memory: str,
+    threads: int,
+    given: list[Given] | None = None,
 ) -> OpenCase:
     """Open a case's tables and compute MailboxActivity for what the run's queries name.
 
@@ -90,6 +100,7 @@ def open_case(
         work: folder for temporary files; MailboxActivity is stored there.
         memory: limit of the database, such as ``1GB``.
         threads: worker threads.
+        given: the exhibits, when the tables of the proof are to be computed; None leaves them out.
     """
     connection = tables.connect(memory=memory, threads=threads, temporary=work)
     store = tables.TableStore(folder / "tables")
@@ -97,10 +108,14 @@ def open_case(
     engine = new_engine(knowledge)
     present = store.tables()
     wanted = needed(knowledge)
-    union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
     named = {word for query in queries(knowledge) for word in words(query)} | ALWAYS_STORED
+    if given is not None:
+        wanted, named = wanted | ledger.activities(), named | ledger.columns()
+    union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
     activities.materialise(connection, union, work / "activity.parquet", needed=wanted, named=named)
-    found = evidence(connection, knowledge, present)
+    if given is not None:
+        ledger.store(connection, store, work, exhibits=given, now=now)
+    found = evidence(connection, knowledge, store.tables())
     tables.lock(connection, [folder / "tables", work])
     return OpenCase(connection, engine, knowledge, found, now=now, work=work)
 

@@ -89,6 +89,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     rule_pack: tuple[str, int],
     now: dt.datetime,
     version: str,
+    ledger: JsonDict,
 ) -> JsonDict:
     """Return the report document.
 
@@ -102,6 +103,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         rule_pack: digest and number of rules.
         now: the clock of the run.
         version: of this program.
+        ledger: what became of the messages, from ``proof.summary``.
     """
     spans = intake.spans
     taken = [_intake(exhibit, intake, sha256, spans) for exhibit in exhibits]
@@ -131,6 +133,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         "summary": _summary(listed, missing, taken, outcomes),
         "cases": listed,
         "not_evaluated": missing,
+        "ledger": ledger,
         "rules": [msgspec.to_builtins(item) for item in outcomes],
         "intake": taken,
         "quarantine": [msgspec.to_builtins(item) for item in intake.quarantine],

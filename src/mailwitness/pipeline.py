@@ -21,6 +21,7 @@ from mailwitness.evidence.opening import Refused
 from mailwitness.kql import KqlEngine
 from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
+from mailwitness.proof import ledger, summary
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.sources import Intake
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import duckdb
 
 TOOL = f"mailwitness {__version__}"
+# The proof needs values that a first pass leaves out; up to this size nobody notices what that costs.
+PROOF_BYTES = 256 * 1024 * 1024
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         threads: worker threads; 0 takes one for each core.
         rules: folders of further rules in Sentinel's YAML.
         fused: evaluate leading filters of all rules in one scan (the result is the same).
+        proof: compute ledger and visibility: ``always``, ``never``, or ``auto`` for evidence of at most PROOF_BYTES.
     """
 
     now: dt.datetime
@@ -48,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
     rules: tuple[Path, ...] = ()
     fused: bool = True
+    proof: str = "auto"
 
     def memory_limit(self) -> str:
         """Return the database's limit with its unit."""
@@ -127,6 +132,7 @@ class _Run:
         self.taken: set[tuple[str, str]] = set()
         self.by_digest: dict[str, Exhibit] = {}
         self.last_number = 0
+        self.given_proof: list[ledger.Given] | None = None
 
     def close(self) -> None:
         """Release the log and remove temporary files."""
@@ -146,6 +152,7 @@ class _Run:
             history = baselines.compute(opened.connection) if found else None
             self.progress.stage("grouping")
             stories = cases.group(explained, history)
+            ledger_part = self._ledger(opened, stories)
         finally:
             opened.close()
         self._confirm(exhibits)
@@ -159,6 +166,7 @@ class _Run:
             rule_pack=(self.knowledge.digest, len(self.knowledge.rules)),
             now=self.settings.now,
             version=__version__,
+            ledger=ledger_part,
         )
         self._write(report)
         return Result(report=report, case=self.folder.path)
@@ -209,7 +217,10 @@ class _Run:
         ]
         given = list(dict.fromkeys([*described.get("given", []), *(str(path.absolute()) for path in paths)]))
         self.folder.describe(
-            exhibits=listed, given=given, rules=[str(path.absolute()) for path in self.settings.rules]
+            exhibits=listed,
+            given=given,
+            rules=[str(path.absolute()) for path in self.settings.rules],
+            proof=self.settings.proof,
         )
         return exhibits
 
@@ -290,11 +301,12 @@ class _Run:
             temporary=self.work,
             in_order=True,
         )
+        self.given_proof = _proof_of(exhibits, self.settings.proof)
         wanted = activities.wanted(
             new_engine(self.knowledge),
             self.knowledge.parsers,
-            queries(self.knowledge),
-            needed(self.knowledge),
+            [*queries(self.knowledge), *(ledger.queries() if self.given_proof is not None else [])],
+            needed(self.knowledge) | (ledger.activities() if self.given_proof is not None else set()),
             now=self.settings.now,
         )
         intake = Intake(
@@ -324,6 +336,7 @@ class _Run:
             work=self.work,
             memory=self.settings.memory_limit(),
             threads=self.settings.thread_count(),
+            given=self.given_proof,
         )
         self._note_absent(opened.evidence, opened.evidence.tables)
         return opened
@@ -354,6 +367,25 @@ class _Run:
                     )
                 )
         return outcomes, found
+
+    def _ledger(self, opened: OpenCase, stories: list[cases.Story]) -> dict[str, Any]:  # Any: JSON values
+        """Return what the report says of single messages, or why it does not."""
+        if self.given_proof is not None:
+            mailboxes = [finding.mailbox for story in stories for finding in story.findings]
+            return summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
+        reason = (
+            "the setting proof is never"
+            if self.settings.proof == "never"
+            else f"the evidence is larger than {PROOF_BYTES // (1024 * 1024)} MB, and the setting proof is auto"
+        )
+        self.not_evaluated.append(
+            NotEvaluated(
+                what="message ledger: what existed and what became of it",
+                reason=reason,
+                remedy="Run `mailwitness ledger --case DIR`, or investigate with --proof always.",
+            )
+        )
+        return summary.missing(reason)
 
     def _note_absent(self, evidence: findings.Evidence, present: set[str]) -> None:
         if not present:
@@ -398,15 +430,35 @@ class _Run:
         (self.work / "quarantine.jsonl").replace(self.folder.path / "quarantine.jsonl")
         self.folder.write_json("report.json", report)
         write_reports(self.folder, report)
-        summary = report["summary"]
+        verdict = report["summary"]
         digest = outcome_document.digest(report)
         self.log.append(
             "evaluated",
             now=self.settings.now,
-            outcome=summary["outcome"],
+            outcome=verdict["outcome"],
             cases=len(report["cases"]),
             report=digest,
         )
+
+
+def given_of(exhibits: Iterable[Exhibit]) -> list[ledger.Given]:
+    """Return the exhibits as the ledger asks for them."""
+    return [
+        ledger.Given(e.id, e.path, e.size_bytes, _written(e.location) if not e.size_bytes else None)
+        for e in exhibits
+    ]
+
+
+def _proof_of(exhibits: list[Exhibit], setting: str) -> list[ledger.Given] | None:
+    """Return what the proof is computed from; None when the setting or the size of the evidence rules it out."""
+    total = sum(exhibit.size_bytes for exhibit in exhibits)
+    if setting == "never" or (setting == "auto" and total > PROOF_BYTES):
+        return None
+    return given_of(exhibits)
+
+
+def _written(path: Path) -> dt.datetime:
+    return dt.datetime.fromtimestamp(int(path.stat().st_mtime), dt.UTC).replace(tzinfo=None)
 
 
 def write_reports(folder: store.CaseFolder, report: dict[str, Any]) -> None:

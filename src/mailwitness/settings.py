@@ -14,6 +14,7 @@ from mailwitness.pipeline import Settings
 
 _DEFAULT_FILE = Path("mailwitness.toml")
 _DEFAULT_CASE = Path("mailwitness-case")
+_PROOF = ("auto", "always", "never")
 _MEMORY = re.compile(r"^\d+(?:\.\d+)?\s*(?:[KMGT]i?B|%)$", re.IGNORECASE)
 
 
@@ -25,6 +26,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: str | None = None
     threads: int | None = None
     now: str | None = None
+    proof: str | None = None
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ def settings(
     memory: str | None,
     threads: int | None,
     now: str | None,
+    proof: str | None = None,
 ) -> Chosen:
     """Return the settings in force.
 
@@ -65,8 +68,24 @@ def settings(
             )
     return Chosen(
         case or Path(file.case or _DEFAULT_CASE),
-        Settings(now=clock(now or file.now), memory=limit, threads=count, rules=folders),
+        Settings(
+            now=clock(now or file.now),
+            memory=limit,
+            threads=count,
+            rules=folders,
+            proof=_proof(proof or file.proof or "auto"),
+        ),
     )
+
+
+def _proof(word: str) -> str:
+    if word not in _PROOF:
+        raise ConfigError(
+            f"{word!r} is no choice",
+            place="--proof",
+            remedy=f"Write {', '.join(_PROOF[:-1])} or {_PROOF[-1]}.",
+        )
+    return word
 
 
 def _read(config: Path | None) -> File:

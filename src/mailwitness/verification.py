@@ -146,7 +146,9 @@ def _repeat(folder: CaseFolder, report: JsonDict, memory: str) -> list[Line]:
     listed = folder.description().get("exhibits", [])
     # A folder that is gone has its own line; the verdict is compared with the rules that are left.
     rules = tuple(path for name in folder.description().get("rules", []) if (path := Path(name)).exists())
-    settings = pipeline.Settings(now=now, memory=memory, rules=rules)
+    settings = pipeline.Settings(
+        now=now, memory=memory, rules=rules, proof=folder.description().get("proof", "auto")
+    )
     with tempfile.TemporaryDirectory(prefix="mailwitness-verify-") as temporary:
         inputs = folder.description().get("given", []) or [item["location"] for item in listed]
         repeated = pipeline.investigate(

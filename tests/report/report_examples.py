@@ -38,6 +38,9 @@ OWN_WORDS = frozenset(
         "now",
         "first_time",
         "last_time",
+        "read_at",
+        "removed_at",
+        "listed_at",
     ]
 )
 

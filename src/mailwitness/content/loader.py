@@ -209,6 +209,11 @@ def parsers() -> list[schemas.Parser]:
     return [with_query(read(path, schemas.Parser)) for path in files("parsers")]
 
 
+def proofs() -> list[schemas.Proof]:
+    """Return every proof: where records of single messages come from."""
+    return [read(path, schemas.Proof) for path in files("proofs")]
+
+
 def sources() -> list[schemas.Source]:
     """Return every source, the most specific first."""
     found = [read(path, schemas.Source) for path in files("sources")]

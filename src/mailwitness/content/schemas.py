@@ -253,3 +253,20 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     made: bool = False
     like: str = ""
     description: str = ""
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SQL from one table to records of single messages, from which the ledger is computed.
+
+    Attributes:
+        table: the case must have it; MailboxActivity always counts as present.
+        activities: of MailboxActivity, those that the SQL reads; ``{activities}`` in it stands for that filter.
+        sql: yields columns of the ledger's evidence (see ``proof/ledger.sql``) by name; those left out are empty.
+    """
+
+    id: str
+    name: str
+    table: str
+    sql: str
+    activities: list[str] = []
+    tests: list[Case] = []

@@ -206,6 +206,59 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     start: str = ""
 
 
+class VerdictCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages have a verdict."""
+
+    verdict: str = "unknown"
+    messages: int = 0
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One message that is missing, altered or planted."""
+
+    verdict: str = "unknown"
+    reason: str = ""
+    message_id: str = ""
+    key: str = ""
+    key_strength: str = ""
+    subject: str = ""
+    proofs: str = ""
+    first_seen: str | None = None
+    last_seen: str | None = None
+    folder: str = ""
+    read_at: str | None = None
+    read_by: str = ""
+    read_session: str = ""
+    removed_at: str | None = None
+    removed_by: str = ""
+    removal: str = ""
+    removal_session: str = ""
+    rows: tuple[Row, ...] = ()
+
+
+class LedgerMailbox(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the messages of one mailbox."""
+
+    mailbox: str = ""
+    messages: int = 0
+    listed_at: str | None = None
+    verdicts: tuple[VerdictCount, ...] = ()
+    sentences: tuple[str, ...] = ()
+    rows: tuple[LedgerRow, ...] = ()
+    rows_total: int = 0
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """What existed and what became of it."""
+
+    is_computed: bool = False
+    reason: str = ""
+    sentence: str = ""
+    messages: int = 0
+    verdicts: tuple[VerdictCount, ...] = ()
+    mailboxes: tuple[LedgerMailbox, ...] = ()
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report."""
 
@@ -216,6 +269,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary = Summary()
     cases: tuple[Case, ...] = ()
     not_evaluated: tuple[NotEvaluated, ...] = ()
+    ledger: Ledger | None = None
     rules: tuple[RuleOutcome, ...] = ()
     intake: tuple[Intake, ...] = ()
     quarantine: tuple[Quarantined, ...] = ()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CASES_SHOWN = 50
 FINDINGS_SHOWN = 50
 QUARANTINE_SHOWN = 100
+LEDGER_MAILBOXES_SHOWN = 12
+LEDGER_ROWS_SHOWN = 100
 """What one page can hold and still open at once; the rest is named with its place in report.json."""
 
 _GLANCE = 60  # Characters of a case title in the contents: three lines of its column.
@@ -142,6 +144,8 @@ def _environment() -> Environment:
         cases_shown=CASES_SHOWN,
         findings_shown=FINDINGS_SHOWN,
         quarantine_shown=QUARANTINE_SHOWN,
+        ledger_mailboxes_shown=LEDGER_MAILBOXES_SHOWN,
+        ledger_rows_shown=LEDGER_ROWS_SHOWN,
     )
     return environment
 

@@ -45,7 +45,7 @@ def print_summary(report: dict[str, Any], console: Console, report_file: str = "
         msgspec.ValidationError: the report does not have the structure of report.json.
     """
     document = read_report(report)
-    for paragraph in (_outcome(document), *_cases(document), _not_evaluated(document)):
+    for paragraph in (_outcome(document), *_cases(document), _proof_of(document), _not_evaluated(document)):
         rows = list(paragraph)
         if rows:
             _print_rows(rows, console)
@@ -99,6 +99,12 @@ def _case(report: Report, case: Case) -> Iterator[_Row]:
     proof = wording.strongest(case)
     if proof:
         yield "  proof", _proof(report, proof), ""
+
+
+def _proof_of(report: Report) -> Iterator[_Row]:
+    """Say in one sentence what became of the messages, when that was computed."""
+    if report.ledger is not None and report.ledger.is_computed:
+        yield "MESSAGES", visible(report.ledger.sentence, 400), ""
 
 
 def _not_evaluated(report: Report) -> Iterator[_Row]:

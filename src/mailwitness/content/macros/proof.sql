@@ -1,0 +1,10 @@
+-- An Internet message id as the ledger compares it: without angle brackets and blanks, in lower case; a monstrous one is compared by its digest.
+-- RFC 5322 3.6.4 allows no blanks in it; the longest line of a header is 998 characters (2.1.1).
+CREATE MACRO mw_message_key(id) AS CASE
+  WHEN id IS NULL OR id = '' THEN ''
+  WHEN length(id) > 998 THEN 'md5:' || md5(id)
+  WHEN regexp_full_match(id, '<?[!-;=?-~]+>?') THEN lower(trim(id, '<>'))
+  ELSE lower(regexp_replace(id, '[\s\x00-\x20<>\x{7f}-\x{a0}\x{ad}\x{200b}-\x{200f}\x{2028}-\x{202f}\x{2060}-\x{206f}\x{feff}]', '', 'g')) END;
+
+-- An id that only identifies one message as long as its sender is honest must at least look like one.
+CREATE MACRO mw_is_message_key(k) AS regexp_full_match(k, '[!-?A-~]+@[!-?A-~]+') AND length(k) >= 8;

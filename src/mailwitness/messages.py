@@ -1,0 +1,87 @@
+"""What a person asks of the message ledger of a case."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailwitness import completion, findings, pipeline, tables
+from mailwitness.content import pack
+from mailwitness.errors import ConfigError
+from mailwitness.evidence.store import CaseFolder
+from mailwitness.interactive import print_rows
+from mailwitness.open_case import open_case
+from mailwitness.proof.ledger import TABLE
+from mailwitness.verification import read_report
+
+if TYPE_CHECKING:
+    from mailwitness.pipeline import Settings
+
+_TIMEOUT_SECONDS = 600
+_CLEAR = 0
+_GONE = "Verdict NOT IN ('present', 'unknown')"
+# What fits a terminal; JSON and CSV have every column.
+_SHOWN = "Mailbox, Verdict, Subject, MessageId, KeyStrength, LastSeen, ReadBy, RemovedAt, RemovedBy, Reason"
+
+
+def ledger(case: Path, *, mailbox: str, gone: bool, form: str, limit: int) -> int:
+    """Print the ledger of a case; compute it first where the case does not have it.
+
+    Raises:
+        MailwitnessError: the case is none, or an original is gone or changed.
+    """
+    folder = CaseFolder(case, create=False)
+    moment = dt.datetime.fromisoformat(read_report(folder)["evaluated"]["now"])
+    settings = pipeline.Settings(now=moment)
+    with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
+        work = Path(temporary)
+        store = tables.TableStore(folder.tables)
+        if TABLE not in store.tables():
+            build(folder, settings, work)
+            store = tables.TableStore(folder.tables)
+        connection, _ = pipeline.open_tables(folder.path, settings, pack.load(), work)
+        tables.lock(connection, [folder.tables, work])
+        where = [_GONE] if gone else []
+        if mailbox:
+            name = tables.literal(mailbox.lower())
+            where.append(f"(Mailbox = {name} OR split_part(Mailbox, '@', 1) = {name})")
+        columns = _SHOWN if form == "table" else "* EXCLUDE (_Salvaged)"
+        sql = f"SELECT {columns} FROM {TABLE}{' WHERE ' + ' AND '.join(where) if where else ''} ORDER BY Mailbox, FirstSeen, MessageKey"
+        if form == "table":
+            sql = f"SELECT {columns} FROM ({sql.replace(columns, '*', 1)})"
+        rows = findings.execute(connection, sql, timeout_seconds=_TIMEOUT_SECONDS, limit=limit + 1)
+        connection.close()
+    print_rows(rows[:limit], form)
+    if len(rows) > limit:
+        print(f"only the first {limit} rows are shown; use --limit", file=sys.stderr)
+    return _CLEAR
+
+
+def build(folder: CaseFolder, settings: Settings, work: Path) -> None:
+    """Compute the ledger of a case and store it there.
+
+    Raises:
+        ConfigError: the case holds no exhibit.
+        MailwitnessError: an original is gone or changed, and values are needed that a first pass left out.
+    """
+    kept = completion.exhibits(folder)
+    if not kept:
+        raise ConfigError(
+            "the case holds no exhibit", place=str(folder.path), remedy="Investigate evidence first."
+        )
+    # The acts of all parsers need every value of their tables.
+    completion.complete(folder, "MailboxActivity", settings, work)
+    with folder.lock():
+        opened = open_case(
+            folder.path,
+            pack.load(),
+            now=settings.now,
+            work=work,
+            memory=settings.memory_limit(),
+            threads=settings.thread_count(),
+            given=pipeline.given_of(kept),
+        )
+        opened.close()

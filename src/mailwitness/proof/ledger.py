@@ -1,0 +1,192 @@
+"""The message ledger: every message that any evidence names, with what proves it and what became of it.
+
+Keys that a sender chooses cannot be trusted to name one message, so every row says by what it was joined and how
+strong that is. The steps are set-based SQL over files, because a million messages with five million records have to
+fit into the memory of a small case.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mailwitness.content import loader
+from mailwitness.proof import statements
+from mailwitness.tables import Segment, identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from mailwitness.content.schemas import Proof
+    from mailwitness.tables import TableStore
+
+TABLE = "MessageLedger"
+_ACTIVITY = "MailboxActivity"
+SEGMENT = "ledger"
+# The kinds of proof in the order in which a row names them: a row keeps one bit for each.
+KINDS = (
+    "message trace", "tracking log", "mail log", "Gmail log", "audit log", "read record", "index", "listing",
+)  # fmt: skip
+_SHAPE = {
+    "TimeGenerated": "TIMESTAMP", "Mailbox": "VARCHAR", "MessageId": "VARCHAR", "ItemId": "VARCHAR", "NetworkId": "VARCHAR",
+    "PerFolder": "BOOLEAN", "Folder": "VARCHAR", "ToFolder": "VARCHAR", "What": "VARCHAR", "Proof": "VARCHAR", "Activity": "VARCHAR",
+    "Actor": "VARCHAR", "ActorType": "VARCHAR", "Session": "VARCHAR", "ClientIP": "VARCHAR", "Host": "VARCHAR", "Subject": "VARCHAR",
+    "SizeBytes": "BIGINT", "Items": "BIGINT", "Platform": "VARCHAR", "_Exhibit": "VARCHAR", "_Position": "BIGINT",
+}  # fmt: skip
+# An empty file here is a mailbox that was emptied, not a file that says nothing.
+_SPOOL = re.compile(r"(?:^|/)(?:var/)?(?:spool/)?mail/([^/]+)$")
+
+
+class Given(msgspec.Struct, frozen=True):
+    """An exhibit as far as the ledger asks for it.
+
+    Attributes:
+        path: as the report names it.
+        written: when the file was last written, naive UTC; None when nothing says so.
+    """
+
+    id: str
+    path: str
+    size_bytes: int
+    written: dt.datetime | None
+
+
+def activities() -> set[str]:
+    """Return the activities of MailboxActivity that the ledger reads."""
+    return {
+        activity for proof in loader.proofs() if proof.table == _ACTIVITY for activity in proof.activities
+    }
+
+
+def queries() -> list[str]:
+    """Return the SQL of the proofs: a first pass stores what it reads."""
+    return [proof.sql for proof in loader.proofs()]
+
+
+def columns() -> set[str]:
+    """Return the columns of MailboxActivity that the ledger reads."""
+    named = {
+        word
+        for proof in loader.proofs()
+        if proof.table == _ACTIVITY
+        for word in re.findall(r"\w+", proof.sql)
+    }
+    return named & {column.name for column in loader.tables()[_ACTIVITY].columns}
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection,
+    target: Path,
+    work: Path,
+    *,
+    present: set[str],
+    exhibits: Iterable[Given],
+    now: dt.datetime,
+) -> int:
+    """Compute the ledger into a Parquet file.
+
+    Args:
+        connection: has a view for every table, and MailboxActivity with :func:`activities` and :func:`columns`.
+        target: the file to write.
+        work: folder for the files between the steps; they are removed.
+        present: tables with rows.
+        exhibits: all exhibits of the case.
+        now: the clock of the run, aware UTC; no listing is later.
+
+    Returns:
+        The number of rows.
+    """
+    steps = ("evidence", "listed", "instances", "messages", "shown")
+    paths = {name: work / f"proof-{name}.parquet" for name in steps}
+    values = {name: literal(str(path)) for name, path in paths.items()}
+    values |= {
+        "ledger": literal(str(target)),
+        "union": union_sql(loader.proofs(), present),
+        "now": f"TIMESTAMP {literal(now.replace(tzinfo=None).isoformat(sep=' '))}",
+        "proofs": "[" + ", ".join(literal(kind) for kind in KINDS) + "]",
+    }
+    _prepare(connection, list(exhibits))
+    try:
+        statements.run(connection, "ledger.sql", values)
+    finally:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+    return int(connection.execute(f"SELECT count(*) FROM read_parquet({values['ledger']})").fetchall()[0][0])
+
+
+def union_sql(proofs: list[Proof], present: set[str]) -> str:
+    """Return the SELECT over the proofs of all tables that have rows."""
+    shape = ", ".join(f"NULL::{kind} AS {identifier(name)}" for name, kind in _SHAPE.items())
+    parts = [f"SELECT {shape} WHERE false"]
+    parts += [f"({proof_sql(proof)})" for proof in proofs if proof.table in present | {_ACTIVITY}]
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def proof_sql(proof: Proof) -> str:
+    """Return a proof's SQL with its filter of activities."""
+    listed = ", ".join(literal(activity) for activity in proof.activities)
+    return proof.sql.replace("{activities}", f"Activity IN ({listed})")
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, exhibits: list[Given]) -> None:
+    """Create the small tables that the steps join: exhibits, their owners, empty stores, and the words of verdicts."""
+    path = loader.CONTENT / "proofs" / "_verdicts.csv"
+    with path.open(encoding="utf-8", newline="") as handle:
+        verdicts = [(row["finding"], row["verdict"], row["reason"]) for row in csv.DictReader(handle)]
+    empty = [
+        (found[1].lower(), given.id, given.written)
+        for given in exhibits
+        if not given.size_bytes and (found := _SPOOL.search(given.path))
+    ]
+    _fill(connection, "verdicts", "Finding VARCHAR, Verdict VARCHAR, Reason VARCHAR", verdicts)
+    _fill(connection, "exhibits", "Id VARCHAR, Path VARCHAR", [(given.id, given.path) for given in exhibits])
+    _fill(connection, "empty_stores", "Mailbox VARCHAR, Exhibit VARCHAR, ListedAt TIMESTAMP", empty)
+    _fill(
+        connection,
+        "owners",
+        "Exhibit VARCHAR, Name VARCHAR",
+        [(given.id, _owner(given.path)) for given in exhibits],
+    )
+
+
+def _owner(path: str) -> str:
+    """Return the mailbox that a listing's path names: an address, or else the file's name without its endings."""
+    address = re.search(r"[A-Za-z0-9._+'-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}", PurePosixPath(path).name)
+    if address:
+        return re.sub(r"\.(?:json|jsonl|csv|txt|ndjson)$", "", address[0]).lower()
+    return ""
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection, name: str, shape: str, rows: Sequence[tuple[object, ...]]
+) -> None:
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({shape})")
+    if rows:
+        marks = ", ".join("?" for _ in rows[0])
+        connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+
+
+def store(
+    connection: duckdb.DuckDBPyConnection,
+    tables: TableStore,
+    work: Path,
+    *,
+    exhibits: Iterable[Given],
+    now: dt.datetime,
+) -> int:
+    """Compute the ledger as a table of the case; return the number of its rows."""
+    partial = tables.partial_path(TABLE, SEGMENT)
+    rows = build(connection, partial, work, present=tables.tables(), exhibits=exhibits, now=now)
+    names = tuple(column.name for column in loader.tables()[TABLE].columns if column.name != "_Salvaged")
+    tables.commit(Segment(name=SEGMENT, table=TABLE, columns=names, exhibit="", mapping="", rows=rows))
+    shown = tables.view_sql(TABLE, loader.tables()[TABLE].columns)
+    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {shown}")
+    return rows

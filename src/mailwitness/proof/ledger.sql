@@ -1,0 +1,266 @@
+-- The message ledger as set-based steps over Parquet files. Each step is one statement; {names} are file paths and literals written by ledger.py.
+-- Columns that a proof may yield; those it leaves out are empty here.
+
+-- step: evidence
+COPY (
+  SELECT TimeGenerated, lower(trim(coalesce(Mailbox, ''))) AS Mailbox, mw_message_key(MessageId) AS Key, coalesce(MessageId, '') AS MessageId,
+    coalesce(ItemId, '') AS ItemId, coalesce(NetworkId, '') AS NetworkId, coalesce(PerFolder, false) AS PerFolder,
+    lower(trim(coalesce(Folder, ''), '\')) AS Folder, lower(trim(coalesce(ToFolder, ''), '\')) AS ToFolder,
+    What, Proof, coalesce(Activity, '') AS Activity, coalesce(Actor, '') AS Actor, coalesce(ActorType, '') AS ActorType, coalesce(Session, '') AS Session,
+    coalesce(ClientIP, '') AS ClientIP, coalesce(Subject, '') AS Subject, SizeBytes, coalesce(Items, 1) AS Items, coalesce(Platform, '') AS Platform,
+    coalesce(_Exhibit, '') AS Exhibit, coalesce(_Position, 0) AS Position
+  FROM ({union})
+  WHERE TimeGenerated IS NOT NULL
+) TO {evidence} (FORMAT parquet, COMPRESSION lz4_raw);
+
+-- step: listings
+-- What stores and listings of the present hold. A Maildir is many exhibits but one store, so its root names the listing. A spool file names its mailbox.
+COPY (
+  WITH raw AS (
+    SELECT p.*, coalesce(x.Path, '') AS File FROM PresentMessage AS p LEFT JOIN exhibits AS x ON p._Exhibit = x.Id),
+  placed AS (
+    SELECT *, CASE WHEN Path <> '' THEN Path ELSE File END AS Place,
+      StoreKind = 'mbox' AND regexp_matches(CASE WHEN Path <> '' THEN Path ELSE File END, '(?:^|/)(?:var/)?(?:spool/)?mail/[^/]+$') AS IsSpool FROM raw),
+  named AS (
+    SELECT *, lower(trim(CASE WHEN Mailbox <> '' THEN Mailbox WHEN IsSpool THEN regexp_extract(Place, '([^/]+)$', 1) ELSE '' END)) AS Box FROM placed)
+  SELECT coalesce(nullif(n.Box, ''), o.Name, '') AS Mailbox,
+    CASE StoreKind WHEN 'maildir' THEN 'maildir ' || regexp_replace(Place, '/(?:\.[^/]+/)*(?:cur|new|tmp)/[^/]+$', '')
+      WHEN 'mbox' THEN 'mbox ' || regexp_replace(Place, '/[^/]+$', '') ELSE _Exhibit END AS Listing,
+    StoreKind, IsSpool, CASE WHEN IsSpool THEN 'inbox' ELSE lower(trim(Folder, '\/')) END AS Folder, mw_message_key(MessageId) AS Key, MessageId, coalesce(Uid, '') AS ItemId,
+    Subject, SizeBytes, StatedSizeBytes, HeaderDigest, BodyDigest, coalesce(IsDeleted, false) AS IsDeleted, coalesce(ItemCount, 1) AS ItemCount,
+    -- least() passes over nulls, and a listing without a time must stay one. A time of the future is a forgery or a wrong clock.
+    CASE WHEN ListedAt IS NOT NULL THEN least(ListedAt, {now}) END AS ListedAt, CASE WHEN TimeGenerated IS NOT NULL THEN least(TimeGenerated, {now}) END AS ArrivedAt, _Exhibit AS Exhibit, _Position AS Position
+  FROM named AS n LEFT JOIN owners AS o ON n.Box = '' AND n._Exhibit = o.Exhibit
+) TO {listed} (FORMAT parquet, COMPRESSION lz4_raw);
+
+-- step: names
+-- A host logs "eva" where the transport logs "eva@contoso.example": the short name stands for the only full one it can mean.
+CREATE OR REPLACE TEMP TABLE mailbox_names AS
+WITH known AS (SELECT DISTINCT Mailbox FROM read_parquet({evidence}) UNION SELECT DISTINCT Mailbox FROM read_parquet({listed})),
+  spelled AS (SELECT split_part(Mailbox, '@', 1) AS Short, min(Mailbox) AS Whole FROM known WHERE contains(Mailbox, '@') GROUP BY 1 HAVING count(*) = 1)
+SELECT k.Mailbox AS Short, s.Whole FROM known AS k JOIN spelled AS s ON k.Mailbox = s.Short WHERE k.Mailbox <> '' AND NOT contains(k.Mailbox, '@');
+
+-- step: links
+-- An id of the store stands for a message id when it was never seen with another one.
+CREATE OR REPLACE TEMP TABLE item_links AS
+SELECT Mailbox, Link, min(Key) AS Key FROM (
+  SELECT coalesce(m.Whole, e.Mailbox) AS Mailbox, CASE WHEN PerFolder THEN Folder || '/' || ItemId ELSE ItemId END AS Link, Key
+  FROM read_parquet({evidence}) AS e LEFT JOIN mailbox_names AS m ON e.Mailbox = m.Short
+  WHERE ItemId <> '' AND Key <> '' AND What <> 'moved')
+GROUP BY 1, 2 HAVING count(DISTINCT Key) = 1;
+
+-- step: homes
+-- A record that does not say whose mailbox it speaks of belongs to the only mailbox that has the message.
+CREATE OR REPLACE TEMP TABLE homes AS
+SELECT Key, min(Mailbox) AS Mailbox FROM (
+  SELECT DISTINCT Key, coalesce(m.Whole, e.Mailbox) AS Mailbox FROM read_parquet({evidence}) AS e LEFT JOIN mailbox_names AS m ON e.Mailbox = m.Short
+  WHERE e.Mailbox <> '' AND Key IN (SELECT DISTINCT Key FROM read_parquet({evidence}) WHERE Mailbox = '' AND Key <> ''))
+GROUP BY 1 HAVING count(*) = 1;
+
+-- step: keyed
+CREATE OR REPLACE TEMP VIEW keyed AS
+SELECT e.* REPLACE (coalesce(m.Whole, nullif(e.Mailbox, ''), h.Mailbox, '') AS Mailbox,
+    CASE WHEN e.Key <> '' THEN e.Key WHEN l.Key IS NOT NULL THEN l.Key WHEN e.ItemId <> '' THEN 'item ' || CASE WHEN PerFolder THEN e.Folder || '/' ELSE '' END || e.ItemId ELSE '' END AS Key)
+FROM read_parquet({evidence}) AS e
+  LEFT JOIN mailbox_names AS m ON e.Mailbox = m.Short
+  LEFT JOIN homes AS h ON e.Mailbox = '' AND e.Key = h.Key
+  LEFT JOIN item_links AS l ON e.Key = '' AND e.ItemId <> '' AND l.Mailbox = coalesce(m.Whole, e.Mailbox)
+    AND l.Link = CASE WHEN PerFolder THEN e.Folder || '/' || e.ItemId ELSE e.ItemId END;
+
+-- step: present
+CREATE OR REPLACE TEMP VIEW present AS
+SELECT p.* REPLACE (coalesce(m.Whole, nullif(p.Mailbox, ''), h.Mailbox, '') AS Mailbox,
+    CASE WHEN p.Key <> '' THEN p.Key WHEN l.Key IS NOT NULL THEN l.Key
+      ELSE 'description ' || md5(concat_ws('|', p.Subject, CAST(p.SizeBytes AS VARCHAR), CAST(p.ArrivedAt AS VARCHAR))) END AS Key)
+FROM read_parquet({listed}) AS p
+  LEFT JOIN mailbox_names AS m ON p.Mailbox = m.Short
+  LEFT JOIN homes AS h ON p.Mailbox = '' AND p.Key = h.Key
+  LEFT JOIN item_links AS l ON p.Key = '' AND p.ItemId <> '' AND l.Mailbox = coalesce(m.Whole, p.Mailbox) AND l.Link IN (p.Folder || '/' || p.ItemId, p.ItemId);
+
+-- step: scopes
+-- What a listing covers. Single exported messages cover nothing. A listing is of a whole mailbox when the store is one by nature, when folder statistics say
+-- which folders there are, or when it names at least two folders; a listing of one folder only speaks of that folder.
+-- Its time is what the store says, else the newest arrival in it: a message that came later cannot be missed in it.
+CREATE OR REPLACE TEMP TABLE scopes AS
+WITH counted AS (
+  SELECT Mailbox, Listing, min(StoreKind) AS StoreKind, bool_or(IsSpool) AS IsSpool, count(DISTINCT Folder) AS Folders, max(ListedAt) AS StatedAt,
+    max(ArrivedAt) FILTER (StoreKind IN ('doveadm', 'graph', 'gmail', 'pst', 'envelope index')) AS NewestAt, list_sort(list(DISTINCT Folder)) AS FolderNames,
+    sum(ItemCount) AS Messages
+  FROM present WHERE Mailbox <> '' AND StoreKind NOT IN ('eml', 'emlx', 'msg', 'folder statistics') GROUP BY 1, 2
+  UNION ALL SELECT coalesce(m.Whole, e.Mailbox), Exhibit, 'mbox', true, 1, ListedAt, NULL, ['inbox'], 0 FROM empty_stores AS e LEFT JOIN mailbox_names AS m ON e.Mailbox = m.Short),
+stated AS (
+  SELECT Mailbox, bool_and(ItemCount = 0 OR Folder IN (SELECT f.Folder FROM present AS f WHERE f.Mailbox = s.Mailbox AND f.StoreKind <> 'folder statistics')) AS Covered, max(ListedAt) AS At
+  FROM present AS s WHERE StoreKind = 'folder statistics' AND Mailbox <> '' GROUP BY 1)
+SELECT c.Mailbox, Listing, FolderNames, Messages,
+  coalesce(StatedAt, NewestAt) AS Bound,
+  IsSpool OR StoreKind IN ('maildir', 'pst', 'envelope index', 'gmail') OR Folders >= 2 OR coalesce(Covered, false) AS IsWhole
+FROM counted AS c LEFT JOIN stated AS s ON c.Mailbox = s.Mailbox
+UNION ALL
+-- Folder statistics that count nothing at all are a listing of an empty mailbox.
+SELECT Mailbox, min(Exhibit), list_sort(list(DISTINCT Folder)), 0, max(ListedAt), true FROM present
+WHERE StoreKind = 'folder statistics' AND Mailbox <> '' GROUP BY Mailbox HAVING sum(ItemCount) = 0;
+
+-- step: boxes
+-- For each mailbox: the newest listing of the whole, folders that a partial listing covers, and the period in which deliveries are proved.
+CREATE OR REPLACE TEMP TABLE boxes AS
+WITH whole AS (SELECT Mailbox, max({b: Bound, l: Listing}) AS w, count(*) AS n FROM scopes WHERE IsWhole AND Bound IS NOT NULL GROUP BY 1),
+  timeless AS (SELECT Mailbox, min(Listing) AS Listing FROM scopes WHERE IsWhole AND Bound IS NULL GROUP BY 1),
+  part AS (SELECT Mailbox, flatten(list(FolderNames)) AS Folders, max(Bound) AS Bound FROM scopes WHERE NOT IsWhole GROUP BY 1),
+  arrivals AS (SELECT Mailbox, min(TimeGenerated) AS FirstAt, max(TimeGenerated) AS LastAt, count(*) AS n FROM keyed WHERE What IN ('delivered', 'saved') AND Mailbox <> '' GROUP BY 1),
+  every AS (SELECT Mailbox FROM whole UNION SELECT Mailbox FROM timeless UNION SELECT Mailbox FROM part UNION SELECT Mailbox FROM arrivals)
+SELECT every.Mailbox, w.b AS WholeAt, w.l AS WholeListing, timeless.Listing AS TimelessListing, part.Folders AS PartFolders, part.Bound AS PartAt,
+  arrivals.FirstAt AS DeliveriesFrom, arrivals.LastAt AS DeliveriesTo
+FROM every LEFT JOIN whole USING (Mailbox) LEFT JOIN timeless USING (Mailbox) LEFT JOIN part USING (Mailbox) LEFT JOIN arrivals USING (Mailbox);
+
+-- step: acts
+-- Acts that name no message; one of them may be how a message went.
+CREATE OR REPLACE TEMP TABLE acts AS
+SELECT Mailbox, TimeGenerated, Activity, Actor, Session, ClientIP, Folder, Items, Exhibit, Position FROM keyed WHERE What = 'act' AND Mailbox <> '';
+
+-- step: instances
+-- Exchange and Gmail keep one copy that moves; a Linux store has one for each folder. A draft is a copy of its own everywhere: clients delete it
+-- as they send, which removes nothing that was sent. Structs are compared from the left, so the latest time wins and ties are settled the same way every time.
+COPY (
+  SELECT Mailbox, Key, CASE WHEN PerFolder THEN CASE What WHEN 'moved' THEN ToFolder ELSE Folder END WHEN Folder = 'drafts' AND What <> 'moved' THEN 'drafts' ELSE '' END AS Instance,
+    count(*) AS Records, bit_or(1 << (list_position({proofs}, Proof) - 1)) AS Proofs, max(Platform) AS Platform,
+    min({t: TimeGenerated, e: Exhibit, n: Position, p: Proof}) AS First,
+    max({t: TimeGenerated, e: Exhibit, n: Position, f: CASE What WHEN 'moved' THEN ToFolder ELSE Folder END})
+      FILTER (What IN ('delivered', 'saved', 'created', 'moved', 'touched', 'read', 'altered', 'indexed') OR (What = 'sent')) AS Alive,
+    min(TimeGenerated) FILTER (What IN ('delivered', 'saved', 'created')) AS DeliveredAt,
+    min(TimeGenerated) FILTER (What IN ('sent', 'sent-unsaved')) AS SentAt,
+    max({t: TimeGenerated, e: Exhibit, n: Position, a: Actor, s: Session}) FILTER (What = 'read') AS Opened,
+    max({t: TimeGenerated, e: Exhibit, n: Position, v: Activity, a: Actor, s: Session, i: ClientIP, f: Folder}) FILTER (What = 'removed') AS Removed,
+    max({t: TimeGenerated, e: Exhibit, n: Position, v: Activity, a: Actor}) FILTER (What IN ('discarded', 'refused')) AS Discarded,
+    max({t: TimeGenerated, e: Exhibit, n: Position, a: Actor}) FILTER (What = 'altered') AS Altered,
+    bool_or(What = 'sent-unsaved') AS Unsaved,
+    bool_or(What NOT IN ('transit', 'refused', 'discarded', 'sent-unsaved', 'mentioned', 'sent')) AS WasStored,
+    count(DISTINCT NetworkId) FILTER (What IN ('delivered', 'saved') AND NetworkId <> '') AS Networks,
+    count(DISTINCT ItemId) FILTER (What = 'saved' AND ItemId <> '') AS Saves,
+    count(DISTINCT TimeGenerated) FILTER (What = 'removed') AS Removals,
+    max(SizeBytes) FILTER (What = 'saved') AS SizeBytes, min(SizeBytes) FILTER (What = 'saved') AS LeastSize,
+    max({t: TimeGenerated, e: Exhibit, n: Position, m: MessageId}) FILTER (MessageId <> '') AS Named,
+    max({t: TimeGenerated, e: Exhibit, n: Position, s: Subject}) FILTER (Subject <> '') AS Titled
+  FROM keyed WHERE What <> 'act' AND Key <> '' GROUP BY 1, 2, 3
+) TO {instances} (FORMAT parquet, COMPRESSION lz4_raw);
+
+-- step: messages
+COPY (
+  SELECT Mailbox, Key, sum(Records) AS Records, bit_or(Proofs) AS Proofs, max(Platform) AS Platform, min(First) AS First, max(Alive) AS Alive, min(DeliveredAt) AS DeliveredAt,
+    min(SentAt) AS SentAt, max(Opened) AS Opened,
+    CASE WHEN bool_or(Instance <> 'drafts') THEN max(Removed) FILTER (Instance <> 'drafts') ELSE max(Removed) END AS Removed, max(Discarded) AS Discarded, max(Altered) AS Altered, bool_or(Unsaved) AS Unsaved, bool_or(WasStored) AS WasStored,
+    -- A copy lives while its last proof is later than its removal.
+    bool_or(Alive IS NOT NULL AND (Removed IS NULL OR Alive.t > Removed.t)) AS LivesOn,
+    greatest(max(Networks), sum(Saves), 1) AS Deliveries, max(Removals) AS Removals, max(SizeBytes) AS SizeBytes, min(LeastSize) AS LeastSize,
+    max(Named) AS Named, max(Titled) AS Titled
+  FROM read_parquet({instances}) GROUP BY 1, 2
+) TO {messages} (FORMAT parquet, COMPRESSION lz4_raw);
+
+-- step: shown
+-- Messages in listings, one row for each mailbox and key: what the newest listing of the whole mailbox holds, and what others hold.
+COPY (
+  SELECT p.Mailbox, p.Key, count(*) AS Rows,
+    count(*) FILTER (p.Listing = b.WholeListing) AS InNewest,
+    -- A message in a listing without a time, or in one as new as the newest of the whole, counts as there now.
+    count(*) FILTER (p.Listing = b.WholeListing OR s.Bound IS NULL OR b.WholeAt IS NULL OR s.Bound >= b.WholeAt) AS InPresent,
+    max({t: coalesce(s.Bound, p.ListedAt, p.ArrivedAt), e: p.Exhibit, n: p.Position, f: p.Folder})
+      FILTER (p.Listing = b.WholeListing OR s.Bound IS NULL OR b.WholeAt IS NULL OR s.Bound >= b.WholeAt) AS Newest,
+    max({t: coalesce(s.Bound, p.ListedAt, p.ArrivedAt), e: p.Exhibit, n: p.Position, f: p.Folder}) AS Latest,
+    min({t: coalesce(p.ArrivedAt, p.ListedAt, s.Bound), e: p.Exhibit, n: p.Position}) AS First,
+    bool_and(s.Bound IS NULL) AS IsTimeless, min(p.ArrivedAt) AS ArrivedAt, bool_or(p.StoreKind NOT IN ('eml', 'emlx', 'msg')) AS InStore,
+    bool_or(p.StatedSizeBytes IS NOT NULL AND p.StatedSizeBytes <> p.SizeBytes) AS SizeDiffers,
+    max(p.SizeBytes) FILTER (p.StoreKind IN ('maildir', 'doveadm')) AS StoreSize,
+    -- Reading rewrites status headers of an mbox file; a Maildir file is never rewritten.
+    count(DISTINCT p.BodyDigest) FILTER (p.BodyDigest <> '') AS Bodies, count(DISTINCT p.HeaderDigest) FILTER (p.HeaderDigest <> '' AND p.StoreKind = 'maildir') AS Headers,
+    max(p.MessageId) AS MessageId, max(p.Subject) AS Subject, bool_or(regexp_matches(p.Folder, 'sent|draft|outbox')) AS IsOwn
+  FROM present AS p LEFT JOIN scopes AS s ON p.Mailbox = s.Mailbox AND p.Listing = s.Listing LEFT JOIN boxes AS b ON p.Mailbox = b.Mailbox
+  WHERE p.StoreKind <> 'folder statistics' GROUP BY 1, 2
+) TO {shown} (FORMAT parquet, COMPRESSION lz4_raw);
+
+-- step: judged
+CREATE OR REPLACE TEMP VIEW judged AS
+WITH joined AS (
+  SELECT coalesce(m.Mailbox, p.Mailbox) AS Mailbox, coalesce(m.Key, p.Key) AS Key, m.* EXCLUDE (Mailbox, Key, First), p.* EXCLUDE (Mailbox, Key, First, MessageId, Subject),
+    coalesce(least(m.First.t, p.First.t), m.First.t, p.First.t) AS FirstAt, coalesce(m.First.e, p.First.e) AS FirstExhibit, coalesce(m.First.n, p.First.n) AS FirstPosition,
+    p.MessageId AS ListedId, p.Subject AS ListedSubject, m.Key IS NOT NULL AS HasRecords, p.Key IS NOT NULL AS IsListed
+  FROM read_parquet({messages}) AS m FULL JOIN read_parquet({shown}) AS p ON m.Mailbox = p.Mailbox AND m.Key = p.Key),
+scoped AS (
+  SELECT j.*, b.WholeAt, b.TimelessListing, b.PartFolders, b.PartAt, b.DeliveriesFrom, b.DeliveriesTo,
+    coalesce(InPresent, 0) > 0 AS IsThere,
+    CASE WHEN IsListed AND coalesce(InPresent, 0) = 0 AND (Alive IS NULL OR Latest.t >= Alive.t) THEN Latest.t ELSE Alive.t END AS AliveAt,
+    CASE WHEN IsListed AND coalesce(InPresent, 0) = 0 AND (Alive IS NULL OR Latest.t >= Alive.t) THEN Latest.f ELSE Alive.f END AS AliveFolder,
+    coalesce(Deliveries, 1) > 1 OR coalesce(Bodies, 0) > 1 AS IsContested
+  FROM joined AS j LEFT JOIN boxes AS b ON j.Mailbox = b.Mailbox AND j.Mailbox <> ''),
+-- A folder that was deleted took its messages along.
+folders AS (
+  SELECT s.*, f.Latest.t AS FolderGoneAt, f.Latest.a AS FolderGoneBy, f.Latest.s AS FolderSession, f.Latest.i AS FolderIP, f.Latest.e AS FolderExhibit, f.Latest.n AS FolderPosition
+  FROM scoped AS s LEFT JOIN (
+    SELECT Mailbox, Folder, max({t: TimeGenerated, a: Actor, s: Session, i: ClientIP, e: Exhibit, n: Position}) AS Latest
+    FROM acts WHERE Activity = 'FolderDeleted' AND Folder <> '' GROUP BY 1, 2) AS f
+  ON s.Mailbox = f.Mailbox AND s.AliveFolder = f.Folder AND f.Latest.t >= s.AliveAt),
+settled AS (
+  SELECT *, CASE WHEN Removed IS NOT NULL AND (FolderGoneAt IS NULL OR Removed.t >= FolderGoneAt) THEN Removed.t ELSE FolderGoneAt END AS GoneAt,
+    (Removed IS NOT NULL AND NOT coalesce(LivesOn, false) AND (AliveAt IS NULL OR Removed.t >= AliveAt)) OR FolderGoneAt IS NOT NULL AS IsRemoved,
+    Removed IS NOT NULL AND (AliveAt IS NULL OR Removed.t >= AliveAt) AS LastActRemoves,
+    WholeAt IS NOT NULL AND (AliveAt IS NULL OR AliveAt <= WholeAt) AS ListingDecides
+  FROM folders)
+SELECT *,
+  CASE
+    WHEN IsThere AND GoneAt IS NOT NULL AND GoneAt > Newest.t AND IsRemoved THEN 'removed-after-listing'
+    WHEN IsThere AND IsContested AND Deliveries > InPresent AND Deliveries > InPresent + coalesce(Removals, 0) THEN 'contested-fewer'
+    WHEN IsThere AND (SizeDiffers OR (StoreSize IS NOT NULL AND SizeBytes IS NOT NULL AND SizeBytes = LeastSize AND StoreSize <> SizeBytes AND Deliveries = 1)) THEN 'altered-size'
+    WHEN IsThere AND NOT coalesce(Deliveries, 1) > 1 AND (Bodies > 1 OR Headers > 1) THEN 'altered-digest'
+    WHEN IsThere AND Altered IS NOT NULL THEN 'altered-record'
+    WHEN IsThere AND IsContested THEN 'present-contested'
+    WHEN IsThere AND InStore AND NOT IsOwn AND coalesce(WasStored, false) = false AND SentAt IS NULL AND DeliveriesFrom IS NOT NULL AND ArrivedAt BETWEEN DeliveriesFrom AND DeliveriesTo THEN 'planted'
+    WHEN IsThere THEN 'present'
+    WHEN Mailbox = '' AND IsRemoved THEN 'removed'
+    WHEN Mailbox = '' THEN 'no-mailbox'
+    WHEN Discarded IS NOT NULL AND NOT WasStored THEN 'discarded'
+    WHEN coalesce(Unsaved, false) AND NOT WasStored THEN 'sent-unsaved'
+    WHEN NOT WasStored AND SentAt IS NULL AND NOT IsListed THEN 'in-transit'
+    WHEN IsContested AND ListingDecides AND coalesce(Removals, 0) > 0 AND Removals < Deliveries THEN 'contested-gone'
+    WHEN IsContested AND NOT ListingDecides AND IsRemoved AND Removals < Deliveries THEN 'contested-removed'
+    WHEN IsRemoved THEN 'removed'
+    WHEN ListingDecides AND LastActRemoves THEN 'removed'
+    WHEN ListingDecides THEN 'gone'
+    WHEN WholeAt IS NOT NULL THEN 'after-listing'
+    WHEN TimelessListing IS NOT NULL THEN 'timeless'
+    WHEN PartFolders IS NOT NULL AND list_contains(PartFolders, AliveFolder) AND (PartAt IS NULL OR AliveAt <= PartAt) THEN 'left-folder'
+    WHEN PartFolders IS NOT NULL THEN 'other-folder'
+    ELSE 'no-listing' END AS Finding
+FROM settled;
+
+-- step: ledger
+COPY (
+  WITH worded AS (
+    SELECT j.*, coalesce(v.Verdict, 'unknown') AS Verdict, coalesce(v.Reason, '') AS Words FROM judged AS j LEFT JOIN verdicts AS v ON j.Finding = v.Finding),
+  lost AS (
+    SELECT w.Mailbox, w.Key, max({t: a.TimeGenerated, e: a.Exhibit, n: a.Position, v: a.Activity, a: a.Actor}) AS near
+    FROM worded AS w JOIN acts AS a ON w.Mailbox = a.Mailbox AND a.TimeGenerated >= coalesce(w.AliveAt, w.FirstAt) AND a.TimeGenerated <= w.WholeAt
+    WHERE w.Verdict = 'gone without record' GROUP BY 1, 2)
+  SELECT 0::UTINYINT AS _State, w.FirstAt AS TimeGenerated, w.Mailbox, left(coalesce(Named.m, ListedId, ''), 1000) AS MessageId, left(w.Key, 1100) AS MessageKey,
+    CASE WHEN starts_with(w.Key, 'item ') THEN 'item id' WHEN starts_with(w.Key, 'description ') THEN 'description' ELSE 'message id' END AS KeyKind,
+    CASE WHEN IsContested THEN 'contested' WHEN mw_is_message_key(w.Key) THEN 'strong' ELSE 'weak' END AS KeyStrength,
+    coalesce(Titled.s, ListedSubject, '') AS Subject, w.Verdict,
+    replace(replace(replace(replace(replace(w.Words, '{folder}', coalesce(nullif(AliveFolder, ''), 'its folder')), '{when}', coalesce(strftime(WholeAt, '%Y-%m-%d %H:%M:%S'), 'an unknown time')),
+      '{deliveries}', CAST(coalesce(Deliveries, 1) AS VARCHAR)), '{removals}', CAST(coalesce(Removals, 0) AS VARCHAR)), '{copies}', CAST(coalesce(InPresent, 0) AS VARCHAR)) AS Reason,
+    list_aggregate(list_filter({proofs}, lambda p: (coalesce(Proofs, 0) >> (list_position({proofs}, p) - 1)) & 1 = 1 OR (p = 'listing' AND IsListed)), 'string_agg', ', ') AS Proofs,
+    CAST(coalesce(Records, 0) + coalesce(Rows, 0) AS BIGINT) AS Records, w.FirstAt AS FirstSeen,
+    CASE WHEN IsThere THEN coalesce(greatest(Newest.t, AliveAt), Newest.t) ELSE AliveAt END AS LastSeen, coalesce(CASE WHEN IsThere THEN Newest.f ELSE AliveFolder END, '') AS LastFolder,
+    DeliveredAt, SentAt, Opened.t AS ReadAt, coalesce(Opened.a, '') AS ReadBy, coalesce(Opened.s, '') AS ReadSession,
+    CASE WHEN w.Verdict = 'deleted with record' OR Removed IS NOT NULL THEN GoneAt WHEN w.Verdict = 'never stored' THEN Discarded.t END AS RemovedAt,
+    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.a WHEN FolderGoneAt IS NOT NULL THEN FolderGoneBy WHEN w.Verdict = 'never stored' THEN coalesce(Discarded.a, '') ELSE '' END AS RemovedBy,
+    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.v WHEN FolderGoneAt IS NOT NULL THEN 'FolderDeleted' WHEN w.Verdict = 'never stored' THEN coalesce(Discarded.v, '') ELSE '' END AS RemovalActivity,
+    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.s ELSE coalesce(FolderSession, '') END AS RemovalSession,
+    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.i ELSE coalesce(FolderIP, '') END AS RemovalIP,
+    coalesce(CASE WHEN IsThere THEN Newest.f END, '') AS PresentFolder, CASE WHEN IsThere THEN Newest.t WHEN ListingDecides THEN WholeAt END AS ListedAt,
+    CAST(coalesce(Deliveries, 0) AS BIGINT) AS Deliveries, CAST(coalesce(Removals, 0) AS BIGINT) AS Removals, CAST(coalesce(InPresent, 0) AS BIGINT) AS Copies, coalesce(SizeBytes, StoreSize) AS SizeBytes,
+    coalesce(near.v, '') AS NearestAct, near.t AS NearestActAt, coalesce(near.a, '') AS NearestActBy, coalesce(Platform, '') AS Platform,
+    to_json(list_filter([
+      {e: FirstExhibit, p: FirstPosition, what: 'first'}, {e: Alive.e, p: Alive.n, what: 'last'}, {e: Opened.e, p: Opened.n, what: 'read'},
+      {e: coalesce(Removed.e, FolderExhibit, Discarded.e), p: coalesce(Removed.n, FolderPosition, Discarded.n), what: 'removed'},
+      {e: coalesce(Newest.e, Latest.e), p: coalesce(Newest.n, Latest.n), what: 'listed'}, {e: near.e, p: near.n, what: 'act'}], lambda x: x.e IS NOT NULL AND x.e <> '')) AS Evidence,
+    FirstExhibit AS _Exhibit, FirstPosition AS _Position
+  FROM worded AS w LEFT JOIN lost AS l ON w.Mailbox = l.Mailbox AND w.Key = l.Key
+  ORDER BY w.Mailbox, w.FirstAt, w.Key
+) TO {ledger} (FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 61440);

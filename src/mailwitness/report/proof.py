@@ -1,0 +1,60 @@
+"""The parts of the Markdown report that say what existed and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailwitness.report import wording
+from mailwitness.report.text import safe_markdown
+from mailwitness.report.wording import number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailwitness.report.document import Ledger, LedgerMailbox, LedgerRow
+
+MAILBOXES_SHOWN = 12
+ROWS_SHOWN = 100
+_HEADS = ("What became of it", "Message", "Last there (UTC)", "Last opened", "Removed", "Proved by")
+
+
+def ledger_lines(ledger: Ledger | None) -> Iterator[str]:
+    """Yield the lines about single messages; none for a report that was written before there was a ledger."""
+    if ledger is None:
+        return
+    yield from ("", "## What existed and what became of it", "", safe_markdown(ledger.sentence, 400))
+    for box in ledger.mailboxes[:MAILBOXES_SHOWN]:
+        yield from ("", f"### {safe_markdown(box.mailbox or 'No mailbox named', 120)}", "")
+        yield from (f"- {safe_markdown(sentence, 500)}" for sentence in box.sentences[:20])
+        yield from _messages(box)
+    left = len(ledger.mailboxes) - MAILBOXES_SHOWN
+    if left > 0:
+        yield from ("", f"*{number(left)} more mailboxes:* `jq .ledger.mailboxes report.json`")
+
+
+def _messages(box: LedgerMailbox) -> Iterator[str]:
+    if not box.rows:
+        return
+    yield from ("", f"| {' | '.join(_HEADS)} |", f"|{'|'.join([' --- '] * len(_HEADS))}|")
+    yield from (f"| {' | '.join(_cells(row))} |" for row in box.rows[:ROWS_SHOWN])
+    left = box.rows_total - min(len(box.rows), ROWS_SHOWN)
+    if left > 0:
+        yield from ("", f"*{number(left)} more messages:* `mailwitness ledger --gone --case DIR`")
+
+
+def _cells(row: LedgerRow) -> tuple[str, ...]:
+    weak = "" if row.key_strength == "strong" else f" ({safe_markdown(row.key_strength, 20)} key)"
+    opened = f"{wording.moment(row.read_at)} {safe_markdown(row.read_by, 80)}" if row.read_at else ""
+    removed = (
+        f"{wording.moment(row.removed_at)} {safe_markdown(row.removal, 40)} {safe_markdown(row.removed_by, 80)}"
+        if row.removed_at
+        else ""
+    )
+    return (
+        safe_markdown(row.verdict, 40) + weak,
+        f"{safe_markdown(row.subject or 'no subject', 120)}<br>{safe_markdown(row.message_id or row.key, 120)}",
+        wording.moment(row.last_seen) if row.last_seen else "",
+        opened,
+        removed,
+        safe_markdown(row.proofs, 120),
+    )
