@@ -215,3 +215,10 @@ def materialise(
     connection.execute(
         f"CREATE OR REPLACE VIEW {TABLE} AS SELECT {shown} FROM read_parquet({literal(str(path))})"
     )
+
+
+def narrow(connection: duckdb.DuckDBPyConnection, needed: set[str]) -> None:
+    """Show only the acts that rules name: what was computed besides must not change what they count."""
+    kept = ", ".join(literal(activity) for activity in sorted(needed)) or "''"
+    connection.execute(f"ALTER VIEW {TABLE} RENAME TO EveryActivity")
+    connection.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM EveryActivity WHERE Activity IN ({kept})")

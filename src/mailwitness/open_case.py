@@ -115,6 +115,7 @@ def open_case(
     activities.materialise(connection, union, work / "activity.parquet", needed=wanted, named=named)
     if given is not None:
         ledger.store(connection, store, work, exhibits=given, now=now)
+        activities.narrow(connection, needed(knowledge))
     found = evidence(connection, knowledge, store.tables())
     tables.lock(connection, [folder / "tables", work])
     return OpenCase(connection, engine, knowledge, found, now=now, work=work)
