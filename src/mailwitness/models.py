@@ -147,3 +147,74 @@ class RuleOutcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     findings: int
     techniques: tuple[str, ...]
+
+
+class StepSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a chain as it was seen, or as it is missing.
+
+    Attributes:
+        step: its name in the chain.
+        title: what happened, in words.
+        state: ``seen``, ``missing`` (nothing of the kind is in the evidence) or ``not_visible`` (the evidence cannot show it).
+        why: for a step that is not there: what its absence can mean.
+        time: naive UTC of the first act; None when it is not there.
+        last_time: naive UTC of the last act.
+        joined: how it was joined to the steps before, in words; empty for the first.
+        way: the way of joining by name.
+        actor: who did the first act.
+        mailbox: the mailbox of the first act.
+        rows: (exhibit id, record number) of its acts, the first 20.
+        count: number of acts.
+    """
+
+    step: str
+    title: str
+    state: str
+    why: str = ""
+    time: dt.datetime | None = None
+    last_time: dt.datetime | None = None
+    joined: str = ""
+    way: str = ""
+    actor: str = ""
+    mailbox: str = ""
+    rows: tuple[tuple[str, int], ...] = ()
+    count: int = 0
+
+
+class ChainMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain found in the evidence.
+
+    Attributes:
+        chain: id of the chain.
+        name: its short name.
+        steps: all steps in order, those that are missing included.
+        notes: what could not be seen beside the steps.
+        time: naive UTC of the first act.
+        last_time: naive UTC of the last act.
+        accounts: actors and mailboxes of all acts, the product's own services left out.
+    """
+
+    chain: str
+    name: str
+    title: str
+    description: str
+    severity: str
+    confidence: str
+    phase: str
+    techniques: tuple[str, ...]
+    reasons: tuple[str, ...]
+    steps: tuple[StepSeen, ...]
+    notes: tuple[str, ...]
+    time: dt.datetime
+    last_time: dt.datetime
+    actor: str
+    actor_type: str
+    mailbox: str
+    session: str
+    address: str
+    host: str
+    accounts: tuple[str, ...]
+
+    def rows(self) -> tuple[tuple[str, int], ...]:
+        """Return the rows of all steps, those of the last step first."""
+        return tuple(dict.fromkeys(row for step in reversed(self.steps) for row in step.rows))

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 CONTENT = Path(__file__).parent
 T = TypeVar("T")
+S = TypeVar("S", schemas.ChainStep, schemas.Forbidden)
 _PLACEHOLDER = re.compile(r"\{\{watchlist:([a-z0-9_]+):([A-Za-z0-9_]+)\}\}")
 
 _PART = re.compile(r"\{\{part:([a-z_]+)\}\}")
+_LET = re.compile(r"\{\{let:([a-z0-9_/]+):(\w+)\}\}")
 _SHARED = re.compile(r"\{\{(before|after):([a-z0-9_]+)\}\}")
 
 
@@ -128,13 +130,26 @@ def part(name: str) -> str:
     return str(parts[name]).strip()
 
 
+@cache
+def let_value(rule: str, name: str) -> str:
+    """Return the value of a rule's ``let`` line, so that a chain and a rule share one list of words."""
+    path = CONTENT / "rules" / f"{rule}.yaml"
+    found = re.search(rf"^let {re.escape(name)} = (.+);$", read(path, schemas.Rule).query, re.MULTILINE)
+    if found is None:
+        raise ContentError(
+            f"the rule has no line `let {name} = ...;`", place=str(path), remedy="Correct the placeholder."
+        )
+    return expand(found.group(1))
+
+
 def expand(query: str) -> str:
     """Replace placeholders.
 
     ``{{watchlist:file:kind}}`` becomes KQL string literals, ``{{before:parser}}`` and ``{{after:parser}}`` that
-    parser's text, and ``{{part:name}}`` a piece that explanations share.
+    parser's text, ``{{part:name}}`` a piece that explanations share, and ``{{let:rule:name}}`` the value of a rule's line.
     """
     query = _PART.sub(lambda match: part(match.group(1)), query)
+    query = _LET.sub(lambda match: let_value(match.group(1), match.group(2)), query)
     query = _SHARED.sub(lambda match: shared_part(match.group(2), match.group(1)), query)
 
     def literals(match: re.Match[str]) -> str:
@@ -190,6 +205,25 @@ def rules(*folders: Path) -> list[tuple[Path, schemas.Rule]]:
 def hunts() -> list[tuple[Path, schemas.Rule]]:
     """Return the hunting queries with their files: rules in form, but a person runs them and they raise nothing."""
     return [(path, with_query(read(path, schemas.Rule))) for path in files("hunts")]
+
+
+def chains(*paths: Path) -> list[tuple[Path, schemas.Chain]]:
+    """Return the shipped chains, or those in the given files, with their files.
+
+    Raises:
+        ContentError: a chain is wrong.
+    """
+    return [(path, _with_filters(read(path, schemas.Chain))) for path in paths or files("chains")]
+
+
+def _with_filters(chain: schemas.Chain) -> schemas.Chain:
+    steps = {name: _expanded(step) for name, step in chain.steps.items()}
+    forbidden = {name: _expanded(step) for name, step in chain.forbidden.items()}
+    return msgspec.structs.replace(chain, steps=steps, forbidden=forbidden)
+
+
+def _expanded(step: S) -> S:
+    return msgspec.structs.replace(step, filter=expand(step.filter), query=expand(step.query))
 
 
 def _rule_files(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ import msgspec
 
 from mailwitness.content import loader
 from mailwitness.content.foreign import load as foreign
-from mailwitness.content.schemas import Explanation, Parser, Rule
+from mailwitness.content.schemas import Chain, Explanation, Parser, Rule
 
 SHIPPED = loader.CONTENT / "translations.json.gz"
 _OFF = {"0", "off", "no"}
@@ -36,6 +36,7 @@ class Pack(msgspec.Struct, kw_only=True):
     parsers: list[Parser]
     explanations: list[Explanation] = []
     refused: list[foreign.Refused] = []
+    chains: list[Chain] = []
     sql: dict[str, str] = {}
     key: str = ""
 
@@ -62,7 +63,7 @@ def load(*folders: Path) -> Pack:
         ContentError: a content file is wrong.
     """
     digest = loader.digest(*folders)
-    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|4".encode()).hexdigest()
+    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|5".encode()).hexdigest()
     kept = _read(key)
     if kept is not None:
         return kept
@@ -74,6 +75,7 @@ def load(*folders: Path) -> Pack:
         parsers=loader.parsers(),
         explanations=[item for _, item in loader.explanations()],
         refused=given.refused,
+        chains=[chain for _, chain in loader.chains()],
         sql=shipped() | _translations(),
         key=key,
     )

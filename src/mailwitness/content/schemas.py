@@ -126,6 +126,131 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     parameters: dict[str, Parameter] = {}
     tests: list[Case] = []
     attacks: list[Case] = []
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many acts, or how many different values of a column, make a step.
+
+    Attributes:
+        gte: this many or more.
+        field: column whose different values are counted; empty counts acts.
+        by: way of joining that the counted acts share.
+        timespan: they lie within this time; empty takes the chain's.
+    """
+
+    gte: int
+    field: str = ""
+    by: str = ""
+    timespan: str = ""
+
+
+class ChainStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of a chain: acts that pass a filter, rows of a query, or findings of a rule.
+
+    Attributes:
+        title: what happened, in words that follow the time in a report.
+        filter: KQL predicate over MailboxActivity.
+        query: KQL over any table whose rows carry columns of MailboxActivity.
+        rule: id of a rule whose findings are the acts.
+        join: way of joining to the steps before -> longest gap (``30m``, ``7d``, ``unlimited``), the best way first.
+        optional: the chain is complete without it; a match then lists it as missing.
+        count: the step needs several acts.
+        missing: what its absence can mean.
+    """
+
+    title: str
+    filter: str = ""
+    query: str = ""
+    rule: str = ""
+    join: dict[str, str] = {}
+    optional: bool = False
+    count: Condition | None = None
+    missing: str = ""
+
+
+class Forbidden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An act that makes the chain something else when it stands before, between or after its steps.
+
+    Attributes:
+        where: before the first step, between the first and the last, or after the last.
+        within: how long before or after.
+        join: ways of joining to any step; one is enough.
+    """
+
+    title: str
+    where: Literal["before", "between", "after"]
+    filter: str = ""
+    query: str = ""
+    rule: str = ""
+    within: str = "1d"
+    join: list[str]
+
+
+class Correlation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sigma's correlation block.
+
+    Attributes:
+        rules: names of the steps, in their order.
+        group_by: ways of joining that all steps share, for steps that name none themselves.
+        aliases: way of joining -> step -> column, where steps hold the same thing in different columns.
+        timespan: longest time from the first act to the last; ``unlimited`` for jobs that take days.
+        condition: for event_count and value_count.
+    """
+
+    type: Literal["temporal_ordered", "temporal", "event_count", "value_count"]
+    rules: list[str]
+    group_by: list[str] = msgspec.field(default_factory=list, name="group-by")
+    aliases: dict[str, dict[str, str]] = {}
+    timespan: str
+    condition: Condition | None = None
+
+
+class ChainCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A test at the bottom of a chain: rows in, match or silence out.
+
+    Attributes:
+        kind: hit, near_miss (an attack with one thing missing) or benign_twin (work that looks alike).
+        expect: match or silent.
+        matches: number of matches; 0 takes any.
+        seen: steps that the first match holds, in order.
+        missing: steps that the first match lists as missing.
+        joined: way of joining of the last step that was seen.
+    """
+
+    name: str
+    kind: Literal["hit", "near_miss", "benign_twin"]
+    expect: Literal["match", "silent"]
+    rows: Rows
+    matches: int = 0
+    seen: list[str] = []
+    missing: list[str] = []
+    joined: str = ""
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An ordered pattern over acts and findings: a Sigma correlation with steps of our own."""
+
+    id: str
+    title: str
+    name: str
+    description: str
+    level: Severity
+    confidence: Level
+    finding: str
+    phase: Phase = "clearing"
+    reasons: dict[str, Any]  # Any: words, or lists of words
+    correlation: Correlation
+    steps: dict[str, ChainStep]
+    forbidden: dict[str, Forbidden] = {}
+    falsepositives: list[str]
+    gaps: list[str]
+    guide: list[str]
+    attack: Attack
+    version: str = "1.0.0"
+    status: str = ""
+    tests: list[ChainCase] = []
+
+    def ordered(self) -> list[ChainStep]:
+        """Return the steps in the order of the correlation."""
+        return [self.steps[name] for name in self.correlation.rules]
 
 
 class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
