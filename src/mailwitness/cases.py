@@ -6,12 +6,13 @@ import datetime as dt
 import hashlib
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 
 import msgspec
 
 from mailwitness import baselines, severity
 from mailwitness.content.schemas import SEVERITIES
-from mailwitness.models import Finding
+from mailwitness.models import ChainMatch, Finding
 
 # Findings of one actor, mailbox or session belong together while no gap is longer than this.
 STORY_GAP = dt.timedelta(days=7)
@@ -35,38 +36,79 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     findings: tuple[Finding, ...]
     usual: tuple[baselines.Usual, ...] = ()
+    chains: tuple[ChainMatch, ...] = ()
 
 
-def group(findings: list[Finding], history: baselines.History | None = None) -> list[Story]:
+def group(
+    findings: list[Finding],
+    history: baselines.History | None = None,
+    matches: Sequence[ChainMatch] = (),
+) -> list[Story]:
     """Make cases of findings: those that share actor, mailbox or session within a story.
 
     Work of the product's own services is kept apart: it would tie every mailbox together.
+    A chain is a finding too, and draws in every finding that shares an account or a record with one of its steps.
 
     Args:
         findings: of rules and chains, with their explanations.
         history: what is usual in this evidence; None where nobody counted it.
+        matches: chains, whose findings are the last ones given, in the same order.
 
     Returns:
         Stories, the most severe first.
     """
+    chained = {len(findings) - len(matches) + i: match for i, match in enumerate(matches)}
     parents = list(range(len(findings)))
     by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
     full = _full_names(findings)
     for i, finding in enumerate(findings):
         for key in _keys(finding, full):
             by_key[key].append(i)
+    for i, match in chained.items():
+        for name in match.accounts:
+            by_key["account", full.get(name.lower(), name.lower())].append(i)
+    _join_by_rows(findings, chained, parents)
     for members in by_key.values():
         ordered = sorted(members, key=lambda i: findings[i].time or _EARLIEST)
         for left, right in itertools.pairwise(ordered):
             if _close(findings[left], findings[right]):
                 parents[_root(parents, left)] = _root(parents, right)
-    groups: dict[int, list[Finding]] = defaultdict(list)
-    for i, finding in enumerate(findings):
-        groups[_root(parents, i)].append(finding)
-    stories = [_story(members, history or baselines.History()) for members in groups.values()]
+    stories = _stories(findings, chained, parents, history or baselines.History())
     return sorted(
         stories, key=lambda story: (-SEVERITIES.index(story.severity), _first(story.findings), story.id)
     )
+
+
+def _stories(
+    findings: list[Finding],
+    chained: dict[int, ChainMatch],
+    parents: list[int],
+    history: baselines.History,
+) -> list[Story]:
+    groups: dict[int, list[Finding]] = defaultdict(list)
+    for i, finding in enumerate(findings):
+        groups[_root(parents, i)].append(finding)
+    followed: dict[int, list[ChainMatch]] = defaultdict(list)
+    for i, match in chained.items():
+        followed[_root(parents, i)].append(match)
+    return [
+        msgspec.structs.replace(_story(members, history), chains=tuple(followed[root]))
+        for root, members in groups.items()
+    ]
+
+
+def _join_by_rows(findings: list[Finding], chained: dict[int, ChainMatch], parents: list[int]) -> None:
+    """Tie each chain to the findings that rest on one of its records, however long the chain took."""
+    holders: dict[tuple[str, int], int] = {}
+    for i, match in chained.items():
+        for row in match.rows():
+            if row in holders:
+                parents[_root(parents, i)] = _root(parents, holders[row])
+            holders[row] = i
+    for i, finding in enumerate(findings):
+        for row in finding.rows:
+            if row in holders:
+                parents[_root(parents, i)] = _root(parents, holders[row])
 
 
 def _full_names(findings: list[Finding]) -> dict[str, str]:

@@ -51,7 +51,7 @@ class Link:
         self.count = len(acts)
         self.first = acts[0].time
         self.last = acts[-1].time
-        self.start = parent.start if parent else self.first
+        self.start: int = parent.start if parent else self.first
         self.way, self.key = joined
         self.keys: dict[Key, None] = dict.fromkeys(parent.keys) if parent else {}
         self.child: dict[int, Link] = {}
@@ -305,6 +305,8 @@ class Unordered(Machine):
 
     def _follow(self, i: int, acts: list[Act]) -> Link | None:
         for key in self.shared[i](acts[-1]).filed:
+            if ANY in key:
+                continue
             self.work += 1
             seen = self.latest[key]
             seen[i] = acts[-1]

@@ -145,6 +145,7 @@ def moment(microseconds: int) -> dt.datetime:
 def as_finding(match: ChainMatch) -> Finding:
     """Make a match a finding, so that cases gather and judge it with all others."""
     return Finding(
+        kind="chain",
         rule=match.chain,
         title=match.title,
         severity=match.severity,
@@ -171,6 +172,6 @@ def step_line(step: StepSeen) -> str:
     if step.time is None:
         words = "cannot be seen" if step.state == "not_visible" else "missing"
         return f"{step.title}: {words}" + (f" ({step.why})" if step.why else "")
-    times = f" × {step.count}" if step.count > 1 else ""
+    times = f", {step.count} times" if step.count > 1 else ""
     joined = f", joined by {step.joined}" if step.joined else ""
     return f"{step.time:%Y-%m-%dT%H:%M:%SZ} {step.title}{times}{joined}"

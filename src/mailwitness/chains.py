@@ -13,9 +13,11 @@ import msgspec
 
 from mailwitness.activities import TABLE as ACTIVITY
 from mailwitness.activities import named_activities
+from mailwitness.chain_acts import ACT_SQL, filter_query
 from mailwitness.chain_keys import Act
 from mailwitness.chain_machine import Machine, machine
 from mailwitness.chain_matches import as_match
+from mailwitness.content.schemas import Chain
 from mailwitness.errors import MailwitnessError
 from mailwitness.findings import execute
 from mailwitness.kql import referenced_tables
@@ -24,7 +26,7 @@ from mailwitness.models import RuleOutcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mailwitness.content.schemas import Chain, ChainStep, Forbidden
+    from mailwitness.content.schemas import ChainStep, Forbidden
     from mailwitness.models import ChainMatch, Finding
     from mailwitness.open_case import OpenCase
 
@@ -34,19 +36,8 @@ _BATCH = 20_000
 _MOST_MATCHES = 500
 _STEP_TIMEOUT_SECONDS = 600
 _MOST_QUERY_ROWS = 1_000_000
+_TEXTS = tuple(name for name in Act._fields if name[0].isupper() and name != "Messages")
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - times in the database are naive UTC
-
-# Columns of an act as SQL over MailboxActivity, in the order of Act.
-_ACT_SQL = (
-    "epoch_us(TimeGenerated), Actor, ActorType, Mailbox, SessionId, ClientIP, Host, ApplicationId, ObjectName, MessageId, "
-    """CASE WHEN Items IS NULL THEN NULL ELSE regexp_extract_all(Items::VARCHAR, '"InternetMessageId":\\s*"([^"\\\\]+)"', 1)[:100] END, """
-    "coalesce(Parameters->>'$.FilePath', ''), SettingAfter, Operation, _Exhibit, _Position"
-)
-# What KQL has to name, so that a run stores these columns.
-_NAMED = (
-    "TimeGenerated, Actor, ActorType, Mailbox, SessionId, ClientIP, Host, ApplicationId, ObjectName, MessageId, "
-    "Items, Parameters, SettingAfter, Operation, _Exhibit, _Position"
-)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,23 +68,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def filter_query(text: str) -> str:
-    """Return a step's filter as the query that a run has to be able to answer."""
-    return f"{ACTIVITY}\n| where {text.strip()}"
-
-
-def queries(chains: Iterable[Chain]) -> list[str]:
-    """Return everything that chains ask of MailboxActivity and the public tables."""
-    found = []
-    for chain in chains:
-        for step in (*chain.steps.values(), *chain.forbidden.values()):
-            if step.filter:
-                found.append(f"{filter_query(step.filter)}\n| project {_NAMED}")
-            elif step.query:
-                found.append(step.query)
-    return found
-
-
 def prepare(opened: OpenCase, outcomes: Iterable[RuleOutcome]) -> list[Prepared]:
     """Translate every chain's steps, and say of each what the evidence cannot show."""
     blind_rules = {item.id: item.reason for item in outcomes if item.outcome == "not_evaluated"}
@@ -102,20 +76,21 @@ def prepare(opened: OpenCase, outcomes: Iterable[RuleOutcome]) -> list[Prepared]
 
 def _prepared(chain: Chain, opened: OpenCase, blind_rules: dict[str, str]) -> Prepared:
     order = chain.correlation.rules
-    steps: list[tuple[str, ChainStep | Forbidden]] = [*chain.steps.items(), *chain.forbidden.items()]
     try:
         parts = [
             _part(chain, name, step, order.index(name) if name in order else -1, opened, blind_rules)
-            for name, step in steps
+            for name, step in chain.parts().items()
         ]
     except MailwitnessError as error:
         return Prepared(chain=chain, parts=[], reason=str(error))
     blind = [part for part in parts if part.blind and not part.optional]
-    reason = "; ".join(f"the step {chain.steps[part.name].title!r} cannot be seen: {part.blind}" for part in blind)
+    reason = "; ".join(
+        f"the step {chain.steps[part.name].title!r} cannot be seen: {part.blind}" for part in blind
+    )
     return Prepared(chain=chain, parts=parts, reason=reason)
 
 
-def _part(  # noqa: PLR0913 - the parts of a step, each by name
+def _part(
     chain: Chain,
     name: str,
     step: ChainStep | Forbidden,
@@ -218,8 +193,9 @@ def _feed(
     listed = [part for item in alive for part in item.parts if part.predicate and part.predicate in spans]
     streams: list[Iterator[Fed]] = [iter(sorted(further, key=lambda fed: fed[0]))]
     predicates = list(dict.fromkeys(part.predicate for part in listed))
-    for at in range(0, len(predicates), _MASK_BITS):
-        streams.append(_from_activity(opened, listed, predicates[at : at + _MASK_BITS], _limits(alive, spans)))
+    limits = _limits(alive, spans)
+    chunks = [predicates[at : at + _MASK_BITS] for at in range(0, len(predicates), _MASK_BITS)]
+    streams += [_from_activity(opened, listed, chunk, limits) for chunk in chunks]
     for _, parts, act in heapq.merge(*streams, key=lambda fed: fed[0]):
         # Later steps first: a record that passes two filters must not follow itself.
         for part in sorted(parts, key=lambda part: -part.index):
@@ -231,7 +207,9 @@ def _feed(
 
 def _spans(opened: OpenCase, ready: list[Prepared]) -> dict[str, tuple[int, int]]:
     """Return the first and the last time of each filter that some row passes: one scan for all filters."""
-    predicates = list(dict.fromkeys(part.predicate for item in ready for part in item.parts if part.predicate))
+    predicates = list(
+        dict.fromkeys(part.predicate for item in ready for part in item.parts if part.predicate)
+    )
     if not predicates:
         return {}
     asked = ", ".join(
@@ -245,7 +223,8 @@ def _spans(opened: OpenCase, ready: list[Prepared]) -> dict[str, tuple[int, int]
 
 def _may_match(item: Prepared, spans: dict[str, tuple[int, int]], elsewhere: set[tuple[str, str]]) -> bool:
     return all(
-        part.optional or part.predicate in spans or (part.chain, part.name) in elsewhere for part in item.parts
+        part.optional or part.predicate in spans or (part.chain, part.name) in elsewhere
+        for part in item.parts
     )
 
 
@@ -289,7 +268,7 @@ def _from_activity(
     steps_of: dict[int, tuple[Part, ...]] = {}
     cursor = opened.connection.cursor()
     cursor.execute(
-        f"SELECT ({bits})::BIGINT AS mask, {_ACT_SQL} FROM {ACTIVITY} "
+        f"SELECT ({bits})::BIGINT AS mask, {ACT_SQL} FROM {ACTIVITY} "
         "WHERE mask <> 0 ORDER BY TimeGenerated, mask, _Exhibit, _Position"
     )
     while rows := cursor.fetchmany(_BATCH):
@@ -302,29 +281,26 @@ def _from_activity(
 
 
 def _from_queries(opened: OpenCase, ready: list[Prepared]) -> Iterator[Fed]:
-    for item in ready:
-        for part in item.parts:
-            if part.sql and not part.blind:
-                found = execute(
-                    opened.connection, part.sql, timeout_seconds=_STEP_TIMEOUT_SECONDS, limit=_MOST_QUERY_ROWS
-                )
-                for row in found:
-                    act = _act_of_row(row)
-                    if act is not None:
-                        yield act.time, (part,), act
+    asked = [part for item in ready for part in item.parts if part.sql and not part.blind]
+    for part in asked:
+        found = execute(
+            opened.connection, part.sql, timeout_seconds=_STEP_TIMEOUT_SECONDS, limit=_MOST_QUERY_ROWS
+        )
+        acts = (_act_of_row(row) for row in found)
+        yield from ((act.time, (part,), act) for act in acts if act is not None)
 
 
 def _act_of_row(row: dict[str, Any]) -> Act | None:  # Any: query cells
     time = row.get("TimeGenerated")
     if not isinstance(time, dt.datetime):
         return None
-    cells = {name: str(row[name]) for name in Act._fields[1:] if name != "Messages" and row.get(name)}
     position = row.get("_Position")
+    texts: dict[str, Any] = {name: str(row[name]) for name in _TEXTS if row.get(name)}  # Any: fields of Act
     return Act(
         time=_microseconds(time),
-        **cells,
         exhibit=str(row.get("_Exhibit") or ""),
         position=-1 if position is None else int(position),
+        **texts,
     )
 
 
@@ -367,5 +343,3 @@ def _fetch(opened: OpenCase, sql: str) -> list[tuple[Any, ...]]:  # Any: query c
     except duckdb.Error as error:
         message = f"the database refused the steps: {str(error).splitlines()[0][:300]}"
         raise MailwitnessError(message, remedy="Correct the filter of the step.") from error
-
-

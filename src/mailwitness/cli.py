@@ -23,6 +23,8 @@ app = App(
 rules_app = App(name="rules", help="List, show, test and check the rules.")
 app.command(rules_app)
 app.command(witness_app)
+chains_app = App(name="chains", help="List, show, test and export the chains: acts that follow each other.")
+app.command(chains_app)
 
 
 def main() -> None:
@@ -343,6 +345,46 @@ def lint(*paths: Annotated[Path, Parameter(help="Rule files or folders; default 
     from mailwitness import content_check as check
 
     return check.lint(list(paths))
+
+
+@chains_app.command(name="list")
+def list_chains(*, json: bool = False) -> int:
+    """List the chains with severity, steps and name.
+
+    Parameters
+    ----------
+    json
+        Print the list as JSON.
+    """
+    from mailwitness import chain_pages
+
+    return chain_pages.list_chains(as_json=json)
+
+
+@chains_app.command(name="show")
+def show_chain(name: str, *, kql: bool = False) -> int:
+    """Show one chain: its steps, how they are joined, how sure it is, and what it misses.
+
+    Parameters
+    ----------
+    name
+        Id, name or a part of the chain's title.
+    kql
+        Print it as KQL for Sentinel instead.
+    """
+    from mailwitness import chain_pages
+
+    return chain_pages.show_chain(name, as_kql=kql)
+
+
+@chains_app.command(name="test")
+def test_chains(
+    *paths: Annotated[Path, Parameter(help="Chain files; default the shipped chains.")],
+) -> int:
+    """Check chains and run the tests inside them on a real database."""
+    from mailwitness import content_check as check
+
+    return check.run_chain_tests(list(paths))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import activities, content_lint, findings, tables
+from mailwitness import activities, chain_check, content_lint, findings, tables
 from mailwitness.content import loader
 from mailwitness.content.schemas import Parser, Proof
 from mailwitness.errors import ContentError, MailwitnessError
@@ -169,6 +169,41 @@ def _proof_problem(bench: Bench, proof: Proof, test: Case, place: str) -> str:
     return _difference(found, test)
 
 
+def chain_tests(bench: Bench, paths: list[Path]) -> Iterator[Outcome]:
+    """Run the tests of the given chains, or of all that are shipped."""
+    rules = {rule.id: rule for _, rule in loader.rules()}
+    for path, chain in loader.chains(*paths):
+        place = _place(path)
+        for name, problem in chain_check.tests(bench, chain, rules, place, now=TEST_NOW):
+            yield Outcome(place, name, problem)
+
+
+def chain_problems(bench: Bench, paths: list[Path]) -> Iterator[str]:
+    """Yield what is wrong with the given chains, or with all that are shipped."""
+    vocabulary = activities.vocabulary(loader.parsers())
+    rules = {rule.id for _, rule in loader.rules()}
+    for path, chain in loader.chains(*paths):
+        for problem in chain_check.problems(chain, bench.engine, vocabulary, rules, now=TEST_NOW):
+            yield f"{_place(path)}: {problem}"
+
+
+def run_chain_tests(paths: list[Path]) -> int:
+    """Lint and test chains, print what fails and a count; exit code 0 when nothing does, 2 otherwise."""
+    bench = Bench()
+    try:
+        wrong = list(chain_problems(bench, paths))
+        results = list(chain_tests(bench, paths))
+    finally:
+        bench.close()
+    for problem in wrong:
+        print(problem)
+    failed = [one for one in results if one.problem]
+    for one in failed:
+        print(f"{one.place}: {one.name}: {one.problem}")
+    print(f"chains: {len(results) - len(failed)} tests passed, {len(failed)} failed, {len(wrong)} problems")
+    return _FAILED if failed or wrong else _OK
+
+
 def _problem(bench: Bench, kql: str, test: Case, place: str) -> str:
     try:
         found = bench.ask(kql, test, place)
@@ -212,6 +247,7 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
         if not paths:
             for path, hunt in loader.hunts():
                 yield from rule_tests(bench, path, hunt)
+            yield from chain_tests(bench, [])
             for path in loader.files("parsers"):
                 parser = loader.with_query(loader.read(path, Parser))
                 yield from parser_tests(bench, path, parser)
@@ -250,6 +286,9 @@ def lint(paths: list[Path]) -> int:
         for problem in content_lint.explanation_problems(explanation, bench.engine, vocabulary, now=TEST_NOW):
             found += 1
             print(f"{_place(path)}: {problem}")
+    for problem in [] if paths else chain_problems(bench, []):
+        found += 1
+        print(problem)
     bench.close()
     print(f"lint: {len(rules)} rules, {found} problems")
     return _FAILED if found else _OK

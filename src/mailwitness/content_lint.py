@@ -114,9 +114,13 @@ def _filters(rule: Rule, tables: set[str]) -> Iterator[str]:
 
 def _activities(rule: Rule | Explanation, vocabulary: set[str], tables: set[str]) -> Iterator[str]:
     """Find words compared with Activity that no parser ever yields."""
-    if ACTIVITY not in tables:
-        return
-    listed = tokens(rule.query)
+    if ACTIVITY in tables:
+        yield from dead_activities(rule.query, vocabulary)
+
+
+def dead_activities(kql: str, vocabulary: set[str]) -> Iterator[str]:
+    """Yield one sentence for each word that a query compares with Activity and no parser yields."""
+    listed = tokens(kql)
     for i, token in enumerate(listed):
         if token.text != "Activity" or (i and listed[i - 1].text == "."):
             continue

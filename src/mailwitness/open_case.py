@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailwitness import activities, tables
+from mailwitness import activities, chain_acts, tables
 from mailwitness.content import loader, pack
 from mailwitness.findings import Evidence
 from mailwitness.kql import KqlEngine, words
@@ -67,7 +67,11 @@ def new_engine(knowledge: pack.Pack) -> KqlEngine:
 
 def queries(knowledge: pack.Pack) -> list[str]:
     """Return every query that a run asks of MailboxActivity and the public tables."""
-    return [rule.query for rule in knowledge.rules] + [item.query for item in knowledge.explanations]
+    return [
+        *(rule.query for rule in knowledge.rules),
+        *(item.query for item in knowledge.explanations),
+        *chain_acts.queries(knowledge.chains),
+    ]
 
 
 def needed(knowledge: pack.Pack) -> set[str]:

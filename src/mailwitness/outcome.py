@@ -17,7 +17,7 @@ from mailwitness.readers.index import RecordIndex
 
 if TYPE_CHECKING:
     from mailwitness.cases import Story
-    from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
+    from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
     from mailwitness.sources import Intake
 
 SCHEMA_VERSION = 1
@@ -82,6 +82,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     *,
     stories: list[Story],
     outcomes: list[RuleOutcome],
+    chains: list[RuleOutcome],
     intake: Intake,
     exhibits: list[Exhibit],
     sha256: dict[str, str],
@@ -96,6 +97,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     Args:
         stories: cases, the most severe first.
         outcomes: what each rule gave.
+        chains: what each chain gave.
         intake: counts and quarantine of every exhibit.
         exhibits: in order of intake.
         sha256: digest by exhibit id; empty when the exhibit changed while it was read.
@@ -135,6 +137,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         "not_evaluated": missing,
         "ledger": ledger,
         "rules": [msgspec.to_builtins(item) for item in outcomes],
+        "chains": [msgspec.to_builtins(item) for item in chains],
         "intake": taken,
         "quarantine": [msgspec.to_builtins(item) for item in intake.quarantine],
         "quarantine_total": quarantined,
@@ -180,7 +183,7 @@ def _folded(items: list[NotEvaluated]) -> list[JsonDict]:
     for (reason, remedy, blocking), named in by_reason.items():
         names = list(dict.fromkeys(named))
         # Rules are listed elsewhere with their reason; an input is named nowhere else.
-        most = 5 if names[0].startswith("rule: ") else 1000
+        most = 5 if names[0].startswith(("rule: ", "chain: ")) else 1000
         shown = "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
         folded.append({"what": shown, "reason": reason, "remedy": remedy, "blocking": blocking})
     return sorted(folded, key=lambda item: not item["blocking"])
@@ -249,8 +252,41 @@ def _case(story: Story, proof: _Proof) -> JsonDict:
         "baseline": [
             {**msgspec.to_builtins(one), "answer": one.answer, "words": one.words()} for one in story.usual
         ],
-        "chains": [],
+        "chains": [_chain(match) for match in story.chains],
         "questions": [],
+    }
+
+
+def _chain(match: ChainMatch) -> JsonDict:
+    steps = [
+        {
+            "step": step.step,
+            "title": step.title,
+            "state": step.state,
+            "why": step.why,
+            "time": _iso(step.time) or None,
+            "last_time": _iso(step.last_time) or None,
+            "joined": step.joined,
+            "actor": step.actor,
+            "mailbox": step.mailbox,
+            "rows": [{"exhibit": e, "record": p} for e, p in step.rows],
+            "count": step.count,
+        }
+        for step in match.steps
+    ]
+    return {
+        "chain": match.chain,
+        "name": match.name,
+        "title": match.title,
+        "description": match.description,
+        "severity": match.severity,
+        "confidence": match.confidence,
+        "reasons": list(match.reasons),
+        "techniques": list(match.techniques),
+        "first_seen": _iso(match.time),
+        "last_seen": _iso(match.last_time),
+        "steps": steps,
+        "notes": list(match.notes),
     }
 
 

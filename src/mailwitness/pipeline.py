@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import __version__, activities, baselines, cases, explanations, findings, tables
+from mailwitness import __version__, activities, baselines, cases, chains, explanations, findings, tables
 from mailwitness import outcome as outcome_document
+from mailwitness.chain_matches import as_finding
 from mailwitness.content import pack
 from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import containers, custody, seal, store, walk
 from mailwitness.evidence.names import display_name
 from mailwitness.evidence.opening import Refused
 from mailwitness.kql import KqlEngine
-from mailwitness.models import Exhibit, Finding, NotEvaluated, RuleOutcome
+from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
 from mailwitness.proof import ledger, summary
 from mailwitness.readers.index import LinesWhileSealing
@@ -146,12 +147,13 @@ class _Run:
         opened = self._open()
         try:
             outcomes, found = self._detect(opened)
+            followed, matches = self._follow(opened, found, outcomes)
             self.progress.stage("explaining")
-            explained, failed = explanations.explain(opened, found)
+            explained, failed = explanations.explain(opened, [*found, *map(as_finding, matches)])
             self.not_evaluated += failed
-            history = baselines.compute(opened.connection) if found else None
+            history = baselines.compute(opened.connection) if explained else None
             self.progress.stage("grouping")
-            stories = cases.group(explained, history)
+            stories = cases.group(explained, history, matches)
             ledger_part = self._ledger(opened, stories)
         finally:
             opened.close()
@@ -159,6 +161,7 @@ class _Run:
         report = outcome_document.build(
             stories=stories,
             outcomes=outcomes,
+            chains=followed,
             intake=loaded,
             exhibits=exhibits,
             sha256=self._sha256(),
@@ -386,6 +389,22 @@ class _Run:
             )
         )
         return summary.missing(reason)
+
+    def _follow(
+        self, opened: OpenCase, found: list[Finding], outcomes: list[RuleOutcome]
+    ) -> tuple[list[RuleOutcome], list[ChainMatch]]:
+        self.progress.stage("following chains")
+        followed, matches = chains.follow(opened, found, outcomes)
+        self.not_evaluated += [
+            NotEvaluated(
+                what=f"chain: {outcome.name}",
+                reason=outcome.reason,
+                remedy="Give evidence that can show this step.",
+            )
+            for outcome in followed
+            if outcome.outcome == "not_evaluated"
+        ]
+        return followed, matches
 
     def _note_absent(self, evidence: findings.Evidence, present: set[str]) -> None:
         if not present:

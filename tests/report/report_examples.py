@@ -26,6 +26,7 @@ HOSTILE_TEXTS = {
 OWN_WORDS = frozenset(
     [
         "outcome",
+        "state",
         "severity",
         "confidence",
         "verdict",

@@ -18,6 +18,8 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "summary": document.Summary,
     "case": document.Case,
     "finding": document.Finding,
+    "chain": document.Chain,
+    "chain_step": document.ChainStep,
     "position": document.Position,
     "timeline_entry": document.TimelineEntry,
     "not_evaluated": document.NotEvaluated,

@@ -126,6 +126,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     parameters: dict[str, Parameter] = {}
     tests: list[Case] = []
     attacks: list[Case] = []
+
+
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many acts, or how many different values of a column, make a step.
 
@@ -247,6 +249,10 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: str = "1.0.0"
     status: str = ""
     tests: list[ChainCase] = []
+
+    def parts(self) -> dict[str, ChainStep | Forbidden]:
+        """Return steps and forbidden acts by name."""
+        return {**self.steps, **self.forbidden}
 
     def ordered(self) -> list[ChainStep]:
         """Return the steps in the order of the correlation."""

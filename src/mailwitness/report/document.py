@@ -123,6 +123,39 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     record: int | None = None
 
 
+class ChainStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a chain, as it was seen or as it is missing."""
+
+    step: str = ""
+    title: str = ""
+    state: str = "missing"
+    why: str = ""
+    time: str | None = None
+    last_time: str | None = None
+    joined: str = ""
+    actor: str = ""
+    mailbox: str = ""
+    rows: tuple[Row, ...] = ()
+    count: int = 0
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """Acts that follow each other in a way that means more than each alone."""
+
+    chain: str = ""
+    name: str = ""
+    title: str = ""
+    description: str = ""
+    severity: str = "informational"
+    confidence: str = ""
+    reasons: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    first_seen: str | None = None
+    last_seen: str | None = None
+    steps: tuple[ChainStep, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Findings that belong to one story, and what is concluded from them."""
 
@@ -143,8 +176,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
     baseline: tuple[Usual, ...] = ()
-    # Any: chains and questions are open objects in schema version 1.
-    chains: tuple[dict[str, Any], ...] = ()
+    chains: tuple[Chain, ...] = ()
+    # Any: questions are open objects in schema version 1.
     questions: tuple[dict[str, Any], ...] = ()
 
 
@@ -271,6 +304,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     not_evaluated: tuple[NotEvaluated, ...] = ()
     ledger: Ledger | None = None
     rules: tuple[RuleOutcome, ...] = ()
+    chains: tuple[RuleOutcome, ...] = ()
     intake: tuple[Intake, ...] = ()
     quarantine: tuple[Quarantined, ...] = ()
     quarantine_total: int = 0

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mailwitness.report import record_layout, text, wording
+from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
 from mailwitness.report.strip import draw_strip
 from mailwitness.report.timeline import fold, read_timeline
@@ -143,6 +144,8 @@ def _environment() -> Environment:
         story_of=_story_of,
         cases_shown=CASES_SHOWN,
         findings_shown=FINDINGS_SHOWN,
+        chains_shown=CHAINS_SHOWN,
+        step_lines=step_lines,
         quarantine_shown=QUARANTINE_SHOWN,
         ledger_mailboxes_shown=LEDGER_MAILBOXES_SHOWN,
         ledger_rows_shown=LEDGER_ROWS_SHOWN,

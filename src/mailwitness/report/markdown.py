@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.report import wording
+from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
 from mailwitness.report.proof import ledger_lines
 from mailwitness.report.text import plain, safe_markdown
@@ -85,10 +86,25 @@ def _case(report: Report, case: Case, index: int) -> Iterator[str]:
     yield from _timeline(case, index)
     yield from _findings(report, case, index)
     yield from _baseline(case, index)
-    for heading, bags in (("Chains", case.chains), ("Questions", case.questions)):
-        if bags:
-            yield from ("", f"### {heading}", "")
-            yield from (f"- {_bag(bag)}" for bag in bags[:VALUES_SHOWN])
+    yield from _chains(case, index)
+    if case.questions:
+        yield from ("", "### Questions", "")
+        yield from (f"- {_bag(bag)}" for bag in case.questions[:VALUES_SHOWN])
+
+
+def _chains(case: Case, index: int) -> Iterator[str]:
+    if case.chains:
+        yield from ("", "### Chains (UTC)", "")
+    for chain in case.chains[:CHAINS_SHOWN]:
+        severity = wording.severity_of(chain.severity).capitalize()
+        yield f"- **{severity}: {safe_markdown(chain.title)}**"
+        for line in step_lines(chain):
+            about = f" ({safe_markdown(line.about, 500)})" if line.about else ""
+            yield f"  - {safe_markdown(line.when, 40)}: {safe_markdown(line.what)}{about}"
+        yield from (f"  - {safe_markdown(note, 500)}" for note in chain.notes)
+    yield from _left(
+        len(case.chains) - CHAINS_SHOWN, "more chains", f"jq '.cases[{index}].chains' report.json"
+    )
 
 
 def _baseline(case: Case, index: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.report import wording
+from mailwitness.report.chain_lines import step_lines
 from mailwitness.report.document import read_report
 from mailwitness.report.text import visible
 from mailwitness.report.wording import count_of, number
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mailwitness.report.document import Case, Finding, Report
 
 CASES_SHOWN = 5
+CHAINS_SHOWN = 1
 NOT_EVALUATED_SHOWN = 5
 
 _COLOURS = {
@@ -96,6 +98,11 @@ def _case(report: Report, case: Case) -> Iterator[_Row]:
     unusual = [one.words for one in case.baseline if one.answer == "unusual"]
     if unusual:
         yield "  unusual", visible(unusual[0], 240), ""
+    for chain in case.chains[:CHAINS_SHOWN]:
+        more = f" and {number(len(case.chains) - 1)} more" if len(case.chains) > 1 else ""
+        yield "  chain", visible(chain.title, 160) + more, ""
+        for line in step_lines(chain):
+            yield "", f"{visible(line.when, 40)}  {visible(line.what, 160)}", ""
     proof = wording.strongest(case)
     if proof:
         yield "  proof", _proof(report, proof), ""
