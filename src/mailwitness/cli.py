@@ -69,11 +69,13 @@ def _complain(message: str, code: str = "") -> None:
 
 
 @app.command
-def investigate(
+def investigate(  # noqa: PLR0913 - one for each flag
     *evidence: Path,
     case: Path | None = None,
     json: bool = False,
     rules: list[Path] | None = None,
+    watchlists: list[Path] | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     memory: str | None = None,
     threads: int | None = None,
     now: str | None = None,
@@ -94,6 +96,10 @@ def investigate(
         Print report.json on standard output instead of the summary.
     rules
         Folder of further rules (Sentinel YAML and Sigma); may be given more than once.
+    watchlists
+        Folder of watchlists (CSV with value, reason, owner, expires); may be given more than once.
+    set_
+        A rule's parameter, RULE.parameter=value, by the rule's id or name; may be given more than once.
     memory
         Memory limit of the database, such as 1GB; default a quarter of the machine, at most 1200MB.
     threads
@@ -111,7 +117,17 @@ def investigate(
 
     if not evidence:
         raise ConfigError("no evidence was given", remedy="Name at least one file or folder.")
-    chosen = settings(config, case=case, rules=rules, memory=memory, threads=threads, now=now, proof=proof)
+    chosen = settings(
+        config,
+        case=case,
+        rules=rules,
+        watchlists=watchlists,
+        parameters=set_,
+        memory=memory,
+        threads=threads,
+        now=now,
+        proof=proof,
+    )
     result = pipeline.investigate(evidence, chosen.case, chosen.run, TerminalProgress())
     _show(result.report, result.case, as_json=json)
     return {"found": FOUND, "clear": CLEAR}.get(result.report["summary"]["outcome"], FAILED)

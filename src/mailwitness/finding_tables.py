@@ -23,6 +23,7 @@ FINDINGS, ACTS = "Findings", "FindingActs"
 _MOST_ROWS = 50
 # Computed from the acts that the database joins.
 _JOINED = ("Acts", "Complete")
+_FROM_ACTS = ("Activity", "Operation", "ObjectName")
 
 
 def finding_id(number: int) -> str:
@@ -58,12 +59,15 @@ def create(
     given = {name: kind for name, kind in columns.items() if name not in _JOINED}
     rows = (_row(finding_id(i), finding, names) for i, finding in enumerate(found))
     listed = rows_sql(work / "findings.jsonl", given, rows)
+    # A chain returns no row of its own: its last act says what it was about.
+    about = ", ".join(f"coalesce(nullif(f.{name}, ''), a.{name}, '') AS {name}" for name in _FROM_ACTS)
+    last = ", ".join(f"arg_max({name}, TimeGenerated) AS {name}" for name in _FROM_ACTS)
     replace(
         connection,
         FINDINGS,
-        f"SELECT f.*, coalesce(a.Acts, 0) AS Acts, "
+        f"SELECT f.* REPLACE ({about}), coalesce(a.Acts, 0) AS Acts, "
         f"coalesce(greatest(a.Acts, a.Items) >= f.Count AND a.Acts < {_MOST_ROWS}, false) AS Complete "
-        f"FROM ({listed}) AS f LEFT JOIN (SELECT FindingId, count(*) AS Acts, sum(coalesce(ItemCount, 0)) AS Items "
+        f"FROM ({listed}) AS f LEFT JOIN (SELECT FindingId, count(*) AS Acts, sum(coalesce(ItemCount, 0)) AS Items, {last} "
         f"FROM {ACTS} GROUP BY FindingId) AS a USING (FindingId)",
     )
 

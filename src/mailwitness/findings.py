@@ -16,7 +16,7 @@ from mailwitness.activities import TABLE as ACTIVITY
 from mailwitness.activities import named_activities
 from mailwitness.content.schemas import SEVERITIES, Rule
 from mailwitness.errors import MailwitnessError, QueryTimeout
-from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock
+from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, watchlists_named
 from mailwitness.models import Finding, RuleOutcome
 from mailwitness.tables import rows
 
@@ -44,11 +44,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         tables: tables with rows.
         activities: activities that a parser of a present table can yield.
         absent: activity -> why no record of the case can show it.
+        watchlists: names of the watchlists that were given.
     """
 
     tables: set[str]
     activities: set[str]
     absent: dict[str, str]
+    watchlists: set[str] = msgspec.field(default_factory=set)
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +75,13 @@ def prepare(
     """Translate a rule, or say why it cannot be evaluated on this evidence."""
     tables = referenced_tables(rule.query, engine.schema)
     later = sorted(tables & _AFTER_RULES)
-    reason = (
-        f"{later[0]} is filled only after all rules have run, so no rule can ask it"
-        if later
-        else _why_not(rule, tables, evidence, vocabulary)
-    )
+    lists = watchlists_named(rule.query) - evidence.watchlists
+    if later:
+        reason = f"{later[0]} is filled only after all rules have run, so no rule can ask it"
+    elif lists:
+        reason = f"no watchlist {min(lists)!r} was given"
+    else:
+        reason = _why_not(rule, tables, evidence, vocabulary)
     if reason:
         return Prepared(rule=rule, sql="", predicates=(), reason=reason)
     try:

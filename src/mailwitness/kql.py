@@ -76,6 +76,36 @@ def words(kql: str) -> set[str]:
     return {token.text for token in tokens(kql) if token.kind == "word"}
 
 
+def watchlists_named(kql: str) -> set[str]:
+    """Return the watchlists that a query asks by Sentinel's function, lower case."""
+    return {name.lower() for _, _, name in _watchlist_calls(kql)}
+
+
+def _watchlist_calls(kql: str) -> list[tuple[int, int, str]]:
+    """Return where each ``_GetWatchlist('name')`` begins and ends, with the name."""
+    listed = tokens(kql)
+    return [
+        (token.start, listed[i + 3].start + 1, listed[i + 2].text.strip("@h").strip("\"'"))
+        for i, token in enumerate(listed[:-3])
+        if token.text == "_GetWatchlist"
+        and listed[i + 1].text == "("
+        and listed[i + 2].kind == "string"
+        and listed[i + 3].text == ")"
+    ]
+
+
+def with_watchlists(kql: str) -> str:
+    """Write Sentinel's ``_GetWatchlist('name')`` as a query of our table Watchlists.
+
+    A name that is more than letters, digits, ``_``, ``-`` and spaces is left alone and refused as an unknown function,
+    and so is a call in a place where the filter would bind to more than the list, such as the middle of a union.
+    """
+    for start, end, name in reversed(_watchlist_calls(kql)):
+        if re.fullmatch(r"[\w -]+", name) and kql[:start].rstrip()[-1:] in {"", ";", "=", "("}:
+            kql = f"{kql[:start]}Watchlists | where Watchlist =~ '{name}'{kql[end:]}"
+    return kql
+
+
 def uses_clock(kql: str) -> bool:
     """Tell whether the query asks for the present time."""
     return bool(_CLOCK.search(kql))
@@ -263,7 +293,11 @@ class KqlEngine:
         from duckdb_kql.errors import KqlError  # noqa: PLC0415
 
         try:
-            sql = str(duckdb_kql.to_sql(kql, schema=self.schema, allow_write=False, query_now=_ANY_MOMENT))
+            sql = str(
+                duckdb_kql.to_sql(
+                    with_watchlists(kql), schema=self.schema, allow_write=False, query_now=_ANY_MOMENT
+                )
+            )
         except KqlError as error:
             message = " ".join(str(error).split())
             raise QueryUnsupported(

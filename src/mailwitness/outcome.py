@@ -33,6 +33,15 @@ VOLATILE = ("tool",)
 JsonDict = dict[str, Any]  # Any: JSON values
 
 
+class RulePack(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run judged with: one digest over content, rule folders, watchlists and parameters."""
+
+    digest: str
+    rules: int
+    parameters: list[str] = []
+    watchlists: list[str] = []
+
+
 class _Proof:
     """Find the bytes behind a row: exhibit and record number give line, offset, length and text."""
 
@@ -87,7 +96,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     exhibits: list[Exhibit],
     sha256: dict[str, str],
     not_evaluated: list[NotEvaluated],
-    rule_pack: tuple[str, int],
+    rule_pack: RulePack,
     now: dt.datetime,
     version: str,
     ledger: JsonDict,
@@ -102,7 +111,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         exhibits: in order of intake.
         sha256: digest by exhibit id; empty when the exhibit changed while it was read.
         not_evaluated: everything that could not be judged.
-        rule_pack: digest and number of rules.
+        rule_pack: what the run judged with.
         now: the clock of the run.
         version: of this program.
         ledger: what became of the messages, from ``proof.summary``.
@@ -126,7 +135,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     return {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "mailwitness", "version": version},
-        "rule_pack": {"digest": rule_pack[0], "rules": rule_pack[1]},
+        "rule_pack": msgspec.to_builtins(rule_pack),
         "evaluated": {
             "from": min(times, default=""),
             "to": max(times, default=""),

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import __version__, activities, baselines, cases, chains, explanations, findings, tables
+from mailwitness import (
+    __version__,
+    activities,
+    baselines,
+    cases,
+    chains,
+    explanations,
+    findings,
+    local_knowledge,
+    tables,
+)
 from mailwitness import outcome as outcome_document
 from mailwitness.chain_matches import as_finding
-from mailwitness.content import pack
+from mailwitness.content import exclusions, pack
 from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import containers, custody, seal, store, walk
 from mailwitness.evidence.names import display_name
@@ -25,6 +35,7 @@ from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queri
 from mailwitness.proof import ledger, summary
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.sources import Intake
+from mailwitness.tuning import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         memory: limit of the database, such as ``1GB``; empty takes a quarter of the machine.
         threads: worker threads; 0 takes one for each core.
         rules: folders of further rules in Sentinel's YAML.
+        watchlists: folders of watchlists with local knowledge.
+        parameters: values for parameters of rules and explanations.
         fused: evaluate leading filters of all rules in one scan (the result is the same).
         proof: compute ledger and visibility: ``always``, ``never``, or ``auto`` for evidence of at most PROOF_BYTES.
     """
@@ -52,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory: str = ""
     threads: int = 0
     rules: tuple[Path, ...] = ()
+    watchlists: tuple[Path, ...] = ()
+    parameters: tuple[Setting, ...] = ()
     fused: bool = True
     proof: str = "auto"
 
@@ -117,10 +132,15 @@ class _Run:
         self.folder = folder
         self.settings = settings
         self.progress = progress
-        self.knowledge = pack.load(*settings.rules)
+        self.knowledge = local_knowledge.knowledge(settings.rules, settings.watchlists, settings.parameters)
         self.log = custody.CustodyLog(folder.custody, now=settings.now, tool=TOOL)
         self.log.append(
-            "run", now=settings.now, rule_pack=self.knowledge.digest, rules=len(self.knowledge.rules)
+            "run",
+            now=settings.now,
+            rule_pack=self.knowledge.digest,
+            rules=len(self.knowledge.rules),
+            parameters=[one.text() for one in settings.parameters],
+            watchlists=[path.name for path in exclusions.files(settings.watchlists)],
         )
         self.work = folder.path / f"work.tmp-{os.getpid()}"
         self.work.mkdir(mode=0o700)
@@ -166,7 +186,12 @@ class _Run:
             exhibits=exhibits,
             sha256=self._sha256(),
             not_evaluated=[*self.not_evaluated, *loaded.not_evaluated],
-            rule_pack=(self.knowledge.digest, len(self.knowledge.rules)),
+            rule_pack=outcome_document.RulePack(
+                digest=self.knowledge.digest,
+                rules=len(self.knowledge.rules),
+                parameters=[one.text() for one in self.settings.parameters],
+                watchlists=[path.name for path in exclusions.files(self.settings.watchlists)],
+            ),
             now=self.settings.now,
             version=__version__,
             ledger=ledger_part,
@@ -224,6 +249,8 @@ class _Run:
             given=given,
             rules=[str(path.absolute()) for path in self.settings.rules],
             proof=self.settings.proof,
+            watchlists=[str(path.absolute()) for path in self.settings.watchlists],
+            parameters=msgspec.to_builtins(self.settings.parameters),
         )
         return exhibits
 
@@ -341,6 +368,7 @@ class _Run:
             threads=self.settings.thread_count(),
             given=self.given_proof,
         )
+        self.not_evaluated += local_knowledge.put(opened, self.settings.watchlists)
         self._note_absent(opened.evidence, opened.evidence.tables)
         return opened
 

@@ -6,11 +6,16 @@ import datetime as dt
 import re
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mailwitness import tuning
 from mailwitness.errors import ConfigError
 from mailwitness.pipeline import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DEFAULT_FILE = Path("mailwitness.toml")
 _DEFAULT_CASE = Path("mailwitness-case")
@@ -22,7 +27,8 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the TOML file may hold; every key is also a flag."""
 
     case: str | None = None
-    rules: list[str] | None = None
+    rules: list[str] | dict[str, Any] | None = None  # Any: folders, and a table of parameters for each rule
+    watchlists: list[str] | None = None
     memory: str | None = None
     threads: int | None = None
     now: str | None = None
@@ -36,11 +42,13 @@ class Chosen(msgspec.Struct, frozen=True):
     run: Settings
 
 
-def settings(
+def settings(  # noqa: PLR0913 - one for each flag
     config: Path | None,
     *,
     case: Path | None,
     rules: list[Path] | None,
+    watchlists: list[Path] | None = None,
+    parameters: list[str] | None = None,
     memory: str | None,
     threads: int | None,
     now: str | None,
@@ -60,12 +68,10 @@ def settings(
     count = threads if threads is not None else file.threads or 0
     if count < 0:
         raise ConfigError(f"{count} is not a number of threads", place="--threads", remedy="Write 1 or more.")
-    folders = tuple(rules or [Path(name) for name in file.rules or []])
-    for folder in folders:
-        if not folder.exists():
-            raise ConfigError(
-                "there is no such folder of rules", place=str(folder), remedy="Correct the path."
-            )
+    folders = _folders("rules", rules, _rule_folders(file))
+    lists = _folders("watchlists", watchlists, file.watchlists or [])
+    # What is set on the command line comes last, and wins.
+    chosen = (*_file_parameters(file), *(tuning.parse(text) for text in parameters or []))
     return Chosen(
         case or Path(file.case or _DEFAULT_CASE),
         Settings(
@@ -73,9 +79,45 @@ def settings(
             memory=limit,
             threads=count,
             rules=folders,
+            watchlists=lists,
+            parameters=chosen,
             proof=_proof(proof or file.proof or "auto"),
         ),
     )
+
+
+def _folders(kind: str, given: list[Path] | None, in_file: list[str]) -> tuple[Path, ...]:
+    folders = tuple(given or [Path(name) for name in in_file])
+    for folder in folders:
+        if not folder.exists():
+            raise ConfigError(
+                f"there is no such folder of {kind}", place=str(folder), remedy="Correct the path."
+            )
+    return folders
+
+
+def _rule_folders(file: File) -> list[str]:
+    """Return the folders: ``rules = [...]``, or ``folders = [...]`` in the table ``[rules]``."""
+    listed = file.rules.get("folders", []) if isinstance(file.rules, dict) else file.rules or []
+    if not isinstance(listed, list):
+        raise ConfigError(
+            "rules.folders is no list", place=str(_DEFAULT_FILE), remedy='Write folders = ["path"].'
+        )
+    return [str(name) for name in listed]
+
+
+def _file_parameters(file: File) -> Iterator[tuning.Setting]:
+    """Yield the parameters of the tables ``[rules."<id or name>"]``."""
+    for rule, values in (file.rules if isinstance(file.rules, dict) else {}).items():
+        if rule == "folders":
+            continue
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"rules.{rule!r} is no table of parameters",
+                place=str(_DEFAULT_FILE),
+                remedy="See docs/how-to/tune-rules.md.",
+            )
+        yield from (tuning.setting(rule, name, value) for name, value in values.items())
 
 
 def _proof(word: str) -> str:

@@ -15,7 +15,7 @@ from mailwitness.content.schemas import SEVERITIES
 from mailwitness.models import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mailwitness.baselines import Usual
 
@@ -24,6 +24,8 @@ PHASES = ("access", "collection", "exfiltration", "hiding", "clearing", "after")
 _MEDIUM, _HIGH = SEVERITIES.index("medium"), SEVERITIES.index("high")
 # What an explained finding counts as, when nothing else in its story speaks against the explanation.
 LOWERED = {"noise": "informational", "authorised": "low"}
+
+_SENTENCES = 5
 
 _PROOF = {
     "AuditWeakened", "LogCleared", "LoggingStopped", "ExportRemoved", "SearchRemoved", "HoldWeakened",
@@ -184,7 +186,7 @@ def _who(findings: Sequence[Finding]) -> str:
 
 def _explained(findings: Sequence[Finding], *, refused: bool) -> list[str]:
     """Say which explanations hold, and that they do not count where the story has an attack step."""
-    texts = list(
+    texts = _few(
         dict.fromkeys(
             f"{one.reason}{' (' + one.reference + ')' if one.reference else ''}"
             for finding in findings
@@ -194,6 +196,13 @@ def _explained(findings: Sequence[Finding], *, refused: bool) -> list[str]:
     if refused:
         return [f"could be explained, but not next to what nobody explained: {text}" for text in texts]
     return [f"explained: {text}" for text in texts]
+
+
+def _few(texts: Iterable[str]) -> list[str]:
+    """Return the first sentences and how many more there are: retention explains hundreds of findings alike."""
+    listed = list(texts)
+    more = len(listed) - _SENTENCES
+    return [*listed[:_SENTENCES], f"and {more} more like these"] if more > 0 else listed
 
 
 def _confidence(findings: Sequence[Finding], level: int) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
+from mailwitness import local_knowledge, pipeline
 from mailwitness import outcome as outcome_document
-from mailwitness import pipeline
-from mailwitness.content import loader
 from mailwitness.errors import CaseError, MailwitnessError
 from mailwitness.evidence import custody, seal
 from mailwitness.evidence.names import original_name
 from mailwitness.evidence.store import CaseFolder
+from mailwitness.tuning import Setting
 
 JsonDict = dict[str, Any]  # Any: JSON values
 _SHOWN = 8
@@ -130,8 +130,8 @@ def _archives(path: Path) -> list[Line]:
 
 
 def _rules(folder: CaseFolder, report: JsonDict) -> Line:
-    folders = [Path(name) for name in folder.description().get("rules", [])]
-    present = loader.digest(*[path for path in folders if path.exists()])
+    rules, watchlists = (_present(folder, kind) for kind in ("rules", "watchlists"))
+    present = local_knowledge.present_digest(rules, watchlists, _parameters(folder))
     if present != report["rule_pack"]["digest"]:
         return Line(
             ok=False,
@@ -140,14 +140,27 @@ def _rules(folder: CaseFolder, report: JsonDict) -> Line:
     return Line(ok=True, text=f"rule pack: {present[:16]} unchanged, {report['rule_pack']['rules']} rules")
 
 
+def _present(folder: CaseFolder, kind: str) -> tuple[Path, ...]:
+    """Return the folders of rules or watchlists of the run that are still there."""
+    return tuple(path for name in folder.description().get(kind, []) if (path := Path(name)).exists())
+
+
+def _parameters(folder: CaseFolder) -> tuple[Setting, ...]:
+    return tuple(msgspec.convert(folder.description().get("parameters", []), list[Setting]))
+
+
 def _repeat(folder: CaseFolder, report: JsonDict, memory: str) -> list[Line]:
     """Investigate the same exhibits once more and compare the verdicts field by field."""
     now = dt.datetime.fromisoformat(report["evaluated"]["now"])
     listed = folder.description().get("exhibits", [])
     # A folder that is gone has its own line; the verdict is compared with the rules that are left.
-    rules = tuple(path for name in folder.description().get("rules", []) if (path := Path(name)).exists())
     settings = pipeline.Settings(
-        now=now, memory=memory, rules=rules, proof=folder.description().get("proof", "auto")
+        now=now,
+        memory=memory,
+        rules=_present(folder, "rules"),
+        watchlists=_present(folder, "watchlists"),
+        parameters=_parameters(folder),
+        proof=folder.description().get("proof", "auto"),
     )
     with tempfile.TemporaryDirectory(prefix="mailwitness-verify-") as temporary:
         inputs = folder.description().get("given", []) or [item["location"] for item in listed]

@@ -13,7 +13,7 @@ _WRAPPER_KEYS = frozenset(
     (  # noqa: SIM905 - words in a row are read and extended more easily than a tall list
         "value records events items results hits data entries logs resources activities auditlogs "
         "auditevents auditrecords documents docs alerts incidents messages responses searchresults tables "
-        "d result response body content filter forwardingaddresses delegates sendas"
+        "d result response body issues content filter forwardingaddresses delegates sendas"
     ).split()
 )
 # An object with one of these keys beside the array is itself a record, for instance a Google activity, whose

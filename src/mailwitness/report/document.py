@@ -26,6 +26,8 @@ class RulePack(msgspec.Struct, frozen=True, kw_only=True):
 
     digest: str = ""
     rules: int = 0
+    parameters: tuple[str, ...] = ()
+    watchlists: tuple[str, ...] = ()
 
 
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
