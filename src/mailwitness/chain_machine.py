@@ -218,10 +218,15 @@ class Machine:
         return None, ("", "")
 
     def _fits(self, link: Link, acts: list[Act], gap: int | None) -> bool:
-        same_record = (link.acts[-1].exhibit, link.acts[-1].position) == (acts[0].exhibit, acts[0].position)
+        before, after = link.acts[-1], acts[0]
+        is_same_record = (before.time, before.exhibit, before.position) == (
+            after.time,
+            after.exhibit,
+            after.position,
+        )
         return (
-            acts[0].time >= link.first
-            and not (same_record and acts[0].position >= 0)
+            after.time >= link.first
+            and not (is_same_record and after.position >= 0)
             and self._in_time(link, acts[-1], gap)
         )
 
