@@ -92,9 +92,13 @@ def _stories(
     for i, match in chained.items():
         followed[_root(parents, i)].append(match)
     return [
-        msgspec.structs.replace(_story(members, history), chains=tuple(followed[root]))
+        msgspec.structs.replace(_story(members, history), chains=tuple(_worst_first(followed[root])))
         for root, members in groups.items()
     ]
+
+
+def _worst_first(matches: list[ChainMatch]) -> list[ChainMatch]:
+    return sorted(matches, key=lambda match: (-SEVERITIES.index(match.severity), match.time, match.name))
 
 
 def _join_by_rows(findings: list[Finding], chained: dict[int, ChainMatch], parents: list[int]) -> None:
