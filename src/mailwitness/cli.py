@@ -22,6 +22,8 @@ app = App(
 )
 rules_app = App(name="rules", help="List, show, test and check the rules.")
 app.command(rules_app)
+export_app = App(name="export", help="Write rules for other products.")
+rules_app.command(export_app)
 app.command(witness_app)
 chains_app = App(name="chains", help="List, show, test and export the chains: acts that follow each other.")
 app.command(chains_app)
@@ -353,6 +355,36 @@ def test(*paths: Annotated[Path, Parameter(help="Rule files or folders; default 
     from mailwitness import content_check as check
 
     return check.run_tests(list(paths))
+
+
+@export_app.command(name="sentinel")
+def export_sentinel(
+    *,
+    out: Path,
+    format: Literal["yaml", "arm"] = "yaml",  # noqa: A002 - the name of the flag
+    rules: list[Path] | None = None,
+) -> int:
+    """Write the rules and chains for Microsoft Sentinel, with MailboxActivity as functions of the workspace.
+
+    Says of each rule, chain and parser that cannot run in a workspace why it is left out.
+
+    Parameters
+    ----------
+    out
+        Folder to write to.
+    format
+        yaml: a file for each rule and function; arm: one template to deploy.
+    rules
+        Folder of further rules.
+    """
+    from mailwitness import rule_export
+    from mailwitness.report.text import visible
+
+    done = rule_export.sentinel_rules(out, form=format, folders=rules or [])
+    for line in done.left_out:
+        print(visible(f"left out: {line}", 500))
+    print(f"{len(done.files)} files written, {len(done.left_out)} left out")
+    return CLEAR
 
 
 @rules_app.command
