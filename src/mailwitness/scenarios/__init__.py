@@ -1,0 +1,1 @@
+"""Scenarios: attacks and their innocent twins as telemetry, written, replayed and judged."""
