@@ -266,6 +266,40 @@ def sources(*, json: bool = False) -> int:
     return interactive.list_sources(as_json=json)
 
 
+@app.command
+def emulate(
+    name: str | None = None,
+    *,
+    out: Path | None = None,
+    list: bool = False,  # noqa: A002 - the name of the flag
+    live: bool = False,
+    log: list[Path] | None = None,
+    json: bool = False,
+) -> int:
+    """Write a scenario's evidence, or do its harmless deed in a folder of its own and see whether the logs noticed.
+
+    Parameters
+    ----------
+    name
+        Scenario, such as export_then_removal.61m, or its benign twin: export_then_removal.61m.twin.
+    out
+        New folder for the evidence; with --live the scratch folder, the only place where anything is done.
+    list
+        List the scenarios, or with --live the deeds.
+    live
+        Linux only: do the deed on a maildir or mbox made for it below --out.
+    log
+        Log of this host to watch, such as /var/log/audit/audit.log; may be given more than once.
+    json
+        Print the list as JSON.
+    """
+    from mailwitness.scenarios import command
+
+    return command.emulate(
+        name, out=out, is_list=list or name is None, is_live=live, logs=log or [], as_json=json
+    )
+
+
 @rules_app.command(name="list")
 def list_rules(*, rules: list[Path] | None = None, json: bool = False) -> int:
     """List the rules with severity, techniques and name.

@@ -20,6 +20,7 @@ from mailwitness.content.schemas import Parser, Proof
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
 from mailwitness.proof import ledger
+from mailwitness.scenarios import lint as lint_of_scenarios
 
 if TYPE_CHECKING:
     from mailwitness.content.schemas import Case, Explanation, Rule
@@ -294,9 +295,17 @@ def lint(paths: list[Path]) -> int:
     return _FAILED if found else _OK
 
 
+def lint_scenarios() -> int:
+    """Print what is wrong with the scenarios: what cannot be told, and what nothing covers."""
+    found = [f"{place}: {problem}" for place, problem in lint_of_scenarios.problems()]
+    for line in found:
+        print(line)
+    return _FAILED if found else _OK
+
+
 def main() -> int:
     """Lint and test everything that is shipped."""
-    return max(lint([]), run_tests([]))
+    return max(lint([]), lint_scenarios(), run_tests([]))
 
 
 if __name__ == "__main__":

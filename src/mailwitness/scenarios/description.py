@@ -201,7 +201,9 @@ def _with_base(name: str, raw: dict[str, Template], seen: tuple[str, ...]) -> Te
         return item
     base = _with_base(item.base, raw, (*seen, name))
     record = (
-        {**base.record, **(item.record or {})} if isinstance(base.record, dict) else item.record or base.record
+        {**base.record, **(item.record or {})}
+        if isinstance(base.record, dict)
+        else item.record or base.record
     )
     return msgspec.structs.replace(
         item, feed=item.feed or base.feed, values={**base.values, **item.values}, record=record

@@ -24,9 +24,15 @@ def find(name: str) -> telling.Instance:
     if name in known:
         return known[name]
     twin = name.endswith(".twin")
-    near = [key for key in known if key.startswith(name.removesuffix(".twin") + ".") and key.endswith(".twin") == twin]
+    near = [
+        key
+        for key in known
+        if key.startswith(name.removesuffix(".twin") + ".") and key.endswith(".twin") == twin
+    ]
     if not near:
-        raise ConfigError(f"there is no scenario {name!r}", remedy="List them with `mailwitness emulate --list`.")
+        raise ConfigError(
+            f"there is no scenario {name!r}", remedy="List them with `mailwitness emulate --list`."
+        )
     return known[near[0]]
 
 
@@ -59,12 +65,18 @@ def write(name: str, out: Path, *, start: dt.datetime | None = None) -> list[str
     told = telling.tell(instance)
     try:
         if out.exists() and any(out.iterdir()):
-            raise ConfigError(f"{out} is not empty", remedy="Name a new folder, so that nothing is mixed or overwritten.")
+            raise ConfigError(
+                f"{out} is not empty", remedy="Name a new folder, so that nothing is mixed or overwritten."
+            )
         written = replay.write([told], out / "evidence")
         # Beside the evidence, so that it is never taken for evidence.
-        (out / "expected.json").write_text(json.dumps(expected(instance, told), indent=1) + "\n", encoding="utf-8")
+        (out / "expected.json").write_text(
+            json.dumps(expected(instance, told), indent=1) + "\n", encoding="utf-8"
+        )
     except OSError as error:
-        raise ConfigError(f"{out} cannot be written: {error.strerror}", remedy="Name another folder.") from error
+        raise ConfigError(
+            f"{out} cannot be written: {error.strerror}", remedy="Name another folder."
+        ) from error
     lines = [f"{instance.name}: {instance.scenario.name}", f"  {instance.side.name}"]
     lines += [f"  {path.relative_to(out)}  {path.stat().st_size} bytes" for path in written]
     return [*lines, f"Next: mailwitness investigate {out / 'evidence'} --case {out / 'case'}"]
@@ -81,5 +93,7 @@ def expected(instance: telling.Instance, told: telling.Told) -> dict[str, object
         "from": told.first.isoformat() + "Z",
         "to": told.last.isoformat() + "Z",
         "steps": {label: time.isoformat() + "Z" for label, time in told.labels.items()},
-        "expect": {"at_most": "low, or authorised with the reason"} if instance.is_twin else msgspec.to_builtins(wanted),
+        "expect": {"at_most": "low, or authorised with the reason"}
+        if instance.is_twin
+        else msgspec.to_builtins(wanted),
     }

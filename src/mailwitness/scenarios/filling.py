@@ -88,7 +88,9 @@ class Filler:
             if optional:
                 return ABSENT
             raise ContentError(
-                f"nothing says what {{{name}}} is", place=self.seed, remedy="Give the step or template this value."
+                f"nothing says what {{{name}}} is",
+                place=self.seed,
+                remedy="Give the step or template this value.",
             )
         if isinstance(found, (dict, list)) and not self.is_final:
             found = self.fill(found, depth + 1)
@@ -129,7 +131,9 @@ def _formed(value: Json, form: str) -> Json:
     if isinstance(value, dt.datetime):
         return _time(value, form)
     if form not in _FORMS:
-        raise ContentError(f"there is no form {form!r}", place="placeholder", remedy="See scenarios/filling.py.")
+        raise ContentError(
+            f"there is no form {form!r}", place="placeholder", remedy="See scenarios/filling.py."
+        )
     return _FORMS[form](value)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from mailwitness.content.schemas import SEVERITIES
-from mailwitness.scenarios.description import Expectation
 from mailwitness.scenarios import telling
+from mailwitness.scenarios.description import Expectation
 from mailwitness.scenarios.telling import Instance, Told
 
 Json = dict[str, Any]  # Any: members of report.json
@@ -124,7 +124,12 @@ def _order_problem(case: Json, order: list[str], told: Told) -> str:
     shown: list[dt.datetime] = []
     for label in order:
         time = told.labels[label]
-        proofs = [found[0] for finding in case["findings"] for found in [_span(finding)] if found and found[0] - _SECOND <= time <= found[1] + _SECOND]
+        proofs = [
+            found[0]
+            for finding in case["findings"]
+            for found in [_span(finding)]
+            if found and found[0] - _SECOND <= time <= found[1] + _SECOND
+        ]
         if not proofs:
             return f"no finding proves the step {label!r} at {time.isoformat()}: {case['title']}"
         shown.append(time)

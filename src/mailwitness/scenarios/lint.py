@@ -23,9 +23,15 @@ def problems() -> Iterator[tuple[str, str]]:
         covered |= set(ids)
         yield from ((place, f"the catalogue has no {name!r}") for name in ids if name not in catalogue)
         yield from ((place, problem) for problem in _told(instance))
-    yield from (("scenarios/_catalogue.yaml", f"no scenario covers {name!r}") for name in catalogue if name not in covered)
+    yield from (
+        ("scenarios/_catalogue.yaml", f"no scenario covers {name!r}")
+        for name in catalogue
+        if name not in covered
+    )
     gaps = description.known_gaps()
-    yield from (("scenarios/_known_gaps.yaml", f"there is no scenario {name!r}") for name in gaps if name not in known)
+    yield from (
+        ("scenarios/_known_gaps.yaml", f"there is no scenario {name!r}") for name in gaps if name not in known
+    )
 
 
 def covers(instance: telling.Instance) -> list[str]:
@@ -42,6 +48,8 @@ def _told(instance: telling.Instance) -> Iterator[str]:
         yield f"{instance.name} cannot be told: {error}"
         return
     order = instance.side.expect.order
-    yield from (f"{instance.name}: no step is labelled {label!r}" for label in order if label not in told.labels)
+    yield from (
+        f"{instance.name}: no step is labelled {label!r}" for label in order if label not in told.labels
+    )
     if not instance.is_twin and not order:
         yield f"{instance.name}: the attack expects no step to be proven"

@@ -32,8 +32,10 @@ def batches(names: Iterable[str]) -> list[list[Instance]]:
         by_platform.setdefault(known[name].scenario.platform, []).append(known[name])
     found: list[list[Instance]] = []
     for members in by_platform.values():
-        for start in range(0, len(members), BATCH):
-            found.append([_placed(item, slot) for slot, item in enumerate(members[start : start + BATCH])])
+        found += [
+            [_placed(item, slot) for slot, item in enumerate(members[start : start + BATCH])]
+            for start in range(0, len(members), BATCH)
+        ]
     return found
 
 
@@ -63,8 +65,10 @@ def replay(batch: list[Instance], *, threads: int = 0) -> Iterator[Judgement]:
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
         folder = Path(temporary) / "evidence"
         write(told, folder)
-        settings = pipeline.Settings(now=now, memory="512MB", threads=threads)
-        report = pipeline.investigate([folder], Path(temporary) / "case", settings, pipeline.Progress()).report
+        settings = pipeline.Settings(now=now, memory="1GB", threads=threads)
+        report = pipeline.investigate(
+            [folder], Path(temporary) / "case", settings, pipeline.Progress()
+        ).report
     sources = tuple(sorted({row["source"] for row in report["intake"]}))
     for instance, item in zip(batch, told, strict=True):
         yield msgspec.structs.replace(judging.judge(instance, item, report), sources=sources)

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -129,10 +129,8 @@ def tell(instance: Instance) -> Told:
 
 
 def _times(step: Step, start: dt.datetime, before: dt.datetime, filler: Filler) -> list[dt.datetime]:
-    if "at" in step:
-        first = start + span(filler.fill(step["at"]))
-    else:
-        first = before + span(filler.fill(step.get("after", "0s")))
+    since, length = (start, step["at"]) if "at" in step else (before, step.get("after", "0s"))
+    first = since + span(filler.fill(length))
     every = span(step.get("every", "1s"))
     return [first + every * number for number in range(int(filler.fill(step.get("repeat", 1))))]
 
@@ -161,7 +159,9 @@ def person(key: str, tag: str) -> Values:
     """
     known = description.cast().get(key)
     if known is None:
-        raise ContentError(f"nobody is called {key!r}", place="_cast.yaml", remedy="Add the person or correct the name.")
+        raise ContentError(
+            f"nobody is called {key!r}", place="_cast.yaml", remedy="Add the person or correct the name."
+        )
     name = f"{key}{tag}"
     return {
         "name": name,
@@ -233,7 +233,9 @@ def files(told: list[Told]) -> dict[str, bytes]:
 
 def _written(dialect: Dialect, records: list[Any]) -> bytes:
     if dialect.form == "text":
-        return (dialect.prologue + "".join(f"{record.rstrip()}\n" for record in records) + dialect.epilogue).encode()
+        return (
+            dialect.prologue + "".join(f"{record.rstrip()}\n" for record in records) + dialect.epilogue
+        ).encode()
     if dialect.form == "csv":
         return _csv(dialect, records)
     shaped = [_shaped(dialect.shape, record) if dialect.shape is not None else record for record in records]
@@ -246,7 +248,8 @@ def _written(dialect: Dialect, records: list[Any]) -> bytes:
 def _csv(dialect: Dialect, records: list[Any]) -> bytes:
     text = io.StringIO()
     text.write(dialect.prologue)
-    quoting = csv.QUOTE_ALL if dialect.quote_all else csv.QUOTE_MINIMAL
+    # The type of the parameter is a set of numbers, not int, so the choice is written out.
+    quoting: Literal[0, 1] = 1 if dialect.quote_all else 0
     writer = csv.writer(text, lineterminator="\r\n", quoting=quoting)
     writer.writerow(dialect.columns)
     for record in records:
