@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from mailwitness import __version__
+from mailwitness.case_commands import case_app
 from mailwitness.errors import ConfigError, MailwitnessError
 from mailwitness.witness_commands import witness_app
 
@@ -24,6 +25,7 @@ rules_app = App(name="rules", help="List, show, test and check the rules.")
 app.command(rules_app)
 export_app = App(name="export", help="Write rules for other products.")
 rules_app.command(export_app)
+app.command(case_app)
 app.command(witness_app)
 chains_app = App(name="chains", help="List, show, test and export the chains: acts that follow each other.")
 app.command(chains_app)

@@ -7,7 +7,9 @@ MailwitnessError
 │   └── CustodyBroken        MW103  the custody log does not verify
 ├── CaseError                MW200  the case folder cannot be used
 │   ├── NotACase             MW201  the folder is not a case
-│   └── CaseLocked           MW202  another run works on this case
+│   ├── CaseLocked           MW202  another run works on this case
+│   ├── CaseBookError        MW203  the case book cannot do what was asked
+│   └── CaseChanged          MW204  somebody else changed the case meanwhile
 ├── SourceError              MW300  an input cannot be recognised or loaded
 ├── ContentError             MW400  a content file is wrong
 ├── QueryError               MW500  a query cannot be run
@@ -92,6 +94,18 @@ class CaseLocked(CaseError):
     """Another run works on this case."""
 
     code = "MW202"
+
+
+class CaseBookError(CaseError):
+    """The case book cannot do what was asked."""
+
+    code = "MW203"
+
+
+class CaseChanged(CaseError):
+    """Somebody else changed the case meanwhile."""
+
+    code = "MW204"
 
 
 class SourceError(MailwitnessError):

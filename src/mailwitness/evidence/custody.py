@@ -88,7 +88,7 @@ class CustodyLog:
         self.path = Path(path)
         self._handled_by = {
             "tool": tool,
-            "operator": operator or _operator(),
+            "operator": operator or operator_name(),
             "host": host or platform.node(),
         }
         self._writing = threading.Lock()
@@ -303,7 +303,8 @@ def _utc(now: dt.datetime) -> str:
     return now.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
-def _operator() -> str:
+def operator_name() -> str:
+    """Return the account that runs this program."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name, as in many containers
