@@ -45,12 +45,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         activities: activities that a parser of a present table can yield.
         absent: activity -> why no record of the case can show it.
         watchlists: names of the watchlists that were given.
+        of_host: those of the reasons that speak of what a host writes down by itself.
     """
 
     tables: set[str]
     activities: set[str]
     absent: dict[str, str]
     watchlists: set[str] = msgspec.field(default_factory=set)
+    of_host: set[str] = set()
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,9 +106,9 @@ def _why_not(rule: Rule, tables: set[str], evidence: Evidence, vocabulary: set[s
     if ACTIVITY not in tables:
         return ""
     named = named_activities(rule.query, vocabulary)
-    if named and not named & evidence.activities:
-        return f"no exhibit can show {', '.join(sorted(named)[:4])}"
     reasons = {evidence.absent[activity] for activity in named if activity in evidence.absent}
+    if named and not named & evidence.activities:
+        return "; ".join(sorted(reasons)) or f"no exhibit can show {', '.join(sorted(named)[:4])}"
     if named and all(
         activity in evidence.absent or activity not in evidence.activities for activity in named
     ):

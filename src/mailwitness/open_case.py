@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailwitness import activities, chain_acts, tables
+from mailwitness import activities, chain_acts, families, tables
 from mailwitness.content import loader, pack
 from mailwitness.findings import Evidence
 from mailwitness.kql import KqlEngine, words
@@ -130,19 +130,5 @@ def evidence(connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, presen
     provided = {
         activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
     }
-    absent: dict[str, str] = {}
-    other: set[str] = set()
-    for family in pack.families():
-        if family.table not in present:
-            continue
-        types = ", ".join(tables.literal(name) for name in family.record_types)
-        has = connection.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {family.table} WHERE RecordType IN ({types}) LIMIT 1)"
-        ).fetchall()[0][0]
-        if has:
-            other |= set(family.activities)
-        else:
-            absent |= dict.fromkeys(family.activities, f"the evidence holds no {family.name}")
-    return Evidence(
-        tables=present, activities=provided, absent={a: r for a, r in absent.items() if a not in other}
-    )
+    absent, of_host = families.absent(connection, pack.families(), knowledge.parsers, present)
+    return Evidence(tables=present, activities=provided, absent=absent, of_host=of_host)

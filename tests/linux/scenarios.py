@@ -1,17 +1,26 @@
 """What each recorded scenario must show; run it to print the table of all of them.
 
 ``python -m tests.linux.scenarios`` prints: scenario, records, loaded, duplicates, quarantined, salvaged, activities.
+``python -m tests.linux.scenarios outcomes`` investigates each scenario by itself and prints: scenario, label, outcome,
+the finding that tells it best (severity, actor, mailbox, title), and what is wrong with that.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..case_runs import PUBLIC, ask, run_paths
+from mailwitness.content.schemas import SEVERITIES
+from mailwitness.pipeline import Progress, Settings
+from mailwitness.pipeline import investigate as investigate_paths
+from mailwitness.report.text import visible
+
+from ..case_runs import NOW, PUBLIC, ask, run_paths
 
 RECORDED = PUBLIC.parent / "recorded" / "linux-mail"
 
@@ -96,6 +105,88 @@ def investigate(work: Path) -> dict[str, Row]:
     return found
 
 
+# Output of the laboratory's own watcher, in no format of any product: it is refused by name, and that is the outcome.
+NO_LOG = {"71-fanotify", "74-fanotify-perm"}
+# Notes of whoever recorded the scenario; no host wrote them.
+NOTES = {"how.txt", "transcript.txt"}
+
+
+def labels() -> dict[str, Row]:
+    """Return what is known about each scenario, by its name."""
+    lines = (RECORDED / "labels.jsonl").read_text("utf-8").splitlines()
+    return {row["scenario"]: row for row in map(json.loads, lines)}
+
+
+def logs(name: str) -> list[Path]:
+    """Return the files that the host wrote during a scenario; its notes where it wrote none."""
+    written = [path for path in sorted((RECORDED / name).iterdir()) if path.name not in NOTES]
+    return written or sorted((RECORDED / name).iterdir())
+
+
+def report_of(paths: Iterable[Path]) -> Row:
+    """Investigate files as one case and return its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        return investigate_paths(list(paths), Path(folder) / "case", Settings(now=NOW), Progress()).report
+
+
+def findings_of(report: Row) -> list[Row]:
+    """Return the findings of a report that count, the most severe first."""
+    found = [finding for case in report["cases"] for finding in case["findings"]]
+    return sorted(found, key=lambda finding: -SEVERITIES.index(finding["severity"]))
+
+
+def names(finding: Row, label: Row) -> bool:
+    """Tell whether a finding names the actor and the mailbox that the label gives.
+
+    A mail log knows the account of a session, not the person behind it, so that the label's address has to fit as well.
+    """
+    actors = [part.strip().partition("@") for part in label["actor"].split(";")]
+    by_actor = any(
+        finding["actor"] == user and (not address or finding["entities"].get("IP", address) == address)
+        for user, _, address in actors
+    )
+    return by_actor and (label["mailbox"] == "-" or finding["mailbox"] in {label["mailbox"], ""})
+
+
+def problem(label: Row, report: Row) -> str:
+    """Say what is wrong with the outcome of a scenario; empty when nothing is."""
+    found = findings_of(report)
+    worst = max((SEVERITIES.index(finding["severity"]) for finding in found), default=0)
+    if label["label"] == "benign":
+        return "benign, but above low" if worst > SEVERITIES.index("low") else ""
+    if label["label"] != "malicious":
+        return ""
+    if label["scenario"] in NO_LOG:
+        refused = report["summary"]["outcome"] == "not_evaluated" and report["not_evaluated"]
+        return "" if refused else "no log was written, and the report does not say so"
+    named = [finding for finding in found if names(finding, label)]
+    if not found:
+        return "missed"
+    if not named:
+        return "actor or mailbox wrong"
+    return (
+        "" if SEVERITIES.index(named[0]["severity"]) == worst else "a more severe finding names somebody else"
+    )
+
+
+def outcomes() -> int:
+    """Print scenario and outcome for every scenario by itself; fail when one is wrong."""
+    wrong = 0
+    for name, label in sorted(labels().items()):
+        report = report_of(logs(name))
+        found = findings_of(report)
+        best = next((item for item in found if names(item, label)), found[0] if found else None)
+        told = (
+            f"{best['severity']} | {visible(best['actor'], 40)} | {visible(best['mailbox'], 40)} | {visible(best['title'], 100)}"
+            if best
+            else " | | | "
+        )
+        fault = problem(label, report)
+        wrong += bool(fault)
+        print(f"| {name} | {label['label']} | {report['summary']['outcome']} | {told} | {fault} |")
+    return int(wrong > 0)
+
+
 def main() -> int:
     """Print the table; fail when a scenario does not show what it must."""
     missed = 0
@@ -115,4 +206,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(outcomes() if sys.argv[1:] == ["outcomes"] else main())

@@ -42,12 +42,25 @@ class Pack(msgspec.Struct, kw_only=True):
 
 
 class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A kind of record without which some activities cannot show."""
+    """A kind of record without which some activities cannot show.
+
+    Attributes:
+        name: in words, as it completes "the evidence holds no ...".
+        table: where such records are.
+        record_types: values of ``column`` that such a record has one of.
+        activities: what only they show, as far as no other present table does.
+        column: the column that tells the kind.
+        host: it is about what a host writes down by itself: said of a host, but no verdict has to wait for it.
+        beside: column of Syslog -> values; where such rows are, the family is missed even if its whole table is absent.
+    """
 
     name: str
     table: str
     record_types: list[str]
     activities: list[str]
+    column: str = "RecordType"
+    host: bool = False
+    beside: dict[str, list[str]] = {}
 
 
 def families() -> list[Family]:
