@@ -73,13 +73,13 @@ def _read_columns(engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> set
 
     Names alone would not tell: most columns a parser writes are called like columns of the table.
     """
-    key = f"columns read by {parser.id}: {parser.query}"
+    key = f"columns that {parser.id} reads: {parser.query}"
     if key not in engine.cache:
         import duckdb  # noqa: PLC0415
 
         with duckdb.connect(":memory:") as connection:
-            # An empty table would otherwise be planned away.
-            connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+            # An empty table would otherwise be planned away, and a column that only a filter reads goes into the scan unnamed.
+            connection.execute("SET disabled_optimizers = 'statistics_propagation,filter_pushdown'")
             for name, table in loader.tables().items():
                 if name in parser.query:
                     listed = ", ".join(f"{identifier(c.name)} {DUCKDB_TYPES[c.type]}" for c in table.columns)
