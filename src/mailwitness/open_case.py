@@ -10,7 +10,7 @@ from mailwitness import activities, chain_acts, families, tables
 from mailwitness.content import loader, pack
 from mailwitness.findings import Evidence
 from mailwitness.kql import KqlEngine, words
-from mailwitness.proof import ledger
+from mailwitness.proof import ledger, visibility
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,11 +114,13 @@ def open_case(
     wanted = needed(knowledge)
     named = {word for query in queries(knowledge) for word in words(query)} | ALWAYS_STORED
     if given is not None:
-        wanted, named = wanted | ledger.activities(), named | ledger.columns()
+        wanted |= ledger.activities() | visibility.activities()
+        named |= ledger.columns() | visibility.columns()
     union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
     activities.materialise(connection, union, work / "activity.parquet", needed=wanted, named=named)
     if given is not None:
         ledger.store(connection, store, work, exhibits=given, now=now)
+        visibility.store(connection, store, present=present, now=now)
         activities.narrow(connection, needed(knowledge))
     found = evidence(connection, knowledge, store.tables())
     tables.lock(connection, [folder / "tables", work])

@@ -32,7 +32,7 @@ from mailwitness.evidence.opening import Refused
 from mailwitness.kql import KqlEngine
 from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
-from mailwitness.proof import ledger, summary
+from mailwitness.proof import ledger, summary, visibility
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.sources import Intake
 from mailwitness.tuning import Setting
@@ -337,7 +337,7 @@ class _Run:
         wanted = activities.wanted(
             new_engine(self.knowledge),
             self.knowledge.parsers,
-            [*queries(self.knowledge), *(ledger.queries() if self.given_proof is not None else [])],
+            [*queries(self.knowledge), *(_proof_queries() if self.given_proof is not None else [])],
             needed(self.knowledge) | (ledger.activities() if self.given_proof is not None else set()),
             now=self.settings.now,
         )
@@ -504,6 +504,10 @@ def _proof_of(exhibits: list[Exhibit], setting: str) -> list[ledger.Given] | Non
     if setting == "never" or (setting == "auto" and total > PROOF_BYTES):
         return None
     return given_of(exhibits)
+
+
+def _proof_queries() -> list[str]:
+    return [*ledger.queries(), *visibility.queries()]
 
 
 def _written(path: Path) -> dt.datetime:

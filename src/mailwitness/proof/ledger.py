@@ -111,6 +111,9 @@ def build(
         "ledger": literal(str(target)),
         "union": union_sql(loader.proofs(), present),
         "now": f"TIMESTAMP {literal(now.replace(tzinfo=None).isoformat(sep=' '))}",
+        "bits": "CASE Proof "
+        + " ".join(f"WHEN {literal(k)} THEN {1 << i}" for i, k in enumerate(KINDS))
+        + " ELSE 0 END",
         "proofs": "[" + ", ".join(literal(kind) for kind in KINDS) + "]",
     }
     _prepare(connection, list(exhibits))

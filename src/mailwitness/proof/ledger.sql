@@ -6,8 +6,10 @@ COPY (
   SELECT TimeGenerated, lower(trim(coalesce(Mailbox, ''))) AS Mailbox, mw_message_key(MessageId) AS Key, coalesce(MessageId, '') AS MessageId,
     coalesce(ItemId, '') AS ItemId, coalesce(NetworkId, '') AS NetworkId, coalesce(PerFolder, false) AS PerFolder,
     lower(trim(coalesce(Folder, ''), '\')) AS Folder, lower(trim(coalesce(ToFolder, ''), '\')) AS ToFolder,
-    What, Proof, coalesce(Activity, '') AS Activity, coalesce(Actor, '') AS Actor, coalesce(ActorType, '') AS ActorType, coalesce(Session, '') AS Session,
-    coalesce(ClientIP, '') AS ClientIP, coalesce(Subject, '') AS Subject, SizeBytes, coalesce(Items, 1) AS Items, coalesce(Platform, '') AS Platform,
+    What, Proof, coalesce(Activity, '') AS Activity,
+    -- The unit separator divides texts further down, so none may hold it.
+    replace(coalesce(Actor, ''), chr(31), '') AS Actor, coalesce(ActorType, '') AS ActorType, replace(coalesce(Session, ''), chr(31), '') AS Session,
+    replace(coalesce(ClientIP, ''), chr(31), '') AS ClientIP, coalesce(Subject, '') AS Subject, SizeBytes, coalesce(Items, 1) AS Items, coalesce(Platform, '') AS Platform,
     coalesce(_Exhibit, '') AS Exhibit, coalesce(_Position, 0) AS Position
   FROM ({union})
   WHERE TimeGenerated IS NOT NULL
@@ -119,40 +121,68 @@ SELECT Mailbox, TimeGenerated, Activity, Actor, Session, ClientIP, Folder, Items
 
 -- step: instances
 -- Exchange and Gmail keep one copy that moves; a Linux store has one for each folder. A draft is a copy of its own everywhere: clients delete it
--- as they send, which removes nothing that was sent. Structs are compared from the left, so the latest time wins and ties are settled the same way every time.
+-- as they send, which removes nothing that was sent. Orders are numbers (mw_order), because texts of a million groups would not fit into memory;
+-- counting different values costs as much as all the rest, so here only the smallest and the largest are kept.
 COPY (
   SELECT Mailbox, Key, CASE WHEN PerFolder THEN CASE What WHEN 'moved' THEN ToFolder ELSE Folder END WHEN Folder = 'drafts' AND What <> 'moved' THEN 'drafts' ELSE '' END AS Instance,
-    count(*) AS Records, bit_or(1 << (list_position({proofs}, Proof) - 1)) AS Proofs, max(Platform) AS Platform,
-    min({t: TimeGenerated, e: Exhibit, n: Position, p: Proof}) AS First,
-    max({t: TimeGenerated, e: Exhibit, n: Position, f: CASE What WHEN 'moved' THEN ToFolder ELSE Folder END})
-      FILTER (What IN ('delivered', 'saved', 'created', 'moved', 'touched', 'read', 'altered', 'indexed') OR (What = 'sent')) AS Alive,
+    count(*) AS Records, bit_or(ProofBit) AS Proofs, max(Platform) AS Platform, min(Place) AS First,
+    max(Place) FILTER (IsProof) AS Alive,
+    arg_max(CASE What WHEN 'moved' THEN ToFolder ELSE Folder END, Place) FILTER (IsProof) AS AliveIn,
     min(TimeGenerated) FILTER (What IN ('delivered', 'saved', 'created')) AS DeliveredAt,
     min(TimeGenerated) FILTER (What IN ('sent', 'sent-unsaved')) AS SentAt,
-    max({t: TimeGenerated, e: Exhibit, n: Position, a: Actor, s: Session}) FILTER (What = 'read') AS Opened,
-    max({t: TimeGenerated, e: Exhibit, n: Position, v: Activity, a: Actor, s: Session, i: ClientIP, f: Folder}) FILTER (What = 'removed') AS Removed,
-    max({t: TimeGenerated, e: Exhibit, n: Position, v: Activity, a: Actor}) FILTER (What IN ('discarded', 'refused')) AS Discarded,
-    max({t: TimeGenerated, e: Exhibit, n: Position, a: Actor}) FILTER (What = 'altered') AS Altered,
+    max(Place) FILTER (What = 'read') AS Opened, arg_max(Actor || chr(31) || Session, Place) FILTER (What = 'read') AS OpenedWords,
+    max(Place) FILTER (What = 'removed') AS Removed,
+    arg_max(concat_ws(chr(31), Activity, Actor, Session, ClientIP, Folder), Place) FILTER (What = 'removed') AS RemovedWords,
+    max(Place) FILTER (What IN ('discarded', 'refused')) AS Discarded,
+    arg_max(Activity || chr(31) || Actor, Place) FILTER (What IN ('discarded', 'refused')) AS DiscardedWords,
+    max(Place) FILTER (What = 'altered') AS Altered,
     bool_or(What = 'sent-unsaved') AS Unsaved,
     bool_or(What NOT IN ('transit', 'refused', 'discarded', 'sent-unsaved', 'mentioned', 'sent')) AS WasStored,
-    count(DISTINCT NetworkId) FILTER (What IN ('delivered', 'saved') AND NetworkId <> '') AS Networks,
-    count(DISTINCT ItemId) FILTER (What = 'saved' AND ItemId <> '') AS Saves,
-    count(DISTINCT TimeGenerated) FILTER (What = 'removed') AS Removals,
+    coalesce(min(NetworkId) FILTER (What IN ('delivered', 'saved') AND NetworkId <> '') <> max(NetworkId) FILTER (What IN ('delivered', 'saved') AND NetworkId <> ''), false)
+      OR coalesce(min(ItemId) FILTER (What = 'saved' AND ItemId <> '') <> max(ItemId) FILTER (What = 'saved' AND ItemId <> ''), false)
+      OR coalesce(min(TimeGenerated) FILTER (What = 'removed') <> max(TimeGenerated) FILTER (What = 'removed'), false) AS IsRepeated,
+    bool_or(What = 'saved' AND ItemId <> '') AS IsSaved,
     max(SizeBytes) FILTER (What = 'saved') AS SizeBytes, min(SizeBytes) FILTER (What = 'saved') AS LeastSize,
-    max({t: TimeGenerated, e: Exhibit, n: Position, m: MessageId}) FILTER (MessageId <> '') AS Named,
-    max({t: TimeGenerated, e: Exhibit, n: Position, s: Subject}) FILTER (Subject <> '') AS Titled
-  FROM keyed WHERE What <> 'act' AND Key <> '' GROUP BY 1, 2, 3
+    max(MessageId) AS MessageId, max(Subject) AS Subject
+  FROM (
+    SELECT *, mw_order(TimeGenerated, Exhibit, Position) AS Place, What IN ('delivered', 'saved', 'created', 'moved', 'touched', 'read', 'altered', 'indexed', 'sent') AS IsProof, {bits} AS ProofBit
+    FROM keyed WHERE What <> 'act' AND Key <> '') GROUP BY 1, 2, 3
 ) TO {instances} (FORMAT parquet, COMPRESSION lz4_raw);
+
+-- step: repeated
+-- How often a message was delivered and removed, for the few for which it was more than once.
+CREATE OR REPLACE TEMP TABLE repeated AS
+WITH often AS (SELECT Mailbox, Key FROM read_parquet({instances}) GROUP BY 1, 2 HAVING bool_or(IsRepeated) OR count(*) FILTER (IsSaved) > 1),
+  counted AS (
+    SELECT Mailbox, Key, CASE WHEN PerFolder THEN Folder ELSE '' END AS Instance, count(DISTINCT NetworkId) FILTER (What IN ('delivered', 'saved') AND NetworkId <> '') AS Networks,
+      count(DISTINCT ItemId) FILTER (What = 'saved' AND ItemId <> '') AS Saves, count(DISTINCT TimeGenerated) FILTER (What = 'removed') AS Removals
+    FROM keyed SEMI JOIN often USING (Mailbox, Key) WHERE What IN ('delivered', 'saved', 'removed') GROUP BY 1, 2, 3)
+SELECT Mailbox, Key, greatest(max(Networks), sum(Saves), 1) AS Deliveries, max(Removals) AS Removals FROM counted GROUP BY 1, 2;
 
 -- step: messages
 COPY (
-  SELECT Mailbox, Key, sum(Records) AS Records, bit_or(Proofs) AS Proofs, max(Platform) AS Platform, min(First) AS First, max(Alive) AS Alive, min(DeliveredAt) AS DeliveredAt,
-    min(SentAt) AS SentAt, max(Opened) AS Opened,
-    CASE WHEN bool_or(Instance <> 'drafts') THEN max(Removed) FILTER (Instance <> 'drafts') ELSE max(Removed) END AS Removed, max(Discarded) AS Discarded, max(Altered) AS Altered, bool_or(Unsaved) AS Unsaved, bool_or(WasStored) AS WasStored,
-    -- A copy lives while its last proof is later than its removal.
-    bool_or(Alive IS NOT NULL AND (Removed IS NULL OR Alive.t > Removed.t)) AS LivesOn,
-    greatest(max(Networks), sum(Saves), 1) AS Deliveries, max(Removals) AS Removals, max(SizeBytes) AS SizeBytes, min(LeastSize) AS LeastSize,
-    max(Named) AS Named, max(Titled) AS Titled
-  FROM read_parquet({instances}) GROUP BY 1, 2
+  WITH joined AS (
+    SELECT Mailbox, Key, sum(Records) AS Records, bit_or(Proofs) AS Proofs, max(Platform) AS Platform, min(First) AS First, max(Alive) AS Alive, arg_max(AliveIn, Alive) AS AliveIn,
+      min(DeliveredAt) AS DeliveredAt, min(SentAt) AS SentAt, max(Opened) AS Opened, arg_max(OpenedWords, Opened) AS OpenedWords,
+      bool_or(Instance <> 'drafts') AS IsMore, max(Removed) AS AnyRemoved, arg_max(RemovedWords, Removed) AS AnyRemovedWords,
+      max(Removed) FILTER (Instance <> 'drafts') AS MainRemoved, arg_max(RemovedWords, Removed) FILTER (Instance <> 'drafts') AS MainRemovedWords,
+      max(Discarded) AS Discarded, arg_max(DiscardedWords, Discarded) AS DiscardedWords, max(Altered) AS Altered, bool_or(Unsaved) AS Unsaved, bool_or(WasStored) AS WasStored,
+      -- A copy lives while its last proof is later than its removal.
+      bool_or(Alive IS NOT NULL AND (Removed IS NULL OR mw_order_time(Alive) > mw_order_time(Removed))) AS LivesOn,
+      max(SizeBytes) AS SizeBytes, min(LeastSize) AS LeastSize, max(MessageId) AS MessageId, max(Subject) AS Subject
+    FROM read_parquet({instances}) GROUP BY 1, 2),
+  placed AS (
+    SELECT *, CASE WHEN IsMore THEN MainRemoved ELSE AnyRemoved END AS GoneOrder, string_split(CASE WHEN IsMore THEN MainRemovedWords ELSE AnyRemovedWords END, chr(31)) AS GoneWords,
+      string_split(OpenedWords, chr(31)) AS o, string_split(DiscardedWords, chr(31)) AS d FROM joined)
+  SELECT p.Mailbox, p.Key, Records, Proofs, Platform, {t: mw_order_time(First), e: mw_order_exhibit(First), n: mw_order_record(First)} AS First,
+    CASE WHEN Alive IS NOT NULL THEN {t: mw_order_time(Alive), e: mw_order_exhibit(Alive), n: mw_order_record(Alive), f: AliveIn} END AS Alive, DeliveredAt, SentAt,
+    CASE WHEN Opened IS NOT NULL THEN {t: mw_order_time(Opened), e: mw_order_exhibit(Opened), n: mw_order_record(Opened), a: o[1], s: o[2]} END AS Opened,
+    CASE WHEN GoneOrder IS NOT NULL THEN {t: mw_order_time(GoneOrder), e: mw_order_exhibit(GoneOrder), n: mw_order_record(GoneOrder), v: GoneWords[1], a: GoneWords[2], s: GoneWords[3],
+      i: GoneWords[4], f: GoneWords[5]} END AS Removed,
+    CASE WHEN Discarded IS NOT NULL THEN {t: mw_order_time(Discarded), e: mw_order_exhibit(Discarded), n: mw_order_record(Discarded), v: d[1], a: d[2]} END AS Discarded,
+    CASE WHEN Altered IS NOT NULL THEN mw_order_time(Altered) END AS Altered, Unsaved, WasStored, LivesOn,
+    coalesce(r.Deliveries, 1) AS Deliveries, coalesce(r.Removals, CASE WHEN AnyRemoved IS NULL THEN 0 ELSE 1 END) AS Removals, SizeBytes, LeastSize, p.MessageId, p.Subject
+  FROM placed AS p LEFT JOIN repeated AS r ON p.Mailbox = r.Mailbox AND p.Key = r.Key
 ) TO {messages} (FORMAT parquet, COMPRESSION lz4_raw);
 
 -- step: shown
@@ -179,7 +209,7 @@ COPY (
 -- step: judged
 CREATE OR REPLACE TEMP VIEW judged AS
 WITH joined AS (
-  SELECT coalesce(m.Mailbox, p.Mailbox) AS Mailbox, coalesce(m.Key, p.Key) AS Key, m.* EXCLUDE (Mailbox, Key, First), p.* EXCLUDE (Mailbox, Key, First, MessageId, Subject),
+  SELECT coalesce(m.Mailbox, p.Mailbox) AS Mailbox, coalesce(m.Key, p.Key) AS Key, m.* EXCLUDE (Mailbox, Key, First, MessageId, Subject), nullif(m.MessageId, '') AS RecordedId, nullif(m.Subject, '') AS RecordedSubject, p.* EXCLUDE (Mailbox, Key, First, MessageId, Subject),
     coalesce(least(m.First.t, p.First.t), m.First.t, p.First.t) AS FirstAt, coalesce(m.First.e, p.First.e) AS FirstExhibit, coalesce(m.First.n, p.First.n) AS FirstPosition,
     p.MessageId AS ListedId, p.Subject AS ListedSubject, m.Key IS NOT NULL AS HasRecords, p.Key IS NOT NULL AS IsListed
   FROM read_parquet({messages}) AS m FULL JOIN read_parquet({shown}) AS p ON m.Mailbox = p.Mailbox AND m.Key = p.Key),
@@ -238,10 +268,10 @@ COPY (
     SELECT w.Mailbox, w.Key, max({t: a.TimeGenerated, e: a.Exhibit, n: a.Position, v: a.Activity, a: a.Actor}) AS near
     FROM worded AS w JOIN acts AS a ON w.Mailbox = a.Mailbox AND a.TimeGenerated >= coalesce(w.AliveAt, w.FirstAt) AND a.TimeGenerated <= w.WholeAt
     WHERE w.Verdict = 'gone without record' GROUP BY 1, 2)
-  SELECT 0::UTINYINT AS _State, w.FirstAt AS TimeGenerated, w.Mailbox, left(coalesce(Named.m, ListedId, ''), 1000) AS MessageId, left(w.Key, 1100) AS MessageKey,
+  SELECT 0::UTINYINT AS _State, w.FirstAt AS TimeGenerated, w.Mailbox, left(coalesce(RecordedId, ListedId, ''), 1000) AS MessageId, left(w.Key, 1100) AS MessageKey,
     CASE WHEN starts_with(w.Key, 'item ') THEN 'item id' WHEN starts_with(w.Key, 'description ') THEN 'description' ELSE 'message id' END AS KeyKind,
     CASE WHEN IsContested THEN 'contested' WHEN mw_is_message_key(w.Key) THEN 'strong' ELSE 'weak' END AS KeyStrength,
-    coalesce(Titled.s, ListedSubject, '') AS Subject, w.Verdict,
+    coalesce(RecordedSubject, ListedSubject, '') AS Subject, w.Verdict,
     replace(replace(replace(replace(replace(w.Words, '{folder}', coalesce(nullif(AliveFolder, ''), 'its folder')), '{when}', coalesce(strftime(WholeAt, '%Y-%m-%d %H:%M:%S'), 'an unknown time')),
       '{deliveries}', CAST(coalesce(Deliveries, 1) AS VARCHAR)), '{removals}', CAST(coalesce(Removals, 0) AS VARCHAR)), '{copies}', CAST(coalesce(InPresent, 0) AS VARCHAR)) AS Reason,
     list_aggregate(list_filter({proofs}, lambda p: (coalesce(Proofs, 0) >> (list_position({proofs}, p) - 1)) & 1 = 1 OR (p = 'listing' AND IsListed)), 'string_agg', ', ') AS Proofs,

@@ -8,3 +8,11 @@ CREATE MACRO mw_message_key(id) AS CASE
 
 -- An id that only identifies one message as long as its sender is honest must at least look like one.
 CREATE MACRO mw_is_message_key(k) AS regexp_full_match(k, '[!-?A-~]+@[!-?A-~]+') AND length(k) >= 8;
+
+-- One number that orders records by time, exhibit and place, and gives them back: the latest of millions is found without keeping their texts.
+-- 64 bits for microseconds since 1970, 24 for the exhibit's number, 40 for the record's.
+CREATE MACRO mw_order(t, e, n) AS CAST(greatest(epoch_us(t), 0) AS HUGEINT) * 18446744073709551616::HUGEINT
+  + CAST(coalesce(try_cast(substr(e, 2) AS BIGINT), 0) & 16777215 AS HUGEINT) * 1099511627776::HUGEINT + (n & 1099511627775);
+CREATE MACRO mw_order_time(o) AS make_timestamp(CAST(o // 18446744073709551616::HUGEINT AS BIGINT));
+CREATE MACRO mw_order_exhibit(o) AS 'E' || CAST((o // 1099511627776::HUGEINT) % 16777216 AS VARCHAR);
+CREATE MACRO mw_order_record(o) AS CAST(o % 1099511627776::HUGEINT AS BIGINT);
