@@ -87,7 +87,7 @@ def assess(findings: tuple[Finding, ...], usual: Sequence[Usual] = ()) -> Assess
 
 def attack_steps(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings that keep a story loud: medium or worse, and nobody explained them."""
-    return [f for f in findings if _index(f) >= _MEDIUM and not f.explanations and f.actor_type != "System"]
+    return [f for f in findings if _index(f) >= _MEDIUM and not f.explanations]
 
 
 def _index(finding: Finding) -> int:
