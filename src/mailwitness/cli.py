@@ -423,6 +423,27 @@ def export_sentinel(
     return CLEAR
 
 
+@export_app.command(name="sigma")
+def export_sigma(*, out: Path, rules: list[Path] | None = None) -> int:
+    """Write the rules that Sigma has words for, and say of each other one why it has none.
+
+    Parameters
+    ----------
+    out
+        Folder to write to.
+    rules
+        Folder of further rules.
+    """
+    from mailwitness import rule_export
+    from mailwitness.report.text import visible
+
+    done = rule_export.sigma_rules(out, folders=rules or [])
+    for line in done.left_out:
+        print(visible(f"left out: {line}", 500))
+    print(f"{len(done.files)} files written, {len(done.left_out)} left out")
+    return CLEAR
+
+
 @rules_app.command
 def lint(*paths: Path, json: bool = False) -> int:
     """Say what is wrong with rules, anybody's: dead, blind, noisy, positional, English only, and more.
