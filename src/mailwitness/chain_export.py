@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mailwitness.activities import TABLE
 from mailwitness.chain_keys import UNLIMITED, column_of
+from mailwitness.errors import QueryUnsupported
 
 if TYPE_CHECKING:
     from mailwitness.content.schemas import Chain, ChainStep, Condition, Forbidden
@@ -21,7 +22,7 @@ _COLUMNS = "TimeGenerated, Actor, ActorType, Mailbox, SessionId, ClientIP, Host,
 _DAYS = {"w": 7, "M": 30, "y": 365}
 
 
-class NotInKqlError(Exception):
+class NotInKqlError(QueryUnsupported):
     """A chain cannot be said in KQL; the message says why."""
 
 
@@ -38,7 +39,11 @@ def to_kql(chain: Chain) -> str:
     names = [name for name in chain.correlation.rules if not chain.steps[name].optional]
     for name in names:
         if chain.steps[name].rule:
-            raise NotInKqlError(f"the step {name!r} rests on findings of another rule")
+            raise NotInKqlError(
+                f"the step {name!r} rests on findings of another rule",
+                place=chain.name,
+                remedy="Export that rule and join its alerts.",
+            )
     lets = [_let(chain, name, names) for name in names]
     union = ", ".join(f"Step_{name}" for name in names)
     body = _unordered(chain, names) if chain.correlation.type == "temporal" else _scan(chain, names)
