@@ -444,6 +444,34 @@ def export_sigma(*, out: Path, rules: list[Path] | None = None) -> int:
     return CLEAR
 
 
+@export_app.command(name="navigator")
+def export_navigator(*, out: Path) -> int:
+    """Write layers for the ATT&CK Navigator, one for each version of ATT&CK that the rules name.
+
+    Parameters
+    ----------
+    out
+        Folder to write to.
+    """
+    from mailwitness.attack_export import command
+
+    return command.navigator(out)
+
+
+@export_app.command(name="vault")
+def export_vault(*, out: Path) -> int:
+    """Write a vault of Markdown notes: each technique, rule, chain and test, with front matter, links and tags.
+
+    Parameters
+    ----------
+    out
+        Folder to write to.
+    """
+    from mailwitness.attack_export import command
+
+    return command.vault(out)
+
+
 @rules_app.command
 def lint(*paths: Path, json: bool = False) -> int:
     """Say what is wrong with rules, anybody's: dead, blind, noisy, positional, English only, and more.
