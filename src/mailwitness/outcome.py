@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mailwitness.content.schemas import SEVERITIES
+from mailwitness.proof import sight
 from mailwitness.readers.index import RecordIndex
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     now: dt.datetime,
     version: str,
     ledger: JsonDict,
+    visibility: JsonDict,
 ) -> JsonDict:
     """Return the report document.
 
@@ -115,11 +117,12 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         now: the clock of the run.
         version: of this program.
         ledger: what became of the messages, from ``proof.summary``.
+        visibility: what could have been seen, from ``proof.sight``.
     """
     spans = intake.spans
     taken = [_intake(exhibit, intake, sha256, spans) for exhibit in exhibits]
     proof = _Proof(exhibits, intake)
-    listed = [_case(story, proof) for story in stories]
+    listed = [_case(story, proof, visibility) for story in stories]
     missing = _folded(not_evaluated)
     quarantined = sum(item["quarantined"] for item in taken)
     if quarantined:
@@ -145,6 +148,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         "cases": listed,
         "not_evaluated": missing,
         "ledger": ledger,
+        "visibility": visibility,
         "rules": [msgspec.to_builtins(item) for item in outcomes],
         "chains": [msgspec.to_builtins(item) for item in chains],
         "intake": taken,
@@ -238,7 +242,7 @@ def _plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _case(story: Story, proof: _Proof) -> JsonDict:
+def _case(story: Story, proof: _Proof, visibility: JsonDict) -> JsonDict:
     shown = [_finding(finding, proof) for finding in story.findings[:_FINDINGS_IN_CASE]]
     times = [f.time for f in story.findings if f.time] + [f.last_time for f in story.findings if f.last_time]
     return {
@@ -263,6 +267,13 @@ def _case(story: Story, proof: _Proof) -> JsonDict:
         ],
         "chains": [_chain(match) for match in story.chains],
         "questions": [],
+        "visibility": sight.qualify(
+            visibility,
+            _distinct(f.mailbox for f in story.findings),
+            _distinct(f.host for f in story.findings),
+            min(times, default=None),
+            max(times, default=None),
+        ),
     }
 
 

@@ -32,7 +32,7 @@ from mailwitness.evidence.opening import Refused
 from mailwitness.kql import KqlEngine
 from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
-from mailwitness.proof import ledger, summary, visibility
+from mailwitness.proof import ledger, sight, summary, visibility
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.sources import Intake
 from mailwitness.tuning import Setting
@@ -176,7 +176,7 @@ class _Run:
             history = baselines.compute(opened.connection) if explained else None
             self.progress.stage("grouping")
             stories = cases.group(explained, history, matches)
-            ledger_part = self._ledger(opened, stories)
+            ledger_part, sight_part = self._proof(opened, stories)
         finally:
             opened.close()
         self._confirm(exhibits)
@@ -197,6 +197,7 @@ class _Run:
             now=self.settings.now,
             version=__version__,
             ledger=ledger_part,
+            visibility=sight_part,
         )
         self._write(report)
         return Result(report=report, case=self.folder.path)
@@ -401,11 +402,14 @@ class _Run:
                 )
         return outcomes, found
 
-    def _ledger(self, opened: OpenCase, stories: list[cases.Story]) -> dict[str, Any]:  # Any: JSON values
-        """Return what the report says of single messages, or why it does not."""
+    def _proof(
+        self, opened: OpenCase, stories: list[cases.Story]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: JSON values
+        """Return what the report says of single messages and of what could be seen, or why it does not."""
         if self.given_proof is not None:
             mailboxes = [finding.mailbox for story in stories for finding in story.findings]
-            return summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
+            part = summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
+            return part, sight.describe(opened.connection)
         reason = (
             "the setting proof is never"
             if self.settings.proof == "never"
@@ -413,12 +417,12 @@ class _Run:
         )
         self.not_evaluated.append(
             NotEvaluated(
-                what="message ledger: what existed and what became of it",
+                what="message ledger and visibility: what existed, what became of it, and what could have been seen",
                 reason=reason,
                 remedy="Run `mailwitness ledger --case DIR`, or investigate with --proof always.",
             )
         )
-        return summary.missing(reason)
+        return summary.missing(reason), sight.missing(reason)
 
     def _follow(
         self, opened: OpenCase, found: list[Finding], outcomes: list[RuleOutcome]

@@ -101,6 +101,7 @@ def test_the_verdict_comes_first_and_what_is_not_evaluated_before_the_cases() ->
         "case-1",
         "case-2",
         "ledger",
+        "visibility",
         "rules",
         "intake",
         "quarantine",

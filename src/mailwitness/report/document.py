@@ -181,6 +181,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     chains: tuple[Chain, ...] = ()
     # Any: questions are open objects in schema version 1.
     questions: tuple[dict[str, Any], ...] = ()
+    visibility: str = ""
 
 
 class NotEvaluated(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +295,39 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     mailboxes: tuple[LedgerMailbox, ...] = ()
 
 
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Hours in which a source was seen, blind, or in which that is not known."""
+
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    state: str = "unknown"
+    cause: str = ""
+    reason: str = ""
+    records: int = 0
+    missing: int = 0
+    actor: str = ""
+    exhibit: str = ""
+    record: int | None = None
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """One source of one subject in time."""
+
+    source: str = ""
+    subject: str = ""
+    stretches: tuple[Stretch, ...] = ()
+    stretches_total: int = 0
+
+
+class Visibility(msgspec.Struct, frozen=True, kw_only=True):
+    """What could have been seen."""
+
+    is_computed: bool = False
+    sentence: str = ""
+    lanes: tuple[Lane, ...] = ()
+    lanes_total: int = 0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report."""
 
@@ -305,6 +339,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     cases: tuple[Case, ...] = ()
     not_evaluated: tuple[NotEvaluated, ...] = ()
     ledger: Ledger | None = None
+    visibility: Visibility | None = None
     rules: tuple[RuleOutcome, ...] = ()
     chains: tuple[RuleOutcome, ...] = ()
     intake: tuple[Intake, ...] = ()

@@ -14,13 +14,14 @@ from markupsafe import Markup
 from mailwitness.report import record_layout, text, wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
+from mailwitness.report.heat import draw_heat
 from mailwitness.report.strip import draw_strip
 from mailwitness.report.timeline import fold, read_timeline
 
 if TYPE_CHECKING:
-    from mailwitness.report.document import Case, Report
+    from mailwitness.report.document import Case, Lane, Report, Stretch, Visibility
     from mailwitness.report.strip import Strip
-    from mailwitness.report.timeline import Stretch
+    from mailwitness.report.timeline import Stretch as TimelineStretch
 
 CASES_SHOWN = 50
 FINDINGS_SHOWN = 50
@@ -37,7 +38,7 @@ class Story(NamedTuple):
     """The timeline of one case, ready to be set."""
 
     strip: Strip | None
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[TimelineStretch, ...]
     lines_left: int
 
 
@@ -127,6 +128,7 @@ def _environment() -> Environment:
         show=text.visible_html,
         glance=_glance,
         plain=text.plain,
+        plain_attribute=lambda words: text.visible(words, 4_000),
         lay_out=record_layout.lay_out,
         number=wording.number,
         count_of=wording.count_of,
@@ -149,6 +151,8 @@ def _environment() -> Environment:
         quarantine_shown=QUARANTINE_SHOWN,
         ledger_mailboxes_shown=LEDGER_MAILBOXES_SHOWN,
         ledger_rows_shown=LEDGER_ROWS_SHOWN,
+        heat_of=draw_heat,
+        ill_stretches=_ill_stretches,
     )
     return environment
 
@@ -161,6 +165,12 @@ def _glance(words: str) -> Markup:
 def _story_of(case: Case) -> Story:
     stretches, lines_left = fold(read_timeline(case.timeline))
     return Story(draw_strip(case.timeline), stretches, lines_left)
+
+
+def _ill_stretches(part: Visibility) -> list[tuple[Lane, Stretch]]:
+    """Return what was blind or is not known, blind first."""
+    found = [(lane, one) for lane in part.lanes for one in lane.stretches if one.state != "seen"]
+    return sorted(found, key=lambda pair: pair[1].state != "blind")
 
 
 def _totals(report: Report) -> Totals:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mailwitness.report import wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
-from mailwitness.report.proof import ledger_lines
+from mailwitness.report.proof import ledger_lines, visibility_lines
 from mailwitness.report.text import plain, safe_markdown
 from mailwitness.report.timeline import fold, read_timeline
 from mailwitness.report.wording import count_of, number
@@ -38,7 +38,7 @@ def render_markdown(report: dict[str, Any]) -> str:
     for index, case in enumerate(document.cases[:CASES_SHOWN]):
         parts += _case(document, case, index)
     parts += [*_left(len(document.cases) - CASES_SHOWN, "more cases", "jq .cases report.json")]
-    parts += [*ledger_lines(document.ledger)]
+    parts += [*ledger_lines(document.ledger), *visibility_lines(document.visibility)]
     parts += [*_rules(document), *_intake(document), *_quarantine(document), *_foot(document)]
     return "\n".join(parts).strip() + "\n"
 
@@ -122,6 +122,8 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
         "Actors": case.actors, "Mailboxes": case.mailboxes, "Addresses": case.addresses, "Hosts": case.hosts,
         "Sessions": case.sessions, "Techniques": case.techniques,
     }  # fmt: skip
+    if case.visibility:
+        yield "What could be seen", safe_markdown(case.visibility, 900)
     yield "When", wording.span(case.first_seen, case.last_seen) + (f" ({length})" if length else "")
     for label, values in several.items():
         if values:

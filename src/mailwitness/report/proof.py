@@ -11,7 +11,7 @@ from mailwitness.report.wording import number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.report.document import Ledger, LedgerMailbox, LedgerRow
+    from mailwitness.report.document import Ledger, LedgerMailbox, LedgerRow, Visibility
 
 MAILBOXES_SHOWN = 12
 ROWS_SHOWN = 100
@@ -58,3 +58,25 @@ def _cells(row: LedgerRow) -> tuple[str, ...]:
         removed,
         safe_markdown(row.proofs, 120),
     )
+
+
+def visibility_lines(part: Visibility | None) -> Iterator[str]:
+    """Yield the lines about what could have been seen; none for a report that was written before they were."""
+    if part is None:
+        return
+    yield from ("", "## What could have been seen", "", safe_markdown(part.sentence, 300))
+    ill = [(lane, one) for lane in part.lanes for one in lane.stretches if one.state != "seen"]
+    ill.sort(key=lambda pair: pair[1].state != "blind")
+    if ill:
+        yield from ("", "| Source | State | From (UTC) | To (UTC) | Why |", "| --- | --- | --- | --- | --- |")
+    for lane, one in ill[:ROWS_SHOWN]:
+        name = f"{lane.source}, {lane.subject}" if lane.subject else lane.source
+        cells = (
+            safe_markdown(name, 120),
+            safe_markdown(one.state, 20),
+            wording.moment(one.from_),
+            wording.moment(one.to),
+        )
+        yield f"| {' | '.join(cells)} | {safe_markdown(one.reason, 300)} |"
+    if len(ill) > ROWS_SHOWN:
+        yield from ("", f"*{number(len(ill) - ROWS_SHOWN)} more:* `mailwitness query Visibility --case DIR`")
