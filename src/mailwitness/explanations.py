@@ -12,6 +12,7 @@ import msgspec
 
 from mailwitness import finding_tables, findings
 from mailwitness.errors import MailwitnessError
+from mailwitness.kql import referenced_tables
 from mailwitness.models import Explained, Finding, NotEvaluated
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Explanations read the findings, not the evidence: one that takes longer is wrong.
 _TIMEOUT_SECONDS = 120
 _MOST_EXPLAINED = 100_000
+_ALWAYS_THERE = {"Baselines", "FindingActs", "Findings", "MailboxActivity"}
 
 
 def explain(opened: OpenCase, found: Sequence[Finding]) -> tuple[list[Finding], list[NotEvaluated]]:
@@ -42,6 +44,8 @@ def explain(opened: OpenCase, found: Sequence[Finding]) -> tuple[list[Finding], 
     attached: dict[str, list[Explained]] = {}
     failed = []
     for explanation in opened.knowledge.explanations:
+        if not _can_hold(opened, explanation):
+            continue
         try:
             for name, explained in _ask(opened, explanation):
                 attached.setdefault(name, []).append(explained)
@@ -59,6 +63,16 @@ def explain(opened: OpenCase, found: Sequence[Finding]) -> tuple[list[Finding], 
         )
         for i, finding in enumerate(found)
     ], failed
+
+
+def _can_hold(opened: OpenCase, explanation: Explanation) -> bool:
+    """Tell whether a table that the explanation rests on has rows: without a ticket or list it explains nothing.
+
+    Asking all the same would give no rows either, and cost a twentieth of a second each.
+    """
+    rests_on = referenced_tables(explanation.query, opened.engine.schema) - _ALWAYS_THERE
+    present = opened.evidence.tables | ({"Watchlists"} if opened.evidence.watchlists else set())
+    return not rests_on or bool(rests_on & present)
 
 
 def _ask(opened: OpenCase, explanation: Explanation) -> list[tuple[str, Explained]]:

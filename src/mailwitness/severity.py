@@ -68,7 +68,7 @@ def assess(findings: tuple[Finding, ...], usual: Sequence[Usual] = ()) -> Assess
     steps = attack_steps(findings)
     judged = findings if steps else tuple(_lowered(finding) for finding in findings)
     worst = max(_index(finding) for finding in judged)
-    reasons = [f"the most severe finding is {SEVERITIES[worst]}: {_named(judged, worst)}"]
+    reasons = [_worst(judged, worst)]
     level, because = _chained(judged, worst) or _usual_work(judged, worst, usual) or (worst, "")
     reasons += [because] if because else []
     if level >= _MEDIUM:
@@ -104,8 +104,10 @@ def _lowered(finding: Finding) -> Finding:
     return msgspec.structs.replace(finding, severity=target, rated=finding.severity)
 
 
-def _named(findings: Sequence[Finding], level: int) -> str:
-    return next(finding.title for finding in findings if _index(finding) == level)
+def _worst(findings: Sequence[Finding], level: int) -> str:
+    worst = next(finding for finding in findings if _index(finding) == level)
+    rated = f", rated {worst.rated} before it was explained" if worst.rated else ""
+    return f"the most severe finding is {worst.severity}{rated}: {worst.title}"
 
 
 def _chained(findings: Sequence[Finding], worst: int) -> tuple[int, str] | None:

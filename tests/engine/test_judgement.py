@@ -10,7 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from mailwitness import baselines, cases, content_check, severity, tuning, verification
+from mailwitness import (
+    activities,
+    baselines,
+    cases,
+    content_check,
+    content_lint,
+    severity,
+    tuning,
+    verification,
+)
 from mailwitness.content import exclusions, loader
 from mailwitness.errors import ConfigError
 from mailwitness.models import Explained, Finding
@@ -20,6 +29,8 @@ from mailwitness.settings import settings as chosen_settings
 from .records import Record, guid, hard_delete, inbox_rule
 
 NOW = dt.datetime(2026, 3, 31, 12, 0, tzinfo=dt.UTC)
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+PUBLIC, RECORDED = SHARED / "public", SHARED / "recorded" / "linux-mail"
 ADA = "ada@contoso.example"
 TICKETS = "number,assigned_to,cmdb_ci,start_date,end_date,state,approval,approved_by\n"
 LISTS = "value,reason,owner,expires,mailbox,address,client\n"
@@ -440,3 +451,62 @@ def test_cases_can_be_grouped_without_a_history() -> None:
     stories = cases.group([finding()])
 
     assert [(story.severity, story.usual) for story in stories] == [("medium", ())]
+
+
+def test_every_explanation_keeps_its_own_promises() -> None:
+    bench = content_check.Bench()
+    vocabulary = activities.vocabulary(loader.parsers())
+
+    failed = []
+    for path, explanation in loader.explanations():
+        failed += [
+            f"{path.name}: {problem}"
+            for problem in content_lint.explanation_problems(explanation, bench.engine, vocabulary, now=NOW)
+        ]
+        failed += [
+            f"{path.name}: {outcome.name}: {outcome.problem}"
+            for outcome in content_check.explanation_tests(bench, path, explanation)
+            if outcome.problem
+        ]
+    bench.close()
+
+    assert failed == []
+
+
+def test_reports_show_the_explanation_and_the_numbers_and_escape_what_evidence_wrote(tmp_path: Path) -> None:
+    ticket = f"<script>alert(1)</script>,{ADA},case-42,2026-03-02 09:00,2026-03-02 17:00,closed,approved,\n"
+
+    run(tmp_path, EXPORT, tickets=ticket)
+
+    page = (tmp_path / "case" / "report.html").read_text(encoding="utf-8")
+    text = (tmp_path / "case" / "report.md").read_text(encoding="utf-8")
+    assert "Counted as authorised work" in page
+    assert "counted as authorised work" in text
+    assert "Usual for them?" in page
+    assert "<script>alert(1)" not in page
+    assert "<script>" not in text
+
+
+@pytest.mark.parametrize(
+    "name", ["03-imap-benign-read-delete-one", "47-benign-autoexpunge", "47b-benign-cron-doveadm"]
+)
+def test_benign_scenarios_recorded_on_a_mail_host_stay_at_most_low(tmp_path: Path, name: str) -> None:
+    folder = RECORDED / name
+    if not folder.exists():
+        pytest.skip(f"{folder} is not here")
+
+    report = investigate([folder], tmp_path / "case", Settings(now=NOW), Progress()).report
+
+    assert [
+        case["severity"] for case in report["cases"] if case["severity"] not in {"informational", "low"}
+    ] == []
+
+
+def test_a_restart_of_the_audit_daemon_in_public_logs_is_noise(tmp_path: Path) -> None:
+    folder = PUBLIC / "msticpy"
+    if not folder.exists():
+        pytest.skip(f"{folder} is not here")
+
+    report = investigate([folder], tmp_path / "case", Settings(now=NOW), Progress()).report
+
+    assert {case["verdict"] for case in report["cases"]} <= {"noise"}
