@@ -158,7 +158,9 @@ def leading_filters(kql: str, table: str) -> Leading:
             steps.append(kql[start:end].strip())
             at = end_at
         if steps:
-            filters.append(" and ".join(f"({step})" for step in steps))
+            # A comment at the end of a step would take the bracket behind it with it.
+            closed = (f"({step}\n)" if "//" in step else f"({step})" for step in steps)
+            filters.append(" and ".join(closed))
         else:
             complete = False
     return Leading(tuple(filters), complete and bool(filters))
