@@ -88,7 +88,7 @@ def load(*folders: Path) -> Pack:
         parsers=loader.parsers(),
         explanations=[item for _, item in loader.explanations()],
         refused=given.refused,
-        chains=[chain for _, chain in loader.chains()],
+        chains=[*(chain for _, chain in loader.chains()), *(item.chain for item in given.chains)],
         sql=shipped() | _translations(),
         key=key,
     )

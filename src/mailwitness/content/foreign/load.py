@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mailwitness.content import schemas
-from mailwitness.content.foreign import reading, sentinel_rule, sigma_rule
+from mailwitness.content.foreign import reading, sentinel_rule, sigma_chain, sigma_rule
 from mailwitness.errors import ContentError
 from mailwitness.models import NotEvaluated
 
@@ -46,11 +46,19 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     rule: schemas.Rule
 
 
+class AcceptedChain(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain made of a Sigma correlation, with its file."""
+
+    file: Path
+    chain: schemas.Chain
+
+
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """What a folder of rules gave, in the order of file names."""
 
     accepted: list[Accepted]
     refused: list[Refused]
+    chains: list[AcceptedChain] = []
 
 
 def files(folder: Path) -> list[Path]:
@@ -68,6 +76,7 @@ def load(*folders: Path) -> Loaded:
     """
     accepted: list[Accepted] = []
     refused: list[Refused] = []
+    chains: list[AcceptedChain] = []
     for folder in folders:
         listed = files(folder)
         if not listed:
@@ -77,24 +86,28 @@ def load(*folders: Path) -> Loaded:
         broken: list[ContentError] = []
         for path in listed:
             try:
-                _add(path, accepted, refused)
+                _add(path, accepted, refused, chains)
             except ContentError as error:
                 broken.append(error)
                 refused.append(_refusal(path, "", "", error, is_broken=True))
         if len(broken) == len(listed):
             raise broken[0]
-    return Loaded(accepted=accepted, refused=refused)
+    return Loaded(accepted=accepted, refused=refused, chains=chains)
 
 
-def _add(path: Path, accepted: list[Accepted], refused: list[Refused]) -> None:
-    documents = reading.documents(path)
-    for document in documents:
-        if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
-            raise ContentError(
-                "it is no rule: a mapping of keys is expected",
-                place=str(path),
-                remedy="Correct the file, or leave it out.",
-            )
+def _add(path: Path, accepted: list[Accepted], refused: list[Refused], chains: list[AcceptedChain]) -> None:
+    documents = _rule_documents(path)
+    if any("correlation" in document for document in documents):
+        made_chains = sigma_chain.compile_chains(path, documents)
+        chains += [
+            AcceptedChain(file=path, chain=one) for one in made_chains if isinstance(one, schemas.Chain)
+        ]
+        refused += [
+            _refusal(path, "Sigma", _name(documents[-1]), one)
+            for one in made_chains
+            if isinstance(one, ContentError)
+        ]
+        return
     if any(sigma_rule.is_sigma(document) for document in documents):
         kind, made = "Sigma", sigma_rule.compile_rules(path, documents)
     elif any("query" in document for document in documents):
@@ -108,6 +121,19 @@ def _add(path: Path, accepted: list[Accepted], refused: list[Refused]) -> None:
             accepted.append(Accepted(file=path, kind=kind, rule=item))
         else:
             refused.append(_refusal(path, kind, _name(document), item))
+
+
+def _rule_documents(path: Path) -> list[dict[str, Any]]:  # Any: YAML values
+    """Return the documents of a file, each a mapping of keys."""
+    found = reading.documents(path)
+    for document in found:
+        if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+            raise ContentError(
+                "it is no rule: a mapping of keys is expected",
+                place=str(path),
+                remedy="Correct the file, or leave it out.",
+            )
+    return found
 
 
 def _name(document: dict[str, Any]) -> str:  # Any: YAML values
