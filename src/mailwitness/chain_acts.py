@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 ACT_SQL = (
     "epoch_us(TimeGenerated), Actor, ActorType, Mailbox, SessionId, ClientIP, Host, ApplicationId, ObjectName, MessageId, "
     """CASE WHEN Items IS NULL THEN NULL ELSE regexp_extract_all(Items::VARCHAR, '"InternetMessageId":\\s*"([^"\\\\]+)"', 1)[:100] END, """
-    "coalesce(Parameters->>'$.FilePath', ''), SettingAfter, Operation, _Exhibit, _Position"
+    "coalesce(Parameters->>'$.FilePath', ''), SettingAfter, Operation, Activity, _Exhibit, _Position"
 )
 # What KQL has to name, so that a run stores these columns.
 _NAMED = (
     "TimeGenerated, Actor, ActorType, Mailbox, SessionId, ClientIP, Host, ApplicationId, ObjectName, MessageId, "
-    "Items, Parameters, SettingAfter, Operation, _Exhibit, _Position"
+    "Items, Parameters, SettingAfter, Operation, Activity, _Exhibit, _Position"
 )
 
 

@@ -37,6 +37,7 @@ class Act(NamedTuple):
     FilePath: str = ""
     SettingAfter: str = ""
     Operation: str = ""
+    Activity: str = ""
     exhibit: str = ""
     position: int = -1
 

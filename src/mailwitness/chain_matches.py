@@ -54,6 +54,7 @@ def as_match(chain: Chain, path: list[Link], blind: dict[str, str]) -> ChainMatc
         session=_first(act.SessionId for act in acts),
         address=_first(act.ClientIP for act in acts),
         host=_first(act.Host for act in acts),
+        activity=_first(act.Activity for act in acts),
         accounts=_accounts(acts),
     )
 
@@ -162,7 +163,11 @@ def as_finding(match: ChainMatch) -> Finding:
         host=match.host,
         description=match.description,
         reasons=match.reasons,
-        evidence={"Chain": match.name, "Steps": [step_line(step) for step in match.steps]},
+        evidence={
+            "Chain": match.name,
+            "Activity": match.activity,
+            "Steps": [step_line(step) for step in match.steps],
+        },
         rows=match.rows()[:_KEPT_ROWS],
     )
 

@@ -191,6 +191,7 @@ class ChainMatch(msgspec.Struct, frozen=True, kw_only=True):
         notes: what could not be seen beside the steps.
         time: naive UTC of the first act.
         last_time: naive UTC of the last act.
+        activity: what the last step that was seen did, in the words of MailboxActivity; empty when its act does not say.
         accounts: actors and mailboxes of all acts, the product's own services left out.
     """
 
@@ -213,6 +214,7 @@ class ChainMatch(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     address: str
     host: str
+    activity: str
     accounts: tuple[str, ...]
 
     def rows(self) -> tuple[tuple[str, int], ...]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import check_kql
-from mailwitness import cli
+from mailwitness import chain_acts, cli
 from mailwitness.chain_export import NotInKqlError, timespan, to_kql
 from mailwitness.content import loader
 from mailwitness.errors import ConfigError
@@ -53,6 +53,16 @@ def test_microsofts_parser_accepts_every_type_of_correlation(kind: str) -> None:
     steps = {name: msgspec.structs.replace(chain.steps[name], join={}) for name in rules}
 
     assert faults([msgspec.structs.replace(chain, correlation=correlation, steps=steps)]) == []
+
+
+def test_microsofts_parser_accepts_every_step_and_forbidden_act() -> None:
+    queries = [check_kql.Query(check_kql.CONTENT, 1, text) for text in chain_acts.queries(CHAINS.values())]
+    try:
+        answers = check_kql.ask_microsoft(check_kql.content_tables(), queries)
+    except check_kql.NotEvaluatedError as reason:
+        pytest.skip(str(reason))
+
+    assert [answer["faults"] for answer in answers] == [[] for _ in queries]
 
 
 def test_a_step_that_is_left_out_is_named() -> None:
