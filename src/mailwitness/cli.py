@@ -173,6 +173,28 @@ def report(*, case: Path, json: bool = False) -> int:
 
 
 @app.command
+def export(
+    *formats: str, case: Path = Path("mailwitness-case"), out: Path | None = None, stdout: bool = False
+) -> int:
+    """Write the cases in the formats of other products; without a format, list them.
+
+    Parameters
+    ----------
+    formats
+        Names of formats, or "all".
+    case
+        Folder of the case.
+    out
+        Folder to write to; default "exports" in the case folder.
+    stdout
+        Write the one format asked for to standard output instead.
+    """
+    from mailwitness import interactive
+
+    return interactive.export(list(formats), case, out=out, to_stdout=stdout)
+
+
+@app.command
 def verify(*, case: Path, memory: str | None = None) -> int:
     """Hash the exhibits again, run the same rules at the same clock, and say what differs.
 

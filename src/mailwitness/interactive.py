@@ -15,6 +15,7 @@ from mailwitness.content import loader, pack
 from mailwitness.content.foreign import load as foreign
 from mailwitness.errors import ConfigError
 from mailwitness.evidence.store import CaseFolder
+from mailwitness.exports.formats import FORMATS
 from mailwitness.kql import referenced_tables
 from mailwitness.outcome import json_ready
 from mailwitness.report.text import safe_csv_cell, visible
@@ -96,6 +97,49 @@ def _print_table(rows: list[dict[str, Any]]) -> None:  # Any: query cells
 def _text(value: Any) -> str:  # noqa: ANN401 - a query cell
     ready = json_ready(value)
     return ready if isinstance(ready, str) else "" if ready is None else json.dumps(ready, ensure_ascii=False)
+
+
+def export(formats: list[str], case: Path, *, out: Path | None, to_stdout: bool) -> int:
+    """Write the cases of a report in other formats, or list the formats.
+
+    Raises:
+        ConfigError: a format is unknown.
+        CaseError: the folder is no case, or cannot be written.
+    """
+    if not formats:
+        for name, one in FORMATS.items():
+            print(f"{name:16} {one.purpose} ({one.file})")
+        return _OK
+    chosen = list(FORMATS) if formats == ["all"] else formats
+    unknown = [name for name in chosen if name not in FORMATS]
+    if unknown or (to_stdout and len(chosen) != 1):
+        raise ConfigError(
+            f"{visible(unknown[0])} is no format" if unknown else "standard output takes one format",
+            place="export",
+            remedy="`mailwitness export` lists the formats.",
+        )
+    folder = CaseFolder(case, create=False)
+    report = read_report(folder)
+    for name in chosen:
+        content = FORMATS[name].write(report)
+        if to_stdout:
+            sys.stdout.buffer.write(content)
+        elif out is None:
+            print(folder.write_bytes(f"exports/{FORMATS[name].file}", content))
+        else:
+            print(_write_new(out / FORMATS[name].file, content))
+    return _OK
+
+
+def _write_new(path: Path, content: bytes) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(
+            f"it cannot be written: {error.strerror}", place=str(path), remedy="Choose another folder."
+        ) from error
+    return path
 
 
 def list_sources(*, as_json: bool) -> int:
