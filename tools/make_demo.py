@@ -13,6 +13,7 @@ import random
 import sys
 from pathlib import Path
 
+from demo_evidence import listing
 from demo_evidence.background import add_background
 from demo_evidence.collection import Evidence
 from demo_evidence.identities import SEED
@@ -33,6 +34,7 @@ def build() -> dict[str, bytes]:
         "ediscovery-general.json": management_json(evidence),
         "entra-signins.json": sign_in_json(evidence),
         "message-trace.csv": trace_csv(evidence),
+        listing.FILE: listing.listing_json(evidence),
     }
     return {name: text.encode() for name, text in texts.items()}
 

@@ -309,3 +309,17 @@ def test_hostile_ids_are_kept_as_text_and_cut(bench: Bench) -> None:
 
     assert len(rows) == len(hostile)
     assert max(len(row["MessageId"]) for row in rows.values()) <= 1000
+
+
+def test_the_records_behind_a_row_are_named_exactly(bench: Bench) -> None:
+    rows = bench.ledger(
+        MailboxActivity=[
+            delivered(1, "<a@x.example>", _Exhibit="E16777215", _Position=1_099_511_627_775),
+            act(5, "HardDeleted", "<a@x.example>", _Exhibit="E12", _Position=987_654_321),
+        ],
+    )
+
+    row = rows[EVA, "a@x.example"]
+    assert (row["_Exhibit"], row["_Position"]) == ("E16777215", 1_099_511_627_775)
+    assert {"e": "E12", "p": 987_654_321, "what": "removed"} in row["Evidence"]
+    assert row["RemovedAt"] == START.replace(minute=5)

@@ -123,7 +123,9 @@ SELECT Mailbox, TimeGenerated, Activity, Actor, Session, ClientIP, Folder, Items
 -- Exchange and Gmail keep one copy that moves; a Linux store has one for each folder. A draft is a copy of its own everywhere: clients delete it
 -- as they send, which removes nothing that was sent. Orders are numbers (mw_order), because texts of a million groups would not fit into memory;
 -- counting different values costs as much as all the rest, so here only the smallest and the largest are kept.
+-- Parquet has no whole numbers of 128 bits and would write them as floating point; decimals keep every digit.
 COPY (
+  SELECT * REPLACE (CAST(First AS DECIMAL(38, 0)) AS First, CAST(Alive AS DECIMAL(38, 0)) AS Alive, CAST(Opened AS DECIMAL(38, 0)) AS Opened, CAST(Removed AS DECIMAL(38, 0)) AS Removed, CAST(Discarded AS DECIMAL(38, 0)) AS Discarded, CAST(Altered AS DECIMAL(38, 0)) AS Altered) FROM (
   SELECT Mailbox, Key, CASE WHEN PerFolder THEN CASE What WHEN 'moved' THEN ToFolder ELSE Folder END WHEN Folder = 'drafts' AND What <> 'moved' THEN 'drafts' ELSE '' END AS Instance,
     count(*) AS Records, bit_or(ProofBit) AS Proofs, max(Platform) AS Platform, min(Place) AS First,
     max(Place) FILTER (IsProof) AS Alive,
@@ -146,7 +148,7 @@ COPY (
     max(MessageId) AS MessageId, max(Subject) AS Subject
   FROM (
     SELECT *, mw_order(TimeGenerated, Exhibit, Position) AS Place, What IN ('delivered', 'saved', 'created', 'moved', 'touched', 'read', 'altered', 'indexed', 'sent') AS IsProof, {bits} AS ProofBit
-    FROM keyed WHERE What <> 'act' AND Key <> '') GROUP BY 1, 2, 3
+    FROM keyed WHERE What <> 'act' AND Key <> '') GROUP BY 1, 2, 3)
 ) TO {instances} (FORMAT parquet, COMPRESSION lz4_raw);
 
 -- step: repeated
@@ -170,7 +172,7 @@ COPY (
       -- A copy lives while its last proof is later than its removal.
       bool_or(Alive IS NOT NULL AND (Removed IS NULL OR mw_order_time(Alive) > mw_order_time(Removed))) AS LivesOn,
       max(SizeBytes) AS SizeBytes, min(LeastSize) AS LeastSize, max(MessageId) AS MessageId, max(Subject) AS Subject
-    FROM read_parquet({instances}) GROUP BY 1, 2),
+    FROM (SELECT * REPLACE (CAST(First AS HUGEINT) AS First, CAST(Alive AS HUGEINT) AS Alive, CAST(Opened AS HUGEINT) AS Opened, CAST(Removed AS HUGEINT) AS Removed, CAST(Discarded AS HUGEINT) AS Discarded, CAST(Altered AS HUGEINT) AS Altered) FROM read_parquet({instances})) GROUP BY 1, 2),
   placed AS (
     SELECT *, CASE WHEN IsMore THEN MainRemoved ELSE AnyRemoved END AS GoneOrder, string_split(CASE WHEN IsMore THEN MainRemovedWords ELSE AnyRemovedWords END, chr(31)) AS GoneWords,
       string_split(OpenedWords, chr(31)) AS o, string_split(DiscardedWords, chr(31)) AS d FROM joined)

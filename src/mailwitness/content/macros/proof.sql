@@ -13,6 +13,7 @@ CREATE MACRO mw_is_message_key(k) AS regexp_full_match(k, '[!-?A-~]+@[!-?A-~]+')
 -- 64 bits for microseconds since 1970, 24 for the exhibit's number, 40 for the record's.
 CREATE MACRO mw_order(t, e, n) AS CAST(greatest(epoch_us(t), 0) AS HUGEINT) * 18446744073709551616::HUGEINT
   + CAST(coalesce(try_cast(substr(e, 2) AS BIGINT), 0) & 16777215 AS HUGEINT) * 1099511627776::HUGEINT + (n & 1099511627775);
-CREATE MACRO mw_order_time(o) AS make_timestamp(CAST(o // 18446744073709551616::HUGEINT AS BIGINT));
-CREATE MACRO mw_order_exhibit(o) AS 'E' || CAST((o // 1099511627776::HUGEINT) % 16777216 AS VARCHAR);
-CREATE MACRO mw_order_record(o) AS CAST(o % 1099511627776::HUGEINT AS BIGINT);
+-- Shifts, because the integer division of such large numbers goes through floating point.
+CREATE MACRO mw_order_time(o) AS make_timestamp(CAST(o >> 64 AS BIGINT));
+CREATE MACRO mw_order_exhibit(o) AS 'E' || CAST((o >> 40) & 16777215::HUGEINT AS VARCHAR);
+CREATE MACRO mw_order_record(o) AS CAST(o & 1099511627775::HUGEINT AS BIGINT);
