@@ -303,7 +303,7 @@ def test_own_rules_are_held_to_our_own_standard_too(tmp_path: Path) -> None:
     text = (
         next(iter(loader.rules()))[0]
         .read_text("utf-8")
-        .replace("falsePositives:", "falsePositives: []\nguide:")
+        .replace("falsePositives:", "falsePositives: []\nnotAKey:")
     )
 
     assert "falsePositives is empty" in said(diagnosis(tmp_path, text, ".yaml"), "house")

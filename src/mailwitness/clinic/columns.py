@@ -17,6 +17,7 @@ _BIN = re.compile(r"(\w+)\s*=\s*bin(?:_at)?\s*\(\s*(\w+)\s*,\s*(\d+)\s*([dhms])"
 _BARE_BIN = re.compile(r"\bbin\s*\(\s*(\w+)\s*,\s*(\d+)\s*([dhms])", re.IGNORECASE)
 _AGO = re.compile(r"(\w+)\s*(?:>=?|between\s*\()\s*ago\s*\(\s*(\d+(?:\.\d+)?[dhms])\s*\)", re.IGNORECASE)
 _ALIAS = re.compile(r"(\w+)\s*=\s*(?:tostring\s*\(\s*)?(\w+)\)?\s*$")
+_AMOUNTS = {"avg", "avgif", "stdev", "percentile", "percentiles", "max", "maxif", "countif", "sumif"}
 _HOUR = dt.timedelta(hours=1)
 _INDEXED = {
     "Parameters",
@@ -129,6 +130,9 @@ def _indexed(listed: Sequence[Token], at: int) -> str:
 
 def broken_window(patient: Patient) -> Iterator[Defect]:
     """Equal slots of time as a join key: pairs across the border of two slots are lost."""
+    # A day joined with the history of that day compares amounts; it pairs no two acts.
+    if words(patient.query) & _AMOUNTS:
+        return
     joins = re.findall(r"\bjoin\b.*?\bon\b([^|\n]*(?:\n[^|\n]*)?)", patient.query, re.IGNORECASE | re.DOTALL)
     slots = [(m[0], int(m[2]), m[3]) for m in _BIN.findall(patient.query)]
     slots += [(m[0], int(m[1]), m[2]) for m in _BARE_BIN.findall(patient.query)]

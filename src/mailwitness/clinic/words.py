@@ -10,6 +10,7 @@ from mailwitness.clinic.defects import Defect, Patient, folder_names, knowledge
 from mailwitness.clinic.shape import Comparison, Segment, Step, comparisons
 
 _TERMS = re.compile(r"[A-Za-z0-9]+")
+_OF_FOLDERS = re.compile("folder|path|parameter|dest|item|data|payload|text", re.IGNORECASE)
 _EXACT = {"==", "=~", "in", "in~"}
 # A list of so few cmdlets is a choice; a longer one means to be complete.
 _LIST = 3
@@ -199,7 +200,7 @@ def contradictions(patient: Patient) -> Iterator[Defect]:
     for segment in patient.segments:
         allowed: dict[str, list[tuple[set[str], str]]] = {}
         for step in segment.texts("where"):
-            if any(token.text == "or" for token in step.tokens):
+            if _is_branched(step):
                 continue
             for c in comparisons(step, patient.lists):
                 if c.operator in _EXACT and not c.is_negated:
@@ -219,13 +220,23 @@ def contradictions(patient: Patient) -> Iterator[Defect]:
                 )
 
 
+def _is_branched(step: Step) -> bool:
+    """Tell whether a filter has alternatives, so that one of its comparisons need not hold."""
+    return any(token.text in {"or", "not", "iff", "case"} for token in step.tokens)
+
+
 def always_false(patient: Patient) -> Iterator[Defect]:
     """Computed columns whose comparison no value that passes the filter can meet."""
     for segment in patient.segments:
         values: dict[str, set[str]] = {}
         for step in segment.steps:
             for c in comparisons(step, patient.lists):
-                if step.word == "where" and c.operator in _EXACT and not c.is_negated:
+                if (
+                    step.word == "where"
+                    and c.operator in _EXACT
+                    and not c.is_negated
+                    and not _is_branched(step)
+                ):
                     values[c.column] = values.get(c.column, set(c.values)) & set(c.values)
                 elif (
                     step.word == "extend"
@@ -258,7 +269,7 @@ def english_only(patient: Patient) -> Iterator[Defect]:
     found: dict[str, str] = {}
     is_local = False
     for _, _, comparison in _all_comparisons(patient):
-        for value in comparison.values:
+        for value in comparison.values if _OF_FOLDERS.search(comparison.column) else ():
             for part in [value, *re.split(r"[\\/]", value)]:
                 folded = part.strip().lower()
                 is_local = is_local or folded in others
@@ -275,12 +286,12 @@ def english_only(patient: Patient) -> Iterator[Defect]:
 
 def case_sensitive(patient: Patient) -> Iterator[Defect]:
     """Names compared letter by letter, though the log spells them in more than one way."""
+    columns = {*knowledge().cmdlet_columns, "RecordType"}
+    # Only what connectors and exports write varies; our own parsers spell each name one way.
     texts = [
         c.text
-        for _, _, c in _all_comparisons(patient, "where")
-        if c.operator in {"in", "=="}
-        and c.column in {"Operation", "RecordType", "ActionType", "EventName"}
-        and any(map(str.isalpha, "".join(c.values)))
+        for segment, _, c in _all_comparisons(patient, "where")
+        if segment.table in knowledge().cloud_tables and c.operator in {"in", "=="} and c.column in columns
     ]
     if texts:
         yield Defect(
