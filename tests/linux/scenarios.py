@@ -164,9 +164,10 @@ def problem(label: Row, report: Row) -> str:
         return "missed"
     if not named:
         return "actor or mailbox wrong"
-    return (
-        "" if SEVERITIES.index(named[0]["severity"]) == worst else "a more severe finding names somebody else"
-    )
+    # A finding without an actor says that nobody is known; it accuses no one.
+    accused = [finding for finding in found if finding["actor"]]
+    right = accused[0]["severity"] == named[0]["severity"]
+    return "" if right else "a more severe finding names somebody else"
 
 
 def outcomes() -> int:
