@@ -200,7 +200,7 @@ def _row(row: dict[str, Any]) -> JsonDict:  # Any: query cells
         "proofs": row["Proofs"],
         "first_seen": iso(row["FirstSeen"]),
         "last_seen": iso(row["LastSeen"]),
-        "folder": row["LastFolder"],
+        "folder": "" if row["LastFolder"] == "unknown" else row["LastFolder"],
         "read_at": iso(row["ReadAt"]),
         "read_by": row["ReadBy"],
         "read_session": row["ReadSession"],
@@ -208,5 +208,8 @@ def _row(row: dict[str, Any]) -> JsonDict:  # Any: query cells
         "removed_by": row["RemovedBy"],
         "removal": row["RemovalActivity"],
         "removal_session": row["RemovalSession"],
-        "rows": [{"exhibit": one["e"], "record": one["p"]} for one in listed],
+        "rows": [
+            {"exhibit": exhibit, "record": record}
+            for exhibit, record in dict.fromkeys((one["e"], one["p"]) for one in listed)
+        ],
     }
