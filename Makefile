@@ -17,7 +17,7 @@ PYTHON     ?= $(shell for python in python3.11 python3 python3.12 python3.13 pyt
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check format lint types layers spelling content queries docs-fresh \
-        coverage bench golden docs tables lock package clean
+        coverage coverage-page coverage-fresh bench golden docs tables lock package clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ demo: $(VENV)/run.stamp ## investigate the bundled sample and say where the repo
 test: $(VENV)/dev.stamp ## run all tests
 	@$(BIN)/python -m pytest -q -n auto $(ARGS)
 
-check: format lint types layers spelling content queries docs-fresh ## run every check that is not a test
+check: format lint types layers spelling content queries docs-fresh coverage-fresh ## run every check that is not a test
 
 format: $(VENV)/dev.stamp
 	@$(BIN)/ruff format --quiet --check --output-format concise . || { echo "format: run $(BIN)/ruff format"; exit 1; }
@@ -97,6 +97,12 @@ translations: $(VENV)/dev.stamp ## translate all shipped queries, so that a firs
 coverage: $(VENV)/dev.stamp ## run all tests and say which lines they miss
 	@$(BIN)/coverage run -m pytest -q $(ARGS)
 	@$(BIN)/coverage report
+
+coverage-page: $(VENV)/dev.stamp ## replay all scenarios and write docs/coverage.md and .html
+	@$(BIN)/python tools/coverage.py
+
+coverage-fresh: $(VENV)/dev.stamp
+	@$(BIN)/python tools/coverage.py --check
 
 bench: $(VENV)/dev.stamp ## measure speed and memory against merely reading the file
 	@$(BIN)/python -m $(BENCH) $(ARGS)

@@ -57,6 +57,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         records: feed and dialect -> (time, record), unsorted.
         labels: label of a step -> time of its first record.
+        sources: label of a step -> ids of the sources that its records are written for.
         first: time of the earliest record.
         last: time of the latest record.
         values: what names mean, for the expectation.
@@ -64,6 +65,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     records: dict[tuple[str, str], list[tuple[dt.datetime, Any]]]
     labels: dict[str, dt.datetime]
+    sources: dict[str, set[str]]
     first: dt.datetime
     last: dt.datetime
     values: Values
@@ -107,6 +109,7 @@ def tell(instance: Instance) -> Told:
     values = _values(instance)
     records: dict[tuple[str, str], list[tuple[dt.datetime, Any]]] = defaultdict(list)
     labels: dict[str, dt.datetime] = {}
+    sources: dict[str, set[str]] = defaultdict(set)
     own: list[dt.datetime] = []
     everyday = [step for name in scenario.background for step in description.backgrounds()[name]]
     for steps, is_own in ((everyday, False), (side.steps, True)):
@@ -124,8 +127,15 @@ def tell(instance: Instance) -> Told:
                 labels.setdefault(step["label"], times[0])
             for number, time in enumerate(times, 1):
                 filler = Filler({**known, "n": number}, seed, record=f"{place}.{number}")
-                _add(records, step, filler, time, scenario)
-    return Told(records=dict(records), labels=labels, first=min(own), last=max(own), values=values)
+                sources[step.get("label", "")] |= _add(records, step, filler, time, scenario)
+    return Told(
+        records=dict(records),
+        labels=labels,
+        sources=dict(sources),
+        first=min(own),
+        last=max(own),
+        values=values,
+    )
 
 
 def _times(step: Step, start: dt.datetime, before: dt.datetime, filler: Filler) -> list[dt.datetime]:
@@ -181,8 +191,8 @@ def _add(
     filler: Filler,
     time: dt.datetime,
     scenario: Scenario,
-) -> None:
-    """Write the record of a step, or of each part of its template."""
+) -> set[str]:
+    """Write the record of a step, or of each part of its template; return the sources that read it."""
     name = step["record"]
     template = description.templates().get(name)
     if template is None:
@@ -192,15 +202,16 @@ def _add(
     # "operation: '{operation}'" means what the scenario says, which the template sees without being told.
     own = {key: value for key, value in step.items() if key not in _RESERVED and value != f"{{{key}}}"}
     if template.parts:
-        for part in template.parts:
-            _add(records, {**template.values, **own, "record": part}, filler, time, scenario)
-        return
+        parts = ({**template.values, **own, "record": part} for part in template.parts)
+        return set().union(*(_add(records, part, filler, time, scenario) for part in parts))
     known = filler.values
     filler.values = {**template.values, **known, **own, "at": time}
     record = filler.fill(template.record)
     filler.values = known
-    dialect = scenario.formats.get(template.feed) or description.feeds()[template.feed].default
+    feed = description.feeds()[template.feed]
+    dialect = scenario.formats.get(template.feed) or feed.default
     records[template.feed, dialect].append((time, record))
+    return {feed.dialects[dialect].source}
 
 
 def filled(instance: Instance, told: Told) -> Expectation:

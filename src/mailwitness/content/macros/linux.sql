@@ -60,6 +60,8 @@ CREATE MACRO mw_linux_command_kind(s, t) AS CASE
     CASE WHEN t = 'lvremove' OR regexp_matches(s, '\s(?:delete|prune|forget|destroy|remove-[a-z-]+|subvolume\s+delete|snapshot\s+delete|purge|--remove-older-than|-d)\b') THEN 'CommandExecuted' ELSE '' END
   WHEN t = 'chattr' AND contains(s, '/var/log/') THEN 'CommandExecuted'
   WHEN t IN ('rm', 'unlink', 'shred', 'find') AND regexp_matches(s, '/(?:backups?|snapshots?|\.zfs|\.snapshots)\b') THEN 'CommandExecuted'
+  -- Inside a disk image the path of the spool has another beginning, or none.
+  WHEN t = 'debugfs' AND regexp_matches(s, '\s-[a-zA-Z]*w') THEN 'CommandExecuted'
   WHEN t IN ('rm', 'unlink', 'shred', 'truncate', 'sed', 'perl', 'dd', 'cp', 'mv', 'ln', 'tar', 'zip', 'scp', 'rsync', 'find', 'touch', 'chown', 'chmod', 'chattr', 'tee', 'install', 'debugfs', 'mount', 'setfacl',
              'wipe', 'srm', 'cat', 'vi', 'vim', 'nano', 'ed', 'ex', 'gzip', 'bash', 'sh', 'dash', 'zsh') OR starts_with(t, 'python')
     -- A shell that only starts a program leaves that program's own record; a redirection leaves none but this.
