@@ -44,6 +44,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         tables: tables with rows.
         activities: activities that a parser of a present table can yield.
         absent: activity -> why no record of the case can show it.
+        elsewhere: activities that tables without missing kinds of records can show: a rule that names one still runs.
         watchlists: names of the watchlists that were given.
         of_host: those of the reasons that speak of what a host writes down by itself.
     """
@@ -51,6 +52,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     tables: set[str]
     activities: set[str]
     absent: dict[str, str]
+    elsewhere: set[str] = set()
     watchlists: set[str] = msgspec.field(default_factory=set)
     of_host: set[str] = set()
 
@@ -109,9 +111,8 @@ def _why_not(rule: Rule, tables: set[str], evidence: Evidence, vocabulary: set[s
     reasons = {evidence.absent[activity] for activity in named if activity in evidence.absent}
     if named and not named & evidence.activities:
         return "; ".join(sorted(reasons)) or f"no exhibit can show {', '.join(sorted(named)[:4])}"
-    if named and all(
-        activity in evidence.absent or activity not in evidence.activities for activity in named
-    ):
+    absent = evidence.absent.keys() - evidence.elsewhere
+    if named and all(activity in absent or activity not in evidence.activities for activity in named):
         return "; ".join(sorted(reasons))
     return ""
 

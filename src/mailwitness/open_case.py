@@ -133,4 +133,7 @@ def evidence(connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, presen
         activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
     }
     absent, of_host = families.absent(connection, pack.families(), knowledge.parsers, present)
-    return Evidence(tables=present, activities=provided, absent=absent, of_host=of_host)
+    # A mailbox audit of a server without its cmdlets must not silence the cmdlets of its event log.
+    others = present - {family.table for family in pack.families()}
+    elsewhere = {a for parser in knowledge.parsers if parser.table in others for a in parser.activities}
+    return Evidence(tables=present, activities=provided, absent=absent, of_host=of_host, elsewhere=elsewhere)
