@@ -118,3 +118,53 @@ def status(*, reader: Path) -> int:
         answer = client.head()
         print(json.dumps({**client.status(), "head": msgspec.to_builtins(answer.head)}, indent=1))
     return CLEAR
+
+
+@witness_app.command
+def ship(*, config: Path) -> int:
+    """Follow logs and mail and send what appears to the witness; runs until it gets SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    config
+        Settings of the shipper, TOML.
+    """
+    import signal
+
+    from mailwitness.witness import config as configuration
+    from mailwitness.witness.ship import Shipper
+
+    shipper = Shipper(configuration.read(config, configuration.Ship), clock=_clock, tell=_tell)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: shipper.stop.set())
+    shipper.run()
+    return CLEAR
+
+
+@witness_app.command
+def canary(*, config: Path, reader: Path, seconds: float = 60.0) -> int:
+    """Write a line with a nonce on this host, read it back from the witness, and print the delay.
+
+    Exit code 0: it arrived in time; 2: it did not.
+
+    Parameters
+    ----------
+    config
+        Settings of the running shipper, TOML.
+    reader
+        Settings of a reader, TOML.
+    seconds
+        How long to wait.
+    """
+    from mailwitness.witness import config as configuration
+    from mailwitness.witness.canary import measure
+    from mailwitness.witness.client import Client
+
+    settings = configuration.read(config, configuration.Ship)
+    with Client(configuration.read(reader, configuration.Reader)) as client:
+        delay = measure(Path(settings.state), client, seconds=seconds)
+    if delay is None:
+        print(f"not evaluated: the canary did not arrive within {seconds:g} s; is the shipper running?")
+        return FAILED
+    print(f"the canary arrived after {delay:.3f} s")
+    return CLEAR

@@ -148,7 +148,7 @@ class Site:
         return self._clients["kim"]
 
 
-def wait_for(condition: object, seconds: float = 30.0) -> None:
+def wait_for(condition: object, seconds: float = 15.0) -> None:
     """Wait until a condition holds; fail when it does not in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

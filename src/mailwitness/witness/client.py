@@ -49,6 +49,10 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self._http.close()
 
     def append(self, records: Sequence[tuple[bytes, bytes]]) -> Appended:
