@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cyclopts import App
 
+from mailwitness.errors import ConfigError
+
 CLEAR, FOUND, FAILED = 0, 1, 2
 
 witness_app = App(
@@ -135,8 +137,12 @@ def ship(*, config: Path) -> int:
     from mailwitness.witness.ship import Shipper
 
     shipper = Shipper(configuration.read(config, configuration.Ship), clock=_clock, tell=_tell)
+
+    def ask_to_stop(_number: int, _frame: object) -> None:
+        shipper.is_asked_to_stop = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: shipper.stop.set())
+        signal.signal(number, ask_to_stop)
     shipper.run()
     return CLEAR
 
@@ -167,4 +173,106 @@ def canary(*, config: Path, reader: Path, seconds: float = 60.0) -> int:
         print(f"not evaluated: the canary did not arrive within {seconds:g} s; is the shipper running?")
         return FAILED
     print(f"the canary arrived after {delay:.3f} s")
+    return CLEAR
+
+
+@witness_app.command
+def compare(
+    *targets: Path,
+    client: str,
+    reader: Path | None = None,
+    store: Path | None = None,
+    key: str = "",
+    named: str = "",
+    out: Path = Path("witness-comparison.jsonl"),
+    proofs: Path | None = None,
+    now: str | None = None,
+) -> int:
+    """Show what the witness holds that is gone, altered or inserted here: line by line, message by message.
+
+    Exit code 0: nothing differs; 1: something does; 2: it could not be compared.
+
+    Parameters
+    ----------
+    targets
+        Logs, Maildirs, mbox files, exports of the journal (journalctl -o export) or folders of cases.
+    client
+        Name of the host as the witness knows it.
+    reader
+        Settings of a reader, TOML; reads from the running witness.
+    store
+        Folder of the witness's store, or a copy of it.
+    key
+        Public key of the witness as noted when it was set up; default what the reader's settings pin.
+    named
+        Path of the original on the host, when the target is a copy elsewhere.
+    out
+        File for the result; give it to `mailwitness investigate` as evidence.
+    proofs
+        File for proofs that `mailwitness witness verify` checks offline.
+    now
+        Time of the comparison, ISO 8601 UTC; default the present time.
+    """
+    from mailwitness import witness_compare
+
+    if (reader is None) == (store is None) or not targets:
+        raise ConfigError(
+            "a comparison needs a target and either --reader or --store",
+            remedy="Name what to compare with what.",
+        )
+    request = witness_compare.Request(
+        targets=targets,
+        client=client,
+        reader=reader,
+        store=store,
+        key=key,
+        named=named,
+        out=out,
+        proofs=proofs,
+    )
+    return witness_compare.run(request, now)
+
+
+@witness_app.command
+def verify(file: Path, *, key: str = "") -> int:
+    """Check a proof file offline: each record leads to the head, and the head is signed.
+
+    Exit code 0: everything is proved; 2: something is not.
+
+    Parameters
+    ----------
+    file
+        What `compare --proofs` wrote.
+    key
+        Public key of the witness as noted when it was set up, hexadecimal.
+    """
+    from mailwitness.report.text import visible
+    from mailwitness.witness import proofs
+
+    lines = proofs.check(file, pinned=key)
+    for line in lines:
+        print(f"{'ok   ' if line.ok else 'FALSE '} {visible(line.text, 500)}")
+    if not key:
+        print("note  compare that key with the one noted when the witness was set up, or give it with --key")
+    return CLEAR if all(line.ok for line in lines) else FAILED
+
+
+@witness_app.command
+def audit(*, store: Path, key: str = "") -> int:
+    """Read a whole store and compute its newest signed head again.
+
+    Exit code 0: it leads there; 2: it does not.
+
+    Parameters
+    ----------
+    store
+        Folder of the witness's store, or a copy of it.
+    key
+        Public key of the witness as noted when it was set up, hexadecimal.
+    """
+    from mailwitness.witness.compare import iso
+    from mailwitness.witness.held import LocalSource
+
+    head = LocalSource(store, key).head
+    print(f"ok    {head.size} records lead to the head signed {iso(head.time_us)} by key {head.key}")
     return CLEAR

@@ -626,6 +626,10 @@ def test_kills_of_the_shipper_while_logs_rotate_lose_and_double_nothing(site: Si
     command = [*COMMAND, "ship", "--config", str(configure(tmp_path, settings))]
     start = site.reader().head().head.size
     number, rotations = 0, 0
+    write(log, "the beginning")
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: b"the beginning\n" in [o.body for o in shipped(site, start)])
+        process.terminate()
     for _ in range(8):
         with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
             end = time.monotonic() + 0.6 + chance.random()
@@ -647,4 +651,4 @@ def test_kills_of_the_shipper_while_logs_rotate_lose_and_double_nothing(site: Si
 
     found = Counter(o.body.decode() for o in shipped(site, start) if o.kind == "line" and o.path == str(log))
     assert rotations > 2
-    assert found == Counter(["the end\n", *(f"line {i}\n" for i in range(number))])
+    assert found == Counter(["the beginning\n", "the end\n", *(f"line {i}\n" for i in range(number))])

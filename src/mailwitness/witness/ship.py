@@ -85,6 +85,8 @@ class Shipper:
         self.spool = Spool(self.folder, most_bytes=settings.queue_bytes)
         self._canary = self.folder / "canary.log"
         self.stop = threading.Event()
+        # A signal may arrive while this very thread waits for the event and holds its lock; a plain value cannot block.
+        self.is_asked_to_stop = False
         self._followers = [follower(follow, settings, self.spool, self._now_us) for follow in settings.follow]
         if settings.canary_seconds:
             self._followers.append(
@@ -105,7 +107,7 @@ class Shipper:
         sender = threading.Thread(target=self._send, name="sender")
         sender.start()
         try:
-            while not self.stop.is_set() and sender.is_alive():
+            while not (self.stop.is_set() or self.is_asked_to_stop) and sender.is_alive():
                 if not self._visit():
                     self.stop.wait(self.settings.poll_seconds)
         finally:
