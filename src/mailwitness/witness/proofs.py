@@ -85,7 +85,7 @@ def check(path: Path, *, pinned: str = "") -> list[Checked]:
     """
     try:
         file = msgspec.json.decode(path.read_bytes(), type=ProofFile)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"it is no proof file: {error}", place=str(path), remedy="Give what --proofs wrote."
         ) from error
