@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -317,7 +317,7 @@ def test_proofs_are_checked_offline_and_any_changed_byte_is_found(host: Host, tm
     assert not all(line.ok for line in proofs.check(path, pinned="00" * 32))
     content = path.read_bytes()
     chance = random.Random(1)  # noqa: S311 - repeatable
-    for place in chance.sample(range(len(content)), 300):
+    for place in chance.sample(range(len(content)), min(700, len(content))):
         changed = bytearray(content)
         changed[place] ^= 1 << chance.randrange(7)
         path.write_bytes(bytes(changed))
@@ -443,6 +443,21 @@ def test_the_commands_compare_verify_and_feed_a_case(host: Host, tmp_path: Path)
     rows = [json.loads(line) for line in result.read_text().splitlines()]
     assert [row["WitnessComparison"] for row in rows].count("Missing") == 21
     assert {row["ComparedAt"] for row in rows} == {"2026-03-02T12:00:00Z"}
+    report = _investigated(result, tmp_path / "case")
+    found = {rule["name"] for rule in report["rules"] if rule["outcome"] == "found"}
+    assert {
+        "Log lines differ from what the witness holds",
+        "Messages differ from what the witness holds",
+    } <= found
+
+
+def _investigated(evidence: Path, case: Path) -> dict[str, Any]:
+    import sys
+
+    command = [sys.executable, "-m", "mailwitness", "investigate", str(evidence), "--case", str(case)]
+    subprocess.run(command, capture_output=True, env=environment(), check=False)
+    report: dict[str, Any] = json.loads((case / "report.json").read_text())
+    return report
 
 
 def test_a_host_without_differences_ends_clear(host: Host, tmp_path: Path) -> None:

@@ -79,10 +79,11 @@ def public_text(key: Ed25519PrivateKey) -> str:
 def is_signed(text: bytes, key: str, signature: str) -> bool:
     """Say whether the public key made the signature over the text; anything malformed is a no."""
     try:
-        raw = bytes.fromhex(key)
-        if len(raw) != _PUBLIC_BYTES:
+        raw, signed = bytes.fromhex(key), bytes.fromhex(signature)
+        # One way of writing only, so that a changed byte in a proof never goes unnoticed.
+        if len(raw) != _PUBLIC_BYTES or (raw.hex(), signed.hex()) != (key, signature):
             return False
-        Ed25519PublicKey.from_public_bytes(raw).verify(bytes.fromhex(signature), text)
+        Ed25519PublicKey.from_public_bytes(raw).verify(signed, text)
     except (ValueError, InvalidSignature):
         return False
     return True

@@ -65,7 +65,11 @@ def parse(body: bytes) -> Observed | None:
     """Return what a record's body says, or None when it is nothing of a shipper's."""
     try:
         return msgspec.msgpack.decode(body, type=Observed)
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # a text that is no UTF-8 is a plain ValueError
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        RecursionError,
+    ):  # a text that is no UTF-8 is a plain ValueError
         return None
 
 

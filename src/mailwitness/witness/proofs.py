@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mailwitness.witness.held import Source
 
 
-class ProvedRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ProvedRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stored record with the hashes that lead from it to the head."""
 
     number: int
@@ -38,10 +38,10 @@ class ProvedRecord(msgspec.Struct, frozen=True, kw_only=True):
     path: list[str]
 
 
-class ProofFile(msgspec.Struct, frozen=True, kw_only=True):
+class ProofFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything needed to check records offline."""
 
-    proof: Literal[1] = 1
+    proof: Literal[1]
     head: Head
     rotations: list[Rotation]
     records: list[ProvedRecord]
@@ -70,7 +70,7 @@ def make(source: Source, numbers: Iterable[int]) -> ProofFile:
         for n in wanted
         if n in found
     ]
-    return ProofFile(head=source.head, rotations=source.rotations, records=records)
+    return ProofFile(proof=1, head=source.head, rotations=source.rotations, records=records)
 
 
 def check(path: Path, *, pinned: str = "") -> list[Checked]:
@@ -109,7 +109,8 @@ def _record(record: ProvedRecord, head: Head) -> Checked:
         root = bytes.fromhex(head.root)
     except ValueError as error:
         return Checked(ok=False, text=f"record {record.number}: {error}")
-    ok = is_included(leaf_hash(record.payload), record.number, head.size, steps, root)
+    is_plain = [step.hex() for step in steps] == record.path  # one way of writing only
+    ok = is_plain and is_included(leaf_hash(record.payload), record.number, head.size, steps, root)
     seen = parse(stored.body)
     what = f"{seen.kind} of {seen.path}: {_shown(seen.body)}" if seen else _shown(stored.body)
     when = iso(stored.received_us)
