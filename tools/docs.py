@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from mailwitness import errors
+from mailwitness import errors, start
 from mailwitness.content import loader, schemas
 from mailwitness.report import reference
 
@@ -162,6 +164,21 @@ def cli_page() -> str:
     return head + "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
 
 
+def help_text() -> str:
+    """Return what `mailwitness --help` prints on a screen of 80 columns."""
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv = ['mailwitness', '--help']; from mailwitness.cli import main; main()",
+        ],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "COLUMNS": str(start.COLUMNS), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"},
+    )
+    return ran.stdout.decode("utf-8")
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "rules.md": rules_page,
     "tables.md": tables_page,
@@ -169,6 +186,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "cli.md": cli_page,
     "report-json.md": reference.report_page,
+    "../../src/mailwitness/help.txt": help_text,
 }
 
 

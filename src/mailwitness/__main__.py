@@ -1,6 +1,6 @@
 """Run as ``python -m mailwitness``."""
 
-from mailwitness.cli import main
+from mailwitness.start import main
 
 if __name__ == "__main__":
     main()

@@ -366,3 +366,30 @@ def test_help_imports_neither_the_database_nor_the_translator() -> None:
         for name in ("duckdb", "duckdb_kql", "pyarrow", "numpy", "jinja2", "yaml", "pandas", "sqlglot")
         if f"'{name}'" in loaded
     ] == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_the_shipped_help_is_what_the_command_line_prints(arguments: list[str]) -> None:
+    direct = (
+        f"import sys; sys.argv = ['mailwitness', *{arguments!r}]\nfrom mailwitness.cli import main; main()"
+    )
+    screen = environment(COLUMNS="80", NO_COLOR="1")
+
+    shipped = subprocess.run(
+        [sys.executable, "-m", "mailwitness", *arguments], capture_output=True, check=False, env=screen
+    )
+    live = subprocess.run([sys.executable, "-c", direct], capture_output=True, check=False, env=screen)
+
+    assert shipped.stdout.decode() == live.stdout.decode()
+    assert (shipped.returncode, shipped.stderr) == (live.returncode, b"")
+
+
+def test_a_narrow_screen_gets_help_that_fits() -> None:
+    narrow = subprocess.run(
+        [sys.executable, "-m", "mailwitness", "--help"],
+        capture_output=True,
+        check=True,
+        env=environment(COLUMNS="50"),
+    )
+
+    assert max(len(line) for line in narrow.stdout.decode().splitlines()) <= 50
