@@ -12,7 +12,7 @@ import sys
 # The shipped text is this wide; on a narrower screen the command line lays it out itself.
 COLUMNS = 80
 HELP = os.path.join(os.path.dirname(__file__), "help.txt")  # noqa: PTH118, PTH120 - pathlib costs 30 ms here
-_ASKS_FOR_HELP = ([], ["--help"], ["-h"])
+_ASKS_FOR_HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"])
 
 
 def main() -> None:
