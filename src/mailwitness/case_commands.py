@@ -49,7 +49,7 @@ def list_cases(
     from mailwitness.settings import clock
 
     return desk.list_cases(
-        case, now=clock(now), url=_database(), status=status or "", assignee=assignee, as_json=json
+        case, now=clock(now), url=database(), status=status or "", assignee=assignee, as_json=json
     )
 
 
@@ -71,7 +71,7 @@ def show(name: str, *, case: Path = _DEFAULT_CASE, json: bool = False, now: str 
     from mailwitness import desk
     from mailwitness.settings import clock
 
-    return desk.show_case(case, name, now=clock(now), url=_database(), as_json=json)
+    return desk.show_case(case, name, now=clock(now), url=database(), as_json=json)
 
 
 @case_app.command
@@ -255,10 +255,11 @@ def _change(case: Path, now: str | None, act: Callable[[CaseBook], CaseFile]) ->
     from mailwitness import desk
     from mailwitness.settings import clock
 
-    return desk.change(case, now=clock(now), url=_database(), act=act)
+    return desk.change(case, now=clock(now), url=database(), act=act)
 
 
-def _database() -> str:
+def database() -> str:
+    """Return the database URL of the case book from the environment; empty means the case folder."""
     url = os.environ.get(_URL, "")
     if url and "://" not in url:
         raise ConfigError(

@@ -151,15 +151,33 @@ def _show(report: dict[str, object], case: Path, *, as_json: bool) -> None:
 
 
 @app.command
-def report(*, case: Path, json: bool = False) -> int:
-    """Write the reports of a case again from its report.json and print the summary.
+def report(
+    *,
+    case: Path,
+    for_: Annotated[
+        Literal["manager", "technical", "handover", "counsel"] | None, Parameter(name="--for")
+    ] = None,
+    format: Literal["html", "md", "pdf", "csv"] = "html",  # noqa: A002 - the name of the flag
+    out: Path | None = None,
+    json: bool = False,
+    now: str | None = None,
+) -> int:
+    """Write the report for one reader; without a reader, write report.html and report.md again and print the summary.
 
     Parameters
     ----------
     case
         Folder of the case.
+    for_
+        Who reads it: manager (one sheet), technical (everything), handover (tier 2), counsel (evidence and custody).
+    format
+        html and md need nothing else; pdf needs the extra "pdf"; csv gives findings, ledger and evidence.
+    out
+        File to write, for csv the folder; default the folder "reports" in the case folder.
     json
         Print report.json instead of the summary.
+    now
+        Clock with which the case book is opened, ISO 8601 UTC; default the present time. It changes nothing in a report.
     """
     from mailwitness import pipeline
     from mailwitness.evidence.store import CaseFolder
@@ -167,8 +185,19 @@ def report(*, case: Path, json: bool = False) -> int:
 
     folder = CaseFolder(case, create=False)
     found = read_report(folder)
-    pipeline.write_reports(folder, found)
-    _show(found, folder.path, as_json=json)
+    if for_ is None and format == "html" and out is None:
+        pipeline.write_reports(folder, found)
+        _show(found, folder.path, as_json=json)
+        return CLEAR
+    from mailwitness import report_pages
+    from mailwitness.case_commands import database
+    from mailwitness.settings import clock
+
+    reader = for_ or "technical"
+    for path in report_pages.write(
+        case, found, reader=reader, form=format, out=out, now=clock(now), url=database()
+    ):
+        print(path)
     return CLEAR
 
 

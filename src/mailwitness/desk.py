@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mailwitness import activities, completion, pipeline, tables, timeline
-from mailwitness.casebook.book import CaseBook, CaseFile
+from mailwitness.casebook.book import CaseBook, CaseFile, investigation_of
 from mailwitness.casebook.sync import sync
 from mailwitness.content import pack
 from mailwitness.errors import CaseBookError, ConfigError
@@ -42,7 +42,7 @@ def open_book(case: Path, *, now: dt.datetime, url: str = "") -> Iterator[CaseBo
         log = custody.CustodyLog(folder.custody, now=now, tool=pipeline.TOOL)
         book = CaseBook(
             folder.path,
-            investigation=_investigation(folder),
+            investigation=investigation_of(folder.custody),
             operator=custody.operator_name(),
             now=now,
             url=url,
@@ -58,12 +58,6 @@ def open_book(case: Path, *, now: dt.datetime, url: str = "") -> Iterator[CaseBo
 
 def _record(log: custody.CustodyLog, now: dt.datetime, action: str, fields: JsonDict) -> None:
     log.append("decision", now=now, action=action, details=fields)
-
-
-def _investigation(folder: CaseFolder) -> str:
-    """Return what tells this case folder from all others: the digest of its first custody entry."""
-    with folder.custody.open("rb") as handle:
-        return str(json.loads(handle.readline())["hash"])
 
 
 def list_cases(case: Path, *, now: dt.datetime, url: str, status: str, assignee: str, as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -60,6 +61,12 @@ class CaseFile(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...] = ()
     tasks: tuple[Task, ...] = ()
     history: tuple[Entry, ...] = ()
+
+
+def investigation_of(custody_log: Path) -> str:
+    """Return what tells one case folder from all others: the digest of its first custody entry."""
+    with custody_log.open("rb") as handle:
+        return str(json.loads(handle.readline())["hash"])
 
 
 class CaseBook:

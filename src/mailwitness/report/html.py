@@ -69,9 +69,9 @@ def render_html(report: dict[str, Any]) -> str:
     """
     document = read_report(report)
     outcome = wording.outcome_of(document.summary.outcome)
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=document,
@@ -90,13 +90,13 @@ def render_html(report: dict[str, Any]) -> str:
     )
 
 
-def content_security_policy(style: str, script: str) -> str:
+def content_security_policy(style: str, script: str = "") -> str:
     """Return a policy that allows exactly this style sheet and this script, and nothing else."""
     return "; ".join(
         (
             "default-src 'none'",
             f"style-src {_digest(style)}",
-            f"script-src {_digest(script)}",
+            f"script-src {_digest(script)}" if script else "script-src 'none'",
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
@@ -111,12 +111,14 @@ def _digest(content: str) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file that lies beside the templates."""
     return (files("mailwitness.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates with the filters that every text from the evidence has to pass."""
     environment = Environment(
         loader=PackageLoader("mailwitness.report"),
         autoescape=True,

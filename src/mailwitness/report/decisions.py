@@ -1,0 +1,57 @@
+"""What is to be decided and done: questions, escalation, steps and deadlines as blocks; absent parts say so, never look done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailwitness.report.pages import common
+from mailwitness.report.pages.blocks import Block, Bullets, Heading, Text
+from mailwitness.report.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailwitness.report.document import Case
+    from mailwitness.report.pages.beside import Beside, Worked
+
+_SHOWN = 30
+
+
+def saving_blocks() -> Iterator[Block]:
+    """Say what can still be saved and until when."""
+    yield Text(
+        "Not evaluated: this report holds no recoverability clock. "
+        "Preserve first: put the mailboxes on hold before anything else is changed.",
+        "warning",
+    )
+
+
+def today_blocks(cases: tuple[Case, ...], beside: Beside) -> Iterator[Block]:
+    """Say what somebody has to decide."""
+    open_ = [case for case in cases if not (beside.people.get(case.id) and beside.people[case.id].decision)]
+    asked = [
+        f"Case {case.id}: the rules say {common.verdict_of(case).lower()}. Confirm or reject it, with a reason."
+        for case in open_[:4]
+    ]
+    yield Bullets(tuple(asked)) if asked else Text("No case waits for a decision.")
+
+
+def question_blocks(case: Case) -> Iterator[Block]:
+    """Answer the playbook's questions; a question's first value is the question itself."""
+    if not case.questions:
+        return
+    yield Heading("Questions answered", 3)
+    yield Bullets(tuple(": ".join(plain(value) for value in one.values()) for one in case.questions[:_SHOWN]))
+
+
+def task_blocks(worked: Worked | None) -> Iterator[Block]:
+    """List the steps for people: what is done, with what shows it, and what is open."""
+    tasks = worked.tasks if worked else ()
+    if tasks:
+        yield Bullets(
+            tuple(
+                f"{one.state}: {one.title} ({one.tier})"
+                + (f". {one.evidence or one.known}" if one.evidence or one.known else "")
+                for one in tasks[:_SHOWN]
+            )
+        )
