@@ -109,7 +109,7 @@ def perform(name: str, scratch: Path, logs: list[Path]) -> Done:
         raise ConfigError(f"the deed could not be done: {problem}", remedy="Choose another deed.")
     trace = _filled(deed.trace, places)
     lines = [f"{name}: {deed.name}", f"  below {places['scratch']}"]
-    return _watch(lines, trace, before)
+    return watched(lines, trace, before, seconds=_WAIT_SECONDS)
 
 
 def safe(scratch: Path) -> Path:
@@ -214,14 +214,21 @@ def _size(log: Path) -> int:
         ) from error
 
 
-def _watch(lines: list[str], trace: str, before: dict[Path, int]) -> Done:
-    """Say for each log whether what came after the deed names what was touched."""
+def watched(lines: list[str], trace: str, before: dict[Path, int], *, seconds: float) -> Done:
+    """Say for each log whether what came after the deed names what was touched.
+
+    Args:
+        lines: what was said so far.
+        trace: path that was touched.
+        before: log -> its size before the deed.
+        seconds: how long to wait for lines that come late.
+    """
     if not before:
         return Done(
             [*lines, "  done; no log was named with --log, so nothing says whether it was seen"],
             is_seen=False,
         )
-    deadline = time.monotonic() + _WAIT_SECONDS
+    deadline = time.monotonic() + seconds
     seen: dict[Path, str] = {}
     while True:
         seen = {log: _line_with(log, size, trace) for log, size in before.items()}
