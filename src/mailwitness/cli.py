@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from mailwitness import __version__
+from mailwitness.bundle_commands import bundle_app
 from mailwitness.case_commands import case_app
 from mailwitness.errors import ConfigError, MailwitnessError
 from mailwitness.witness_commands import witness_app
@@ -27,6 +28,7 @@ export_app = App(name="export", help="Write rules for other products.")
 rules_app.command(export_app)
 app.command(case_app)
 app.command(witness_app)
+app.command(bundle_app)
 chains_app = App(name="chains", help="List, show, test and export the chains: acts that follow each other.")
 app.command(chains_app)
 
@@ -115,7 +117,7 @@ def investigate(  # noqa: PLR0913 - one for each flag
     config
         TOML file with defaults for these flags; default ./mailwitness.toml where it exists.
     """
-    from mailwitness import pipeline
+    from mailwitness import pipeline, signing
     from mailwitness.settings import settings
     from mailwitness.terminal import TerminalProgress
 
@@ -133,6 +135,7 @@ def investigate(  # noqa: PLR0913 - one for each flag
         proof=proof,
     )
     result = pipeline.investigate(evidence, chosen.case, chosen.run, TerminalProgress())
+    signing.sign_if_possible(result.case, now=chosen.run.now)
     _show(result.report, result.case, as_json=json)
     return {"found": FOUND, "clear": CLEAR}.get(result.report["summary"]["outcome"], FAILED)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mailwitness import local_knowledge, pipeline
+from mailwitness import local_knowledge, pipeline, signing
 from mailwitness import outcome as outcome_document
 from mailwitness.errors import CaseError, MailwitnessError
 from mailwitness.evidence import custody, seal
@@ -60,7 +60,7 @@ def verify(case: Path, *, memory: str = "") -> list[Line]:
     """
     folder = CaseFolder(case, create=False)
     report = read_report(folder)
-    lines = [_custody(folder, report)]
+    lines = [_custody(folder, report), *_head(folder)]
     lines += [_exhibit(item) for item in _exhibits(folder, report)]
     lines += _archives(folder.custody) if lines[0].ok else []
     lines.append(_rules(folder, report))
@@ -78,6 +78,19 @@ def _custody(folder: CaseFolder, report: JsonDict) -> Line:
     return Line(
         ok=True, text=f"custody log: {checked.entries} entries, chain unbroken, head {checked.head[:16]}"
     )
+
+
+def _head(folder: CaseFolder) -> list[Line]:
+    """Compare the custody log with its signed head; a case of somebody without a key has none."""
+    try:
+        head = signing.signed_head(folder.path / signing.HEAD_FILE)
+        if head is None:
+            return []
+        problem = signing.custody_problem(folder.custody, head)
+    except (MailwitnessError, OSError) as error:
+        return [Line(ok=False, text=f"custody head: {error}")]
+    text = problem or f"{head.entries} entries signed on {head.time} with the key {head.key}"
+    return [Line(ok=not problem, text=f"custody head: {text}")]
 
 
 def _entries(path: Path) -> list[JsonDict]:

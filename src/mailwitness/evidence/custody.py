@@ -124,7 +124,7 @@ class CustodyLog:
             if lines:
                 self._write(b"".join(lines))
                 self._seq += len(lines)
-                self._previous = _line_digest(lines[-1])
+                self._previous = line_digest(lines[-1])
             return entries
 
     @property
@@ -157,7 +157,7 @@ class CustodyLog:
             entry["hash"] = _digest(entry)
             entries.append(entry)
             lines.append(_canonical(entry) + b"\n")
-            previous = _line_digest(lines[-1])
+            previous = line_digest(lines[-1])
         return entries, lines
 
     def _write(self, content: bytes) -> None:
@@ -184,7 +184,7 @@ class CustodyLog:
         entry = _parse(line)
         if entry is None or not isinstance(entry["seq"], int):
             raise self._broken("its last line was changed")
-        return entry["seq"], _line_digest(line), end
+        return entry["seq"], line_digest(line), end
 
     def _mend(self, now: dt.datetime) -> None:
         torn = os.fstat(self._descriptor).st_size - self._end
@@ -201,7 +201,7 @@ class CustodyLog:
             os.fsync(file.fileno())
         self._end += len(lines[0])
         self._seq += 1
-        self._previous = _line_digest(lines[0])
+        self._previous = line_digest(lines[0])
 
     def _broken(self, message: str) -> CustodyBroken:
         return CustodyBroken(
@@ -228,7 +228,7 @@ def verify(path: Path, *, head: str | None = None) -> CustodyReport:
             while line := file.readline(_LINE_BYTES):
                 number += 1
                 problems += _problems(line, number, previous)
-                previous = _line_digest(line)
+                previous = line_digest(line)
     except OSError as error:
         remedy = "Give a case folder with a readable custody log."
         raise CustodyBroken(
@@ -281,7 +281,8 @@ def _digest(entry: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(entry)).hexdigest()
 
 
-def _line_digest(line: bytes) -> str:
+def line_digest(line: bytes) -> str:
+    """Return the SHA-256 of a line without its line feed: what the next line names as ``previous``, and the head."""
     return hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
 
 
