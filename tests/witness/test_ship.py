@@ -246,6 +246,24 @@ def test_copytruncate_loses_nothing_and_is_reported(site: Site, tmp_path: Path) 
     assert running.kinds()["edited"] == 1
 
 
+def test_what_was_written_copied_and_truncated_between_two_looks_is_read_from_the_copy(
+    site: Site, tmp_path: Path
+) -> None:
+    log, hidden = tmp_path / "mail.log", tmp_path / "hidden"
+    write(log, "one")
+    with Running(site, tmp_path, follow(log)) as running:
+        running.wait("one")
+        os.truncate(log, 0)
+        wait_for(lambda: running.kinds()["truncated"] == 1)
+        # The copy appears although nobody ever saw its lines in the log.
+        write(hidden, "never seen in the log")
+        hidden.rename(tmp_path / "mail.log.1")
+        write(log, "two")
+        running.wait("never seen in the log", "two")
+
+    assert sorted(running.lines()) == ["never seen in the log\n", "one\n", "two\n"]
+
+
 def test_truncation_while_we_look_is_reported(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "mail.log"
     write(log, "one", "two")

@@ -60,6 +60,9 @@ class Lines:
         self._detached: list[FollowedFile] = []
         self._turn = 0
         self._is_started = False
+        # Rotated files beside a log: as they were at the last look, and those of which nothing new can be learnt.
+        self._seen_beside: dict[Path, tuple[int, ...]] = {}
+        self._judged: set[tuple[int, ...]] = set()
 
     def poll(self) -> bool:
         """Look at everything once; returns whether something was read.
@@ -87,6 +90,8 @@ class Lines:
         files = list(self._active.values())
         if not files or self._spool.is_full:
             return
+        for path in list(self._active):
+            self._unseen(path, is_waiting=True)
         self._turn += 1
         file = files[self._turn % len(files)]
         if file.status().st_size < file.offset:
@@ -269,10 +274,11 @@ class Lines:
         rows = self._spool.rows("SELECT DISTINCT path FROM files")
         return [row[0] for row in rows if fnmatch.fnmatchcase(row[0], self.pattern)]
 
-    def _unseen(self, path: str) -> None:
-        """Read rotated files that we never had: logs may be rotated twice between two visits.
+    def _unseen(self, path: str, *, is_waiting: bool = False) -> None:
+        """Read rotated files that we never had: logs may be rotated or truncated twice between two visits.
 
-        At the very first visit, what was rotated before is noted and left alone.
+        At the very first visit, what was rotated before is noted and left alone. ``is_waiting`` leaves files that still change,
+        because a copy that is being made cannot be told from the log it is made of.
         """
         rows = self._spool.rows(
             "SELECT device, inode, head_bytes, head FROM files WHERE path = ?", (shown(path),)
@@ -280,6 +286,8 @@ class Lines:
         is_first = not rows
         for other in sorted(Path(path).parent.glob(glob.escape(Path(path).name) + "?*")):
             if not _ROTATED.fullmatch(other.name.removeprefix(Path(path).name)):
+                continue
+            if not self._is_to_judge(other, is_waiting=is_waiting):
                 continue
             descriptor = _opened(other)
             if descriptor is None:
@@ -294,6 +302,19 @@ class Lines:
             with self._spool.transaction():
                 file.note_beginning()
             file.close()
+
+    def _is_to_judge(self, path: Path, *, is_waiting: bool) -> bool:
+        """Say whether a rotated file was not judged yet and, if asked, is at rest since the last look."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return False
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        before, self._seen_beside[path] = self._seen_beside.get(path), stamp
+        if stamp in self._judged or (is_waiting and before != stamp):
+            return False
+        self._judged.add(stamp)
+        return True
 
     def _is_in_place(self, path: str, row: tuple[Any, ...]) -> bool:  # Any: a row of the table files
         if _identity(path) != (row[2], row[3]):
