@@ -81,6 +81,7 @@ def investigate(  # noqa: PLR0913 - one for each flag
     json: bool = False,
     rules: list[Path] | None = None,
     watchlists: list[Path] | None = None,
+    sources: list[Path] | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     memory: str | None = None,
     threads: int | None = None,
@@ -104,6 +105,8 @@ def investigate(  # noqa: PLR0913 - one for each flag
         Folder of further rules (Sentinel YAML and Sigma); may be given more than once.
     watchlists
         Folder of watchlists (CSV with value, reason, owner, expires); may be given more than once.
+    sources
+        Folder of further sources, one YAML file each; may be given more than once.
     set_
         A rule's parameter, RULE.parameter=value, by the rule's id or name; may be given more than once.
     memory
@@ -128,6 +131,7 @@ def investigate(  # noqa: PLR0913 - one for each flag
         case=case,
         rules=rules,
         watchlists=watchlists,
+        sources=sources,
         parameters=set_,
         memory=memory,
         threads=threads,
@@ -309,17 +313,19 @@ def ledger(
 
 
 @app.command
-def sources(*, json: bool = False) -> int:
+def sources(*folders: Path, json: bool = False) -> int:
     """List what can be read, how it is recognised, and an example of each.
 
     Parameters
     ----------
+    folders
+        Folders of further sources: they are checked, their tests run, and they are listed first.
     json
         Print the list as JSON.
     """
     from mailwitness import interactive
 
-    return interactive.list_sources(as_json=json)
+    return interactive.list_sources(list(folders), as_json=json)
 
 
 @app.command

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailwitness import activities, completion, findings, pipeline, tables
+from mailwitness import activities, completion, findings, own_sources, pipeline, tables
 from mailwitness.content import loader, pack
 from mailwitness.content.foreign import load as foreign
 from mailwitness.errors import ConfigError
@@ -23,7 +23,7 @@ from mailwitness.settings import clock
 from mailwitness.verification import read_report
 
 if TYPE_CHECKING:
-    from mailwitness.content.schemas import Rule
+    from mailwitness.content.schemas import Mapping, Rule
 
 _QUERY_TIMEOUT_SECONDS = 300
 _WIDEST_CELL = 80
@@ -142,8 +142,9 @@ def _write_new(path: Path, content: bytes) -> Path:
     return path
 
 
-def list_sources(*, as_json: bool) -> int:
-    """Print every source with how it is recognised and an example."""
+def list_sources(folders: list[Path], *, as_json: bool) -> int:
+    """Print every source with how it is recognised and an example; own ones are checked and tested first."""
+    own = own_sources.read(folders)
     listed: list[dict[str, Any]] = [  # Any: JSON values
         {
             "id": source.id,
@@ -151,11 +152,11 @@ def list_sources(*, as_json: bool) -> int:
             "description": source.description.strip(),
             "recognised_by": [_condition(rule) for rule in source.recognise]
             or ["the columns of a known table"],
-            "table": _table_of(source.mapping),
+            "table": _table_of(source.mapping, own.mappings),
             "limits": source.limits,
             "example": source.example.strip(),
         }
-        for source in loader.sources()
+        for source in [*own.sources, *loader.sources()]
     ]
     if as_json:
         print(json.dumps(listed, indent=1))
@@ -172,8 +173,10 @@ def list_sources(*, as_json: bool) -> int:
     return _OK
 
 
-def _table_of(mapping: str) -> str:
-    return "the table whose columns it has" if mapping == "table_export" else loader.mappings()[mapping].table
+def _table_of(mapping: str, own: dict[str, Mapping]) -> str:
+    if mapping == "table_export":
+        return "the table whose columns it has"
+    return str((own.get(mapping) or loader.mappings()[mapping]).table)
 
 
 def _condition(rule: Any) -> str:  # noqa: ANN401 - Recognise

@@ -286,12 +286,21 @@ class Writer:
     """Write segments of one case through one connection."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, store: TableStore, wanted: Wanted | None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: TableStore,
+        wanted: Wanted | None,
+        own: dict[str, Mapping] | None = None,
     ) -> None:
-        """Take what to store; None stores everything."""
+        """Take what to store (None stores everything), and mappings beside the shipped ones."""
+        self.own = own or {}
         self.connection = connection
         self.store = store
         self.wanted = wanted
+
+    def mapping(self, name: str, table: str) -> Mapping:
+        """Return a mapping by id, own ones included, as this run uses it."""
+        return self.gated(self.own.get(name) or mapping_for(name, table))
 
     def name(self, parts: Iterable[str], mapping: Mapping) -> str:
         """Return the segment's name: the digest of what it comes from."""

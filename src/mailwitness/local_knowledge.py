@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mailwitness import finding_tables, tuning
+from mailwitness import finding_tables, own_sources, tuning
 from mailwitness.content import exclusions, loader, pack
 from mailwitness.kql import DUCKDB_TYPES
 from mailwitness.models import NotEvaluated
@@ -22,30 +22,45 @@ if TYPE_CHECKING:
 TABLE = "Watchlists"
 
 
-def digest(base: str, watchlists: Sequence[Path], parameters: Sequence[Setting]) -> str:
+def digest(
+    base: str, watchlists: Sequence[Path], parameters: Sequence[Setting], sources: Sequence[Path] = ()
+) -> str:
     """Return the digest of the content with local knowledge; the same as ``base`` where there is none.
 
     Args:
         base: digest of the content files and rule folders.
         watchlists: folders of watchlists.
         parameters: in the order given; the last of two equal ones is in force.
+        sources: folders of own sources.
     """
-    if not watchlists and not parameters:
+    if not watchlists and not parameters and not sources:
         return base
     total = hashlib.sha256(base.encode())
     for path in exclusions.files(watchlists):
         total.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     for one in parameters:
         total.update(b"\1" + one.text().encode("utf-8", "backslashreplace"))
+    for path in own_sources.files(sources):
+        total.update(b"\2" + path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
 
-def present_digest(rules: Sequence[Path], watchlists: Sequence[Path], parameters: Sequence[Setting]) -> str:
+def present_digest(
+    rules: Sequence[Path],
+    watchlists: Sequence[Path],
+    parameters: Sequence[Setting],
+    sources: Sequence[Path] = (),
+) -> str:
     """Return the digest of all content as it is now."""
-    return digest(loader.digest(*rules), watchlists, parameters)
+    return digest(loader.digest(*rules), watchlists, parameters, sources)
 
 
-def knowledge(rules: Sequence[Path], watchlists: Sequence[Path], parameters: Sequence[Setting]) -> pack.Pack:
+def knowledge(
+    rules: Sequence[Path],
+    watchlists: Sequence[Path],
+    parameters: Sequence[Setting],
+    sources: Sequence[Path] = (),
+) -> pack.Pack:
     """Return the pack of a run, its parameters set and its digest naming all that went into it.
 
     Raises:
@@ -53,12 +68,12 @@ def knowledge(rules: Sequence[Path], watchlists: Sequence[Path], parameters: Seq
         ConfigError: a parameter does not exist or has another type.
     """
     plain = pack.load(*rules)
-    if not watchlists and not parameters:
+    if not watchlists and not parameters and not sources:
         return plain
     tuned, used = tuning.apply(plain.rules, parameters)
     explanations, used_too = tuning.apply(plain.explanations, parameters)
     tuning.refuse_unused(parameters, used | used_too)
-    whole = digest(plain.digest, watchlists, parameters)
+    whole = digest(plain.digest, watchlists, parameters, sources)
     # A pack under its own key: the next run with the same parameters finds its translations.
     return msgspec.structs.replace(
         plain,

@@ -20,6 +20,7 @@ from mailwitness import (
     explanations,
     findings,
     local_knowledge,
+    own_sources,
     tables,
 )
 from mailwitness import outcome as outcome_document
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         threads: worker threads; 0 takes one for each core.
         rules: folders of further rules in Sentinel's YAML.
         watchlists: folders of watchlists with local knowledge.
+        sources: folders of further sources.
         parameters: values for parameters of rules and explanations.
         fused: evaluate leading filters of all rules in one scan (the result is the same).
         proof: compute ledger and visibility: ``always``, ``never``, or ``auto`` for evidence of at most PROOF_BYTES.
@@ -68,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
     rules: tuple[Path, ...] = ()
     watchlists: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
     parameters: tuple[Setting, ...] = ()
     fused: bool = True
     proof: str = "auto"
@@ -134,7 +137,10 @@ class _Run:
         self.folder = folder
         self.settings = settings
         self.progress = progress
-        self.knowledge = local_knowledge.knowledge(settings.rules, settings.watchlists, settings.parameters)
+        self.knowledge = local_knowledge.knowledge(
+            settings.rules, settings.watchlists, settings.parameters, settings.sources
+        )
+        self.own_sources = own_sources.read(settings.sources)
         self.log = custody.CustodyLog(folder.custody, now=settings.now, tool=TOOL)
         self.log.append(
             "run",
@@ -143,6 +149,7 @@ class _Run:
             rules=len(self.knowledge.rules),
             parameters=[one.text() for one in settings.parameters],
             watchlists=[path.name for path in exclusions.files(settings.watchlists)],
+            sources=[path.name for path in own_sources.files(settings.sources)],
         )
         self.work = folder.path / f"work.tmp-{os.getpid()}"
         self.work.mkdir(mode=0o700)
@@ -253,6 +260,7 @@ class _Run:
             rules=[str(path.absolute()) for path in self.settings.rules],
             proof=self.settings.proof,
             watchlists=[str(path.absolute()) for path in self.settings.watchlists],
+            sources=[str(path.absolute()) for path in self.settings.sources],
             parameters=msgspec.to_builtins(self.settings.parameters),
         )
         return exhibits
@@ -349,6 +357,7 @@ class _Run:
             work=self.work,
             index_folder=self.folder.index,
             sealed_lines=self.lines,
+            own=self.own_sources,
         )
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))

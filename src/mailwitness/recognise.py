@@ -12,7 +12,7 @@ from mailwitness.content import loader
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mailwitness.content.schemas import Recognise, Source
+    from mailwitness.content.schemas import Mapping, Recognise, Source
 
 Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
 
@@ -66,10 +66,10 @@ def base_name(column: str) -> str:
 class Recogniser:
     """All known sources and tables, asked about one record at a time; answers are kept by shape."""
 
-    def __init__(self) -> None:
-        """Load the sources and the table schemas."""
-        self.sources = loader.sources()
-        mappings = loader.mappings()
+    def __init__(self, own: Iterable[Source] = (), mappings: dict[str, Mapping] | None = None) -> None:
+        """Load the sources and the table schemas; own sources and their mappings come beside the shipped ones."""
+        self.sources = sorted([*loader.sources(), *own], key=lambda source: (-source.priority, source.id))
+        mappings = loader.mappings() | (mappings or {})
         self.mapping_tables = {item.id: item.table for item in mappings.values()}
         self.tables = {
             table.table: {column.name.lower() for column in table.columns if not column.name.startswith("_")}

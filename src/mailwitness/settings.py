@@ -29,6 +29,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     case: str | None = None
     rules: list[str] | dict[str, Any] | None = None  # Any: folders, and a table of parameters for each rule
     watchlists: list[str] | None = None
+    sources: list[str] | None = None
     memory: str | None = None
     threads: int | None = None
     now: str | None = None
@@ -48,6 +49,7 @@ def settings(  # noqa: PLR0913 - one for each flag
     case: Path | None,
     rules: list[Path] | None,
     watchlists: list[Path] | None = None,
+    sources: list[Path] | None = None,
     parameters: list[str] | None = None,
     memory: str | None,
     threads: int | None,
@@ -80,6 +82,7 @@ def settings(  # noqa: PLR0913 - one for each flag
             threads=count,
             rules=folders,
             watchlists=lists,
+            sources=_folders("sources", sources, file.sources or []),
             parameters=chosen,
             proof=_proof(proof or file.proof or "auto"),
         ),

@@ -23,10 +23,10 @@ from mailwitness.loading import (
     identity_column,
     json_line,
     json_relation,
-    mapping_for,
     record_relation,
 )
 from mailwitness.models import Exhibit, NotEvaluated, Quarantined
+from mailwitness.own_sources import NONE, Own
 from mailwitness.readers import csv_records, csv_shape, json_records, salvage, text
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import UTF8_BOM, Damage, RawLine
@@ -147,13 +147,14 @@ class Intake:
         work: Path,
         index_folder: Path,
         sealed_lines: LinesWhileSealing | None = None,
+        own: Own = NONE,
     ) -> None:
-        """Take the case's store, what to store (None: everything), folders for temporary files and indexes, and what sealing saw."""
+        """Take the case's store, what to store (None: everything), folders for temporary files and indexes, what sealing saw, own sources."""
         self.sealed_lines = sealed_lines or LinesWhileSealing()
         self.connection = connection
         self.store = store
-        self.writer = Writer(connection, store, wanted)
-        self.recogniser = Recogniser()
+        self.writer = Writer(connection, store, wanted, own.mappings)
+        self.recogniser = Recogniser(own.sources, own.mappings)
         self.work = work
         self.index_folder = index_folder
         self.tallies: dict[str, Tally] = {}
@@ -255,7 +256,7 @@ class Intake:
         match = self._match_sample(path)
         if match is None or "." in match.record or match.prepare:
             return False
-        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
+        mapping = self.writer.mapping(match.mapping, match.table)
         if not self._has_exact_keys(path, match, mapping) or (
             match.mapping == "table_export" and self._has_several_tables(path, longest)
         ):
@@ -274,7 +275,7 @@ class Intake:
         self._count(tally, match, mapping.table, stored.segment.rows)
         # These rows are in the table already; that their text was mended is counted.
         tally.salvaged += len(at.mended - set(stored.damaged))
-        for further in (self.writer.gated(mapping_for(name, "")) for name in match.also):
+        for further in (self.writer.mapping(name, "") for name in match.also):
             relation = json_relation(
                 [path], further, largest=longest, own=False, record=match.record, outer=match.outer
             )
@@ -366,7 +367,7 @@ class Intake:
         index = csv_records.index_csv(path, shape)
         at = Records(path, index, self._save_index(exhibit, index, offsets))
         tally.records += len(index.offsets)
-        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
+        mapping = self.writer.mapping(match.mapping, match.table)
         if path.stat().st_size < SMALL_BYTES or match.prepare:
             self._route_all(exhibit, tally, at, "csv", shape)
             return
@@ -447,7 +448,7 @@ class Intake:
         if match is None or match.record:
             self._not_recognised(exhibit, "a Parquet table", header)
             return
-        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
+        mapping = self.writer.mapping(match.mapping, match.table)
         columns = _canonical(header, mapping, match)
         kinds = {str(row[0]): str(row[1]) for row in described}
         named = ", ".join(
@@ -477,7 +478,7 @@ class Intake:
         self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, offsets: text.OffsetMap | None
     ) -> None:
         """Load a file through a Python reader: records with their places, and what is damaged."""
-        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
+        mapping = self.writer.mapping(match.mapping, match.table)
         reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
         if offsets is None and path.stat().st_size >= BULK_BYTES and hasattr(reader, "bulk"):
             with path.open("rb") as handle:
@@ -527,7 +528,7 @@ class Intake:
         """Load a large text log whose reader writes rows of whole stretches itself, in several processes."""
         from mailwitness.readers import bulk  # noqa: PLC0415 - only for large logs
 
-        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
+        mapping = self.writer.mapping(match.mapping, match.table)
         threads = int(self.connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
         parts = bulk.convert(converter, path, self.work, exhibit.id, threads)
         starts = [sum(len(part.places) for part in parts[:i]) for i in range(len(parts))]
@@ -546,7 +547,7 @@ class Intake:
         )
         self.segments.append((mapping.table, stored.segment.name))
         self._count(tally, match, mapping.table, stored.segment.rows)
-        for further in (self.writer.gated(mapping_for(name, "")) for name in match.also):
+        for further in (self.writer.mapping(name, "") for name in match.also):
             self._store_also(
                 further, [exhibit.blake3, exhibit.id], _bulk_relation(parts, starts, further), ""
             )
@@ -614,7 +615,7 @@ class Intake:
             )
             self._quarantine_record(tally, exhibit, number, index, reason, data)
             return
-        mapping = self.writer.gated(mapping_for(match.mapping, match.table))
+        mapping = self.writer.mapping(match.mapping, match.table)
         inner, partial = self._inner(record, match, mapping)
         if inner is None or not _has_required(inner, mapping):
             self._quarantine_record(
@@ -653,7 +654,7 @@ class Intake:
                 if key in mapping.raw and not inner.get(key) and record.get(outer)
             }
             return inner, partial
-        keys = [*mapping.raw, *(key for name in match.also for key in mapping_for(name, "").raw)]
+        keys = [*mapping.raw, *(key for name in match.also for key in self.writer.mapping(name, "").raw)]
         names = {key.lower(): key for key in reversed(keys)}
         inner = {
             names[key.strip().lower()]: item for key, item in value.items() if key.strip().lower() in names
@@ -682,7 +683,7 @@ class Intake:
             batch = self._batches[key] = Batch(
                 self.work / f"batch{self._batch_number}.lines",
                 mapping,
-                [self.writer.gated(mapping_for(name, "")) for name in match.also],
+                [self.writer.mapping(name, "") for name in match.also],
             )
         return batch
 

@@ -143,8 +143,8 @@ def _archives(path: Path) -> list[Line]:
 
 
 def _rules(folder: CaseFolder, report: JsonDict) -> Line:
-    rules, watchlists = (_present(folder, kind) for kind in ("rules", "watchlists"))
-    present = local_knowledge.present_digest(rules, watchlists, _parameters(folder))
+    rules, watchlists, sources = (_present(folder, kind) for kind in ("rules", "watchlists", "sources"))
+    present = local_knowledge.present_digest(rules, watchlists, _parameters(folder), sources)
     if present != report["rule_pack"]["digest"]:
         return Line(
             ok=False,
@@ -154,7 +154,7 @@ def _rules(folder: CaseFolder, report: JsonDict) -> Line:
 
 
 def _present(folder: CaseFolder, kind: str) -> tuple[Path, ...]:
-    """Return the folders of rules or watchlists of the run that are still there."""
+    """Return the folders of rules, watchlists or sources of the run that are still there."""
     return tuple(path for name in folder.description().get(kind, []) if (path := Path(name)).exists())
 
 
@@ -172,6 +172,7 @@ def _repeat(folder: CaseFolder, report: JsonDict, memory: str) -> list[Line]:
         memory=memory,
         rules=_present(folder, "rules"),
         watchlists=_present(folder, "watchlists"),
+        sources=_present(folder, "sources"),
         parameters=_parameters(folder),
         proof=folder.description().get("proof", "auto"),
     )
