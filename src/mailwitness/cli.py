@@ -12,6 +12,7 @@ from mailwitness import __version__
 from mailwitness.bundle_commands import bundle_app
 from mailwitness.case_commands import case_app
 from mailwitness.errors import ConfigError, MailwitnessError
+from mailwitness.snapshot_commands import snapshot_app
 from mailwitness.witness_commands import witness_app
 
 CLEAR, FOUND, FAILED = 0, 1, 2
@@ -27,6 +28,7 @@ app.command(rules_app)
 export_app = App(name="export", help="Write rules for other products.")
 rules_app.command(export_app)
 app.command(case_app)
+app.command(snapshot_app)
 app.command(witness_app)
 app.command(bundle_app)
 chains_app = App(name="chains", help="List, show, test and export the chains: acts that follow each other.")
@@ -124,7 +126,7 @@ def investigate(  # noqa: PLR0913 - one for each flag
     from mailwitness.settings import settings
     from mailwitness.terminal import TerminalProgress
 
-    if not evidence:
+    if not evidence and not (case and (case / "case.json").is_file()):
         raise ConfigError("no evidence was given", remedy="Name at least one file or folder.")
     chosen = settings(
         config,

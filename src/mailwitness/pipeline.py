@@ -35,6 +35,7 @@ from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleO
 from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
 from mailwitness.proof import ledger, sight, summary, visibility
 from mailwitness.readers.index import LinesWhileSealing
+from mailwitness.snapshots import taking
 from mailwitness.sources import Intake
 from mailwitness.tuning import Setting
 
@@ -219,6 +220,7 @@ class _Run:
         self.last_number = max((int(name[1:]) for name in known.values()), default=0)
         exhibits: list[Exhibit] = []
         self.progress.stage("sealing")
+        paths = list(dict.fromkeys([*paths, *taking.files(self.folder.path)]))
         self.given = [*paths, *_still_there(earlier, paths)]
         found = list(walk.collect(self.given, exclude=[self.folder.path]))
         for sealed in seal.seal(

@@ -19,17 +19,20 @@ COPY (
 -- What stores and listings of the present hold. A Maildir is many exhibits but one store, so its root names the listing. A spool file names its mailbox.
 COPY (
   WITH raw AS (
-    SELECT p.*, coalesce(x.Path, '') AS File FROM PresentMessage AS p LEFT JOIN exhibits AS x ON p._Exhibit = x.Id),
+    -- Plain digests are salted like those of the case's snapshots, so that both can be compared.
+    SELECT p.* REPLACE (CASE WHEN p.DigestSalt = '' AND p.HeaderDigest <> '' AND z.Salt IS NOT NULL THEN sha256(z.Salt || ':' || p.HeaderDigest) ELSE p.HeaderDigest END AS HeaderDigest,
+      CASE WHEN p.DigestSalt = '' AND p.BodyDigest <> '' AND z.Salt IS NOT NULL THEN sha256(z.Salt || ':' || p.BodyDigest) ELSE p.BodyDigest END AS BodyDigest,
+      coalesce(nullif(p.DigestSalt, ''), z.Salt, '') AS DigestSalt), coalesce(x.Path, '') AS File FROM (SELECT min(DigestSalt) FILTER (DigestSalt <> '') AS Salt FROM PresentMessage) AS z, PresentMessage AS p LEFT JOIN exhibits AS x ON p._Exhibit = x.Id),
   placed AS (
     SELECT *, CASE WHEN Path <> '' THEN Path ELSE File END AS Place,
       StoreKind = 'mbox' AND regexp_matches(CASE WHEN Path <> '' THEN Path ELSE File END, '(?:^|/)(?:var/)?(?:spool/)?mail/[^/]+$') AS IsSpool FROM raw),
   named AS (
     SELECT *, lower(trim(CASE WHEN Mailbox <> '' THEN Mailbox WHEN IsSpool THEN regexp_extract(Place, '([^/]+)$', 1) ELSE '' END)) AS Box FROM placed)
   SELECT coalesce(nullif(n.Box, ''), o.Name, '') AS Mailbox,
-    CASE StoreKind WHEN 'maildir' THEN 'maildir ' || regexp_replace(Place, '/(?:\.[^/]+/)*(?:cur|new|tmp)/[^/]+$', '')
-      WHEN 'mbox' THEN 'mbox ' || regexp_replace(Place, '/[^/]+$', '') ELSE _Exhibit END AS Listing,
+    CASE WHEN Snapshot <> '' THEN _Exhibit WHEN StoreKind = 'maildir' THEN 'maildir ' || regexp_replace(Place, '/(?:\.[^/]+/)*(?:cur|new|tmp)/[^/]+$', '')
+      WHEN StoreKind = 'mbox' THEN 'mbox ' || regexp_replace(Place, '/[^/]+$', '') ELSE _Exhibit END AS Listing,
     StoreKind, IsSpool, CASE WHEN IsSpool THEN 'inbox' ELSE lower(trim(Folder, '\/')) END AS Folder, mw_message_key(MessageId) AS Key, MessageId, coalesce(Uid, '') AS ItemId,
-    Subject, SizeBytes, StatedSizeBytes, HeaderDigest, BodyDigest, coalesce(IsDeleted, false) AS IsDeleted, coalesce(ItemCount, 1) AS ItemCount,
+    Subject, SizeBytes, StatedSizeBytes, HeaderDigest, BodyDigest, DigestSalt || StoreKind AS Scale, coalesce(IsDeleted, false) AS IsDeleted, coalesce(ItemCount, 1) AS ItemCount,
     -- least() passes over nulls, and a listing without a time must stay one. A time of the future is a forgery or a wrong clock.
     CASE WHEN ListedAt IS NOT NULL THEN least(ListedAt, {now}) END AS ListedAt, CASE WHEN TimeGenerated IS NOT NULL THEN least(TimeGenerated, {now}) END AS ArrivedAt, _Exhibit AS Exhibit, _Position AS Position
   FROM named AS n LEFT JOIN owners AS o ON n.Box = '' AND n._Exhibit = o.Exhibit
@@ -95,7 +98,7 @@ stated AS (
   FROM present AS s WHERE StoreKind = 'folder statistics' AND Mailbox <> '' GROUP BY 1)
 SELECT c.Mailbox, Listing, FolderNames, Messages,
   coalesce(StatedAt, NewestAt) AS Bound,
-  IsSpool OR StoreKind IN ('maildir', 'pst', 'envelope index', 'gmail') OR Folders >= 2 OR coalesce(Covered, false) AS IsWhole
+  IsSpool OR StoreKind IN ('maildir', 'pst', 'envelope index', 'gmail', 'imap') OR Folders >= 2 OR coalesce(Covered, false) AS IsWhole
 FROM counted AS c LEFT JOIN stated AS s ON c.Mailbox = s.Mailbox
 UNION ALL
 -- Folder statistics that count nothing at all are a listing of an empty mailbox.
@@ -202,7 +205,9 @@ COPY (
     bool_or(p.StatedSizeBytes IS NOT NULL AND p.StatedSizeBytes <> p.SizeBytes) AS SizeDiffers,
     max(p.SizeBytes) FILTER (p.StoreKind IN ('maildir', 'doveadm')) AS StoreSize,
     -- Reading rewrites status headers of an mbox file; a Maildir file is never rewritten.
-    count(DISTINCT p.BodyDigest) FILTER (p.BodyDigest <> '') AS Bodies, count(DISTINCT p.HeaderDigest) FILTER (p.HeaderDigest <> '' AND p.StoreKind = 'maildir') AS Headers,
+    -- Digests of different salts and kinds of store cannot be compared: each scale may have one.
+    1 + count(DISTINCT p.Scale || p.BodyDigest) FILTER (p.BodyDigest <> '') - count(DISTINCT p.Scale) FILTER (p.BodyDigest <> '') AS Bodies,
+    1 + count(DISTINCT p.Scale || p.HeaderDigest) FILTER (p.HeaderDigest <> '' AND p.StoreKind IN ('maildir', 'imap')) - count(DISTINCT p.Scale) FILTER (p.HeaderDigest <> '' AND p.StoreKind IN ('maildir', 'imap')) AS Headers,
     max(p.MessageId) AS MessageId, max(p.Subject) AS Subject, bool_or(regexp_matches(p.Folder, 'sent|draft|outbox')) AS IsOwn
   FROM present AS p LEFT JOIN scopes AS s ON p.Mailbox = s.Mailbox AND p.Listing = s.Listing LEFT JOIN boxes AS b ON p.Mailbox = b.Mailbox
   WHERE p.StoreKind <> 'folder statistics' GROUP BY 1, 2

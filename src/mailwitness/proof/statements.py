@@ -12,15 +12,21 @@ if TYPE_CHECKING:
 _STEP = re.compile(r"^-- step: (\w+)$", re.MULTILINE)
 
 
-def steps(name: str) -> dict[str, str]:
+def steps(name: str, package: str = "mailwitness.proof") -> dict[str, str]:
     """Return the statements of a file by the name of their step, in order."""
-    parts = _STEP.split((files("mailwitness.proof") / name).read_text(encoding="utf-8"))
+    parts = _STEP.split((files(package) / name).read_text(encoding="utf-8"))
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def run(connection: duckdb.DuckDBPyConnection, name: str, values: dict[str, str]) -> None:
+def run(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    values: dict[str, str],
+    *,
+    package: str = "mailwitness.proof",
+) -> None:
     """Run every step of a file with ``{key}`` replaced by the SQL in ``values``."""
-    for sql in steps(name).values():
+    for sql in steps(name, package).values():
         connection.execute(filled(sql, values))
 
 

@@ -1,0 +1,194 @@
+"""Walking a mail store: every message of a folder or file in an order that a killed run can take up again.
+
+Message files are read one at a time by the readers that also read evidence. Symbolic links are not followed and nothing but
+regular files is opened: a store may have been prepared by somebody.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.errors import Unreadable
+from mailwitness.readers import mail_file, mail_place
+from mailwitness.readers.blocks import RawRecord
+from mailwitness.recognise import Recogniser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mailwitness.readers.blocks import Damage
+
+Record = dict[str, Any]  # Any: JSON values
+Order = tuple[str, ...]
+
+STATISTICS = "folder statistics"
+_HEAD_BYTES = 64 * 1024
+# A mail store of one file for each person: mbox files below var/mail; an empty one is an emptied mailbox.
+_SPOOL = re.compile(r"(?:^|/)(?:var/)?(?:spool/)?mail/([^/]+)$")
+_SPOOL_LOCK = re.compile(r"\.lock$")
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One step of a walk.
+
+    Attributes:
+        order: place of the file in the walk; a later file has a larger one.
+        number: of the record within the file, from 0.
+        record: the message as the readers tell it; None for what could not be read.
+        problem: why it could not be read, with its path.
+        newest: time of the last change of the file or of its folder, seconds since 1970.
+    """
+
+    order: Order
+    number: int
+    record: Record | None
+    problem: str
+    newest: int
+
+
+def is_store(root: Path) -> bool:
+    """Say whether a path is a folder or a file that a reader of mail stores reads; any other file may be a listing."""
+    if root.is_dir():
+        return True
+    try:
+        is_empty = root.stat().st_size == 0
+        return is_empty or _reader(root, str(root.absolute()), Recogniser()) is not None
+    except OSError as error:
+        raise Unreadable(
+            f"it cannot be read ({error.strerror})", place=str(root), remedy="Check path and rights."
+        ) from error
+
+
+def walk(root: Path, after: tuple[Order, int] | None = None) -> Iterator[Item]:
+    """Yield every message of a store.
+
+    Args:
+        root: a file or a folder.
+        after: order and number of the last item that an earlier run has kept.
+
+    Memory: the names of one folder, and what the reader of one file needs.
+    """
+    recogniser = Recogniser()
+    for order, path, newest in _files(root, after[0] if after else ()):
+        if after is not None and order < after[0]:
+            continue
+        done = after[1] if after is not None and order == after[0] else -1
+        number = -1
+        for record, problem in _read(path, recogniser):
+            number += 1
+            if number > done:
+                yield Item(order, number, record, problem, newest)
+
+
+def _files(root: Path, after: Order) -> Iterator[tuple[Order, Path, int]]:
+    if not root.is_dir():
+        yield (root.name,), root, _changed(root)
+        return
+    yield from _below(root, (), after)
+
+
+def _below(folder: Path, prefix: Order, after: Order) -> Iterator[tuple[Order, Path, int]]:
+    """Yield the files of a folder in order; "new" comes before "cur".
+
+    A message that its reader moves from "new" to "cur" meanwhile is then seen twice and not missed; the double one is taken out at the end.
+    """
+    waiting: list[tuple[Path, Order]] = [(folder, prefix)]
+    while waiting:
+        place, order = waiting.pop()
+        if place.is_dir() and not place.is_symlink():
+            newest = _changed(place)
+            below = [((*order, _rank(name)), name) for name in _names(place)]
+            below = [(each, name) for each, name in below if not after or each >= after[: len(each)]]
+            yield from _emptied(place, order, newest)
+            waiting += [(place / name, each) for each, name in sorted(below, reverse=True)]
+        elif place.is_file() and not place.is_symlink() and (not after or order >= after):
+            yield order, place, max(_changed(place), _changed(place.parent))
+
+
+def _emptied(place: Path, order: Order, newest: int) -> Iterator[tuple[Order, Path, int]]:
+    """Yield the folder itself when it is a Maildir: an empty one has no file that could stand for it."""
+    if (place / "cur").is_dir() and (place / "new").is_dir():
+        yield (*order, ""), place, max(newest, _changed(place / "cur"), _changed(place / "new"))
+
+
+def _rank(name: str) -> str:
+    return ("0" if name == "new" else "1") + name
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        is_maildir = (place / "cur").is_dir()
+        with os.scandir(place) as entries:
+            return [entry.name for entry in entries if entry.name != "tmp" or not is_maildir]
+    except OSError:
+        return []
+
+
+def _changed(path: Path) -> int:
+    try:
+        return int(path.lstat().st_mtime)
+    except OSError:
+        return 0
+
+
+def _read(path: Path, recogniser: Recogniser) -> Iterator[tuple[Record | None, str]]:
+    name = str(path.absolute())
+    if path.is_dir():
+        yield _statistics(str(path.absolute() / "cur" / "x")), ""
+        return
+    try:
+        read = _reader(path, name, recogniser)
+        if read is not None:
+            for item in read(path, name):
+                yield (item.data, "") if isinstance(item, RawRecord) else (None, f"{name}: {item.reason}")
+        elif path.stat().st_size == 0 and _SPOOL.search(name) and not _SPOOL_LOCK.search(name):
+            found = _SPOOL.search(name)
+            yield _statistics(name) | {"Mailbox": found[1] if found else ""}, ""
+    except FileNotFoundError:
+        # A client changed the flags, which stand in the name, or moved the message out of "new".
+        moved = _again(path)
+        if moved is not None:
+            yield from (
+                (i.data, "") for i in mail_file.read_named(moved, str(moved)) if isinstance(i, RawRecord)
+            )
+    except OSError as error:
+        yield None, f"{name}: it cannot be read ({error.strerror})"
+
+
+def _reader(
+    path: Path, name: str, recogniser: Recogniser
+) -> Callable[[Path, str], Iterator[RawRecord | Damage]] | None:
+    if path.parent.name in {"cur", "new"} and (path.parent.parent / "cur").is_dir():
+        return mail_file.read_named
+    with path.open("rb") as handle:
+        head = handle.read(_HEAD_BYTES)
+    match = recogniser.match_start(head, is_text=False, name=name) if head else None
+    if match is None or match.mapping != "present_message" or not match.reader:
+        return None
+    read: Callable[[Path, str], Iterator[RawRecord | Damage]] = import_module(
+        f"mailwitness.readers.{match.reader}"
+    ).read_named
+    return read
+
+
+def _again(path: Path) -> Path | None:
+    """Return the file of a Maildir under the name that it has now."""
+    base = path.name.split(":")[0]
+    try:
+        with os.scandir(path.parent.parent / "cur") as entries:
+            return next((Path(entry.path) for entry in entries if entry.name.split(":")[0] == base), None)
+    except OSError:
+        return None
+
+
+def _statistics(name: str) -> Record:
+    """Return the record that says that a folder was looked at; it stays only when its mailbox holds nothing."""
+    return {"StoreKind": STATISTICS, "ItemCount": 0, "Path": name} | {
+        key: value for key, value in mail_place.of_path(name).items() if key in {"Mailbox", "Folder"}
+    }
