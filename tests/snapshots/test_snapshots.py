@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from mailwitness import tables
 from mailwitness.errors import ConfigError, Unreadable
 from mailwitness.evidence import custody
 from mailwitness.evidence.store import CaseFolder
@@ -47,8 +48,10 @@ def take(case: Path, store: Path | str, name: str, now: dt.datetime = NOW, **wan
 
 
 def kept(case: Path, name: str) -> list[dict[str, Any]]:
-    relation = duckdb.sql(f"SELECT * FROM read_parquet('{case / 'snapshots' / name}.parquet')")
-    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+    with duckdb.connect() as connection:
+        return tables.rows(
+            connection.execute(f"SELECT * FROM read_parquet('{case / 'snapshots' / name}.parquet')")
+        )
 
 
 def test_two_snapshots_give_exact_losses_header_changes_moves_and_plants(tmp_path: Path) -> None:
@@ -97,9 +100,13 @@ def test_a_killed_run_goes_on_and_gives_what_an_undisturbed_one_gives(
     with pytest.raises(KeyboardInterrupt):
         take(case, box, "cut")
     read: list[stores.Item] = []
-    monkeypatch.setattr(
-        stores, "walk", lambda root, after=None: [read.append(i) or i for i in real(root, after)]
-    )
+
+    def watched(root: Path, after: Any = None) -> Iterator[stores.Item]:
+        for item in real(root, after):
+            read.append(item)
+            yield item
+
+    monkeypatch.setattr(stores, "walk", watched)
 
     resumed = take(case, box, "cut")
 
