@@ -246,6 +246,20 @@ def test_copytruncate_loses_nothing_and_is_reported(site: Site, tmp_path: Path) 
     assert running.kinds()["edited"] == 1
 
 
+def test_a_truncated_log_that_grew_again_loses_nothing_that_its_copy_has(site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "mail.log"
+    write(log, "one")
+    with Running(site, tmp_path, follow(log)) as running:
+        running.wait("one")
+        # One look sees the log as it was, the next one copied, truncated and grown beyond its old end.
+        (tmp_path / "mail.log.1").write_text("one\nonly in the copy\n")
+        with log.open("r+b") as file:
+            file.write(b"another\nand more\n")
+        running.wait("only in the copy", "another", "and more")
+
+    assert sorted(running.lines()) == ["and more\n", "another\n", "one\n", "only in the copy\n"]
+
+
 def test_what_was_written_copied_and_truncated_between_two_looks_is_read_from_the_copy(
     site: Site, tmp_path: Path
 ) -> None:

@@ -171,7 +171,6 @@ class Lines:
 
     def _read(self, file: FollowedFile) -> bool:
         if (size := file.status().st_size) < file.offset:
-            self._rescue(file)
             file = self._again(file, "truncated", size)
         if file.status().st_size == file.offset:
             file.quiet += 1
@@ -212,6 +211,7 @@ class Lines:
 
     def _again(self, file: FollowedFile, kind: Kind, where: int) -> FollowedFile:
         """Say that what was shipped no longer stands there, and ship the file as it is now under a new generation."""
+        self._rescue(file)
         with self._spool.transaction() as base:
             self._happened(kind, file, {"from_byte": where, "shipped_bytes": file.offset})
             identity = file.identity._replace(generation=file.identity.generation + 1)
