@@ -20,6 +20,7 @@ from blake3 import blake3
 from mailwitness import activities, tables
 from mailwitness.content import pack
 from mailwitness.models import Exhibit
+from mailwitness.needs import Needs
 from mailwitness.open_case import new_engine
 from mailwitness.sources import Intake
 
@@ -73,7 +74,11 @@ def what_rules_need() -> Wanted:
     queries = [rule.query for rule in knowledge.rules]
     now = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
     return activities.wanted(
-        new_engine(knowledge), knowledge.parsers, queries, activities.vocabulary(knowledge.parsers), now=now
+        new_engine(knowledge),
+        knowledge.parsers,
+        queries,
+        Needs().plus(activities.vocabulary(knowledge.parsers)),
+        now=now,
     )
 
 

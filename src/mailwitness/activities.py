@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
-from mailwitness.kql import DUCKDB_TYPES, referenced_tables, tokens, words
+from mailwitness.kql import DUCKDB_TYPES, referenced_tables, words
 from mailwitness.loading import Wanted
+from mailwitness.needs import TABLE, Needs
 from mailwitness.tables import empty, identifier, literal
 
 if TYPE_CHECKING:
@@ -21,18 +22,10 @@ if TYPE_CHECKING:
     from mailwitness.content.schemas import Column, Parser
     from mailwitness.kql import KqlEngine
 
-TABLE = "MailboxActivity"
-
 
 def vocabulary(parsers: Iterable[Parser]) -> set[str]:
     """Return every activity that some parser can yield."""
     return {activity for parser in parsers for activity in parser.activities}
-
-
-def named_activities(kql: str, known: set[str]) -> set[str]:
-    """Return the activities that a query names in its strings."""
-    strings = {token.text.strip("@h").strip("\"'") for token in tokens(kql) if token.kind == "string"}
-    return strings & known
 
 
 def columns() -> list[Column]:
@@ -41,7 +34,13 @@ def columns() -> list[Column]:
 
 
 def wanted(
-    engine: KqlEngine, parsers: list[Parser], queries: list[str], needed: set[str], *, now: dt.datetime
+    engine: KqlEngine,
+    parsers: list[Parser],
+    queries: list[str],
+    needed: Needs,
+    *,
+    now: dt.datetime,
+    for_ledger: bool = False,
 ) -> Wanted:
     """Return what a run's parsers and rules need stored.
 
@@ -49,8 +48,9 @@ def wanted(
         engine: translates the parsers.
         parsers: read the tables for MailboxActivity.
         queries: the rules.
-        needed: activities that the rules name.
+        needed: the activities that the rules name.
         now: the clock of the run.
+        for_ledger: the message ledger will be computed; it also reads what rules do not.
     """
     known = loader.tables()
     columns_of: dict[str, set[str]] = {}
@@ -64,7 +64,11 @@ def wanted(
             whole.add(table)
     for parser in parsers:
         columns_of.setdefault(parser.table, set()).update(_read_columns(engine, parser, now=now))
-    bulk = {parser.table: left_out(parser, needed) for parser in parsers}
+    bulk: dict[str, list[str]] = {}
+    for parser in parsers:
+        without = left_out(parser, needed.of(parser)) + ([] if for_ledger else parser.shallow)
+        # What one parser of a table can do without, another may read.
+        bulk[parser.table] = [name for name in without if name in bulk.get(parser.table, without)]
     return Wanted(columns=columns_of, bulk=bulk, whole=whole)
 
 
@@ -117,11 +121,11 @@ def parser_sql(
     parser: Parser,
     *,
     now: dt.datetime,
-    needed: set[str] | None = None,
+    needed: Needs | None = None,
 ) -> str:
     """Return the SELECT that gives a parser's rows all columns of MailboxActivity, never a null string."""
     sql = engine.to_sql(parser.query, now=now)
-    without = [] if needed is None else left_out(parser, needed)
+    without = [] if needed is None else left_out(parser, needed.of(parser))
     if without:
         names = ", ".join(literal(operation) for operation in without)
         table = identifier(parser.table)
@@ -158,7 +162,7 @@ def union_sql(
     present: set[str],
     *,
     now: dt.datetime,
-    needed: set[str] | None = None,
+    needed: Needs | None = None,
 ) -> str:
     """Return the SELECT that gives the acts of all tables that have rows.
 
@@ -173,7 +177,7 @@ def union_sql(
     parts = [
         parser_sql(connection, engine, parser, now=now, needed=needed)
         for parser in parsers
-        if parser.table in present and (needed is None or needed & set(parser.activities))
+        if parser.table in present and (needed is None or needed.of(parser) & set(parser.activities))
     ]
     if not parts:
         nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in columns())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from mailwitness import finding_tables
-from mailwitness.activities import TABLE as ACTIVITY
+from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.tables import rows
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailwitness.activities import TABLE
+from mailwitness.needs import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mailwitness import chain_acts, chains, content_lint, findings
-from mailwitness.activities import TABLE as ACTIVITY
-from mailwitness.activities import named_activities
 from mailwitness.chain_keys import column_of, microseconds
 from mailwitness.chain_machine import machine
 from mailwitness.content import loader, pack
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import referenced_tables, uses_clock
+from mailwitness.needs import TABLE as ACTIVITY
+from mailwitness.needs import named_activities
 from mailwitness.open_case import OpenCase
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailwitness.activities import TABLE
 from mailwitness.chain_keys import UNLIMITED, column_of
 from mailwitness.errors import QueryUnsupported
+from mailwitness.needs import TABLE
 
 if TYPE_CHECKING:
     from mailwitness.content.schemas import Chain, ChainStep, Condition, Forbidden

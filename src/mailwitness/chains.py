@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness.activities import TABLE as ACTIVITY
-from mailwitness.activities import named_activities
 from mailwitness.chain_acts import ACT_SQL, filter_query
 from mailwitness.chain_keys import Act, microseconds
 from mailwitness.chain_machine import Machine, machine
@@ -22,6 +20,8 @@ from mailwitness.errors import MailwitnessError
 from mailwitness.findings import execute
 from mailwitness.kql import referenced_tables
 from mailwitness.models import RuleOutcome
+from mailwitness.needs import TABLE as ACTIVITY
+from mailwitness.needs import named_activities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailwitness.activities import TABLE as ACTIVITY
 from mailwitness.content import loader
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, words
+from mailwitness.needs import TABLE as ACTIVITY
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import activities, completion, pipeline, tables, timeline
+from mailwitness import activities, completion, needs, pipeline, tables, timeline
 from mailwitness.casebook.book import CaseBook, CaseFile, investigation_of
 from mailwitness.casebook.sync import sync
 from mailwitness.content import pack
@@ -177,7 +177,7 @@ def _acts(
     settings = pipeline.Settings(now=now)
     knowledge = pack.load()
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
-        completion.complete(folder, activities.TABLE, settings, Path(temporary))
+        completion.complete(folder, needs.TABLE, settings, Path(temporary))
         connection, engine = pipeline.open_tables(folder.path, settings, knowledge, Path(temporary))
         present = tables.TableStore(folder.tables).tables()
         activities.create_view(

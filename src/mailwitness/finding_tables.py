@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from mailwitness.activities import TABLE as ACTIVITY
 from mailwitness.content import loader
 from mailwitness.kql import DUCKDB_TYPES
+from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:

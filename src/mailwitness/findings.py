@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mailwitness import replay
-from mailwitness.activities import TABLE as ACTIVITY
-from mailwitness.activities import named_activities
 from mailwitness.content.schemas import SEVERITIES, Rule
 from mailwitness.errors import MailwitnessError, QueryTimeout
 from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, watchlists_named
 from mailwitness.models import Finding, RuleOutcome
+from mailwitness.needs import TABLE as ACTIVITY
+from mailwitness.needs import named_activities
 from mailwitness.tables import rows
 
 if TYPE_CHECKING:

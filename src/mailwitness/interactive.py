@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailwitness import activities, completion, findings, own_sources, pipeline, tables
+from mailwitness import activities, completion, findings, needs, own_sources, pipeline, tables
 from mailwitness.content import loader, pack
 from mailwitness.content.foreign import load as foreign
 from mailwitness.errors import ConfigError
@@ -46,7 +46,7 @@ def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> in
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
         completion.complete(folder, kql, settings, Path(temporary))
         connection, engine = pipeline.open_tables(folder.path, settings, knowledge, Path(temporary))
-        if activities.TABLE in referenced_tables(kql, engine.schema):
+        if needs.TABLE in referenced_tables(kql, engine.schema):
             present = tables.TableStore(folder.tables).tables()
             activities.create_view(
                 connection, activities.union_sql(connection, engine, knowledge.parsers, present, now=moment)
@@ -168,7 +168,7 @@ def list_sources(folders: list[Path], *, as_json: bool) -> int:
         for limit in item["limits"]:
             print(f"  mind: {limit}")
         print(f"  example: {item['example'][:200]}\n")
-    names = sorted(name for name in loader.tables() if name != activities.TABLE)
+    names = sorted(name for name in loader.tables() if name != needs.TABLE)
     print(f"Tables: {', '.join(names)}")
     return _OK
 

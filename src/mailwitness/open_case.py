@@ -6,10 +6,11 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailwitness import activities, chain_acts, families, tables
+from mailwitness import activities, chain_acts, families, needs, tables
 from mailwitness.content import loader, pack
 from mailwitness.findings import Evidence
 from mailwitness.kql import KqlEngine, words
+from mailwitness.needs import Needs
 from mailwitness.proof import ledger, visibility
 
 if TYPE_CHECKING:
@@ -74,15 +75,9 @@ def queries(knowledge: pack.Pack) -> list[str]:
     ]
 
 
-def needed(knowledge: pack.Pack) -> set[str]:
-    """Return the activities that a run's queries name; a query that names none may mean any."""
-    vocabulary = activities.vocabulary(knowledge.parsers)
-    named = [
-        activities.named_activities(query, vocabulary)
-        for query in queries(knowledge)
-        if activities.TABLE in words(query)
-    ]
-    return vocabulary if not all(named) else set().union(*named)
+def needed(knowledge: pack.Pack) -> Needs:
+    """Return the activities that a run's queries name."""
+    return needs.of_queries(queries(knowledge), activities.vocabulary(knowledge.parsers))
 
 
 def open_case(
@@ -114,14 +109,16 @@ def open_case(
     wanted = needed(knowledge)
     named = {word for query in queries(knowledge) for word in words(query)} | ALWAYS_STORED
     if given is not None:
-        wanted |= ledger.activities() | visibility.activities()
+        wanted = wanted.plus(ledger.activities() | visibility.activities())
         named |= ledger.columns() | visibility.columns()
     union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
-    activities.materialise(connection, union, work / "activity.parquet", needed=wanted, named=named)
+    activities.materialise(
+        connection, union, work / "activity.parquet", needed=wanted.activities(), named=named
+    )
     if given is not None:
         ledger.store(connection, store, work, exhibits=given, now=now)
         visibility.store(connection, store, present=present, now=now)
-        activities.narrow(connection, needed(knowledge))
+        activities.narrow(connection, needed(knowledge).activities())
     found = evidence(connection, knowledge, store.tables())
     tables.lock(connection, [folder / "tables", work])
     return OpenCase(connection, engine, knowledge, found, now=now, work=work)

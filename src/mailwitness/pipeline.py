@@ -349,8 +349,9 @@ class _Run:
             new_engine(self.knowledge),
             self.knowledge.parsers,
             [*queries(self.knowledge), *(_proof_queries() if self.given_proof is not None else [])],
-            needed(self.knowledge) | (ledger.activities() if self.given_proof is not None else set()),
+            needed(self.knowledge).plus(ledger.activities() if self.given_proof is not None else ()),
             now=self.settings.now,
+            for_ledger=self.given_proof is not None,
         )
         intake = Intake(
             connection,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness.activities import TABLE
 from mailwitness.content import loader
+from mailwitness.needs import TABLE
 from mailwitness.tables import literal, rows
 
 if TYPE_CHECKING:

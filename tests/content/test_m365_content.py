@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from mailwitness.activities import TABLE, named_activities, vocabulary
+from mailwitness.activities import vocabulary
 from mailwitness.content import loader
 from mailwitness.content.schemas import Rule
 from mailwitness.content_check import TEST_NOW, Bench
 from mailwitness.findings import execute
+from mailwitness.needs import TABLE, named_activities
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = ROOT.parent / "shared" / "schemas" / "contracts"

@@ -6,6 +6,8 @@ import datetime as dt
 
 from mailwitness import activities
 from mailwitness.content import pack
+from mailwitness.content.schemas import Parser
+from mailwitness.needs import Needs
 from mailwitness.open_case import new_engine
 
 NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
@@ -15,6 +17,36 @@ def test_a_column_that_only_a_filter_reads_is_stored() -> None:
     knowledge = pack.load()
     parser = next(one for one in knowledge.parsers if one.table == "EmailEvents")
 
-    wanted = activities.wanted(new_engine(knowledge), [parser], [], set(parser.activities), now=NOW)
+    wanted = activities.wanted(new_engine(knowledge), [parser], [], Needs().plus(parser.activities), now=NOW)
 
     assert "DeliveryAction" in wanted.columns["EmailEvents"]
+
+
+def test_messages_that_were_read_are_only_stored_for_the_ledger() -> None:
+    knowledge = pack.load()
+    parsers = [one for one in knowledge.parsers if one.table == "OfficeActivity"]
+    everything = Needs().plus(activities.vocabulary(parsers))
+
+    without = activities.wanted(new_engine(knowledge), parsers, [], everything, now=NOW)
+    with_ledger = activities.wanted(new_engine(knowledge), parsers, [], everything, now=NOW, for_ledger=True)
+
+    assert without.bulk["OfficeActivity"] == ["MailItemsAccessed"]
+    assert with_ledger.bulk["OfficeActivity"] == []
+
+
+def test_what_one_parser_of_a_table_reads_is_stored_although_another_does_not() -> None:
+    one, other = (
+        Parser(
+            id=name,
+            name=name,
+            table="OfficeActivity",
+            activities=["Read"],
+            query="OfficeActivity | project TimeGenerated",
+            bulk=bulk,
+        )
+        for name, bulk in (("a", {"Read": ["MailItemsAccessed"]}), ("b", {}))
+    )
+    engine = new_engine(pack.load())
+
+    for parsers in ([one, other], [other, one]):
+        assert activities.wanted(engine, parsers, [], Needs(), now=NOW).bulk["OfficeActivity"] == []

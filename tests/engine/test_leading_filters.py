@@ -6,9 +6,9 @@ import datetime as dt
 
 import pytest
 
-from mailwitness.activities import TABLE
 from mailwitness.content import loader
 from mailwitness.kql import KqlEngine, leading_filters
+from mailwitness.needs import TABLE
 
 NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
 

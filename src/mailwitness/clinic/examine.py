@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from mailwitness import activities, content_lint
+from mailwitness import activities, content_lint, needs
 from mailwitness.clinic import columns, probing, words
 from mailwitness.clinic.defects import Defect, Patient
 from mailwitness.content import loader
@@ -105,9 +105,9 @@ def _judged(
     note = ""
     # Probes are rows of public tables; what a rule over MailboxActivity sees depends on the parsers, which its own tests
     # and the scenarios measure.
-    if activities.TABLE in prober.tables and house is None:
+    if needs.TABLE in prober.tables and house is None:
         note = "it reads MailboxActivity, for which there are no probes, and has no tests of its own"
-    elif activities.TABLE not in prober.tables:
+    elif needs.TABLE not in prober.tables:
         try:
             for check in probing.CHECKS:
                 defects += check(prober)

@@ -266,6 +266,8 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         activities: everything the query can yield.
         bulk: activity -> operations that yield nothing else; these rows are left out of a run whose
             rules do not name the activity, because they are most of an audit log.
+        shallow: operations of which rules and chains read nothing that is nested in the record; only the
+            message ledger does.
     """
 
     id: str
@@ -276,6 +278,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     version: str = "1.0.0"
     description: str = ""
     bulk: dict[str, list[str]] = {}
+    shallow: list[str] = []
     tests: list[Case] = []
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from mailwitness import activities, chain_export
+from mailwitness import activities, chain_export, needs
 from mailwitness.content import loader, schemas
 from mailwitness.errors import ConfigError
 from mailwitness.kql import referenced_tables
@@ -49,12 +49,12 @@ def _vocabulary() -> frozenset[str]:
 def exportable(rule: schemas.Rule) -> str:
     """Return why a rule cannot run in a workspace; an empty string when it can."""
     read = referenced_tables(rule.query, loader.tables())
-    for table in sorted(read - {activities.TABLE}):
+    for table in sorted(read - {needs.TABLE}):
         missing = workspace.missing_columns(rule.query, table)
         if missing:
             return f"it reads {', '.join(missing[:4])} of {table}, which only our loader makes"
-    if activities.TABLE in read:
-        named = activities.named_activities(rule.query, set(_vocabulary()))
+    if needs.TABLE in read:
+        named = needs.named_activities(rule.query, set(_vocabulary()))
         if named and not named & workspace.functions()[2]:
             return f"no exported parser yields {', '.join(sorted(named)[:4])}"
     if len(_query(rule)) > MOST_CHARACTERS:
@@ -151,8 +151,8 @@ def as_template(rules: list[schemas.Rule]) -> Json:
     ]
     resources = []
     for rule in rules:
-        needs = activities.TABLE in referenced_tables(rule.query, loader.tables())
-        resources.append(as_resource(rule) | ({"dependsOn": waits} if needs else {}))
+        is_waiting = needs.TABLE in referenced_tables(rule.query, loader.tables())
+        resources.append(as_resource(rule) | ({"dependsOn": waits} if is_waiting else {}))
     # An expression of ARM begins with a bracket; a query that does is written with two.
     for resource in [*functions, *resources]:
         if resource["properties"]["query"].startswith("["):

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mailwitness import activities
+from mailwitness import needs
 from mailwitness.clinic.shape import literal
 from mailwitness.content import loader, schemas
 from mailwitness.content.foreign.logsources import LogSource, Match, column_types, logsources
@@ -58,7 +58,7 @@ def as_sigma(rule: schemas.Rule) -> str:
 def _source(query: str) -> tuple[LogSource, Match, list[str]]:
     """Return the log source of a query and its remaining filters."""
     tables = referenced_tables(query, loader.tables())
-    if activities.TABLE in tables:
+    if needs.TABLE in tables:
         raise NotInSigmaError(
             "it reads MailboxActivity, which joins many products; Sigma names the fields of one product's log"
         )

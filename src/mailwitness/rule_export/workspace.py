@@ -7,7 +7,7 @@ from functools import cache
 
 import msgspec
 
-from mailwitness import activities
+from mailwitness import needs
 from mailwitness.content import loader, schemas
 from mailwitness.kql import referenced_tables, words
 
@@ -54,7 +54,7 @@ def missing_columns(query: str, table: str) -> list[str]:
 
 def with_bridges(query: str) -> str:
     """Return a query in which each public table is followed by the steps that add our columns, where it reads any."""
-    for table in sorted(referenced_tables(query, loader.tables()) - {activities.TABLE}):
+    for table in sorted(referenced_tables(query, loader.tables()) - {needs.TABLE}):
         added = {c.name for c in loader.tables()[table].columns} - public_columns()[table]
         if added & words(query):
             steps = bridges()["*"].steps.strip()
@@ -82,15 +82,13 @@ def functions() -> tuple[tuple[Function, ...], tuple[str, ...], frozenset[str]]:
             why = made_here if missing else f"a workspace has no table {parser.table}"
             left_out.append(f"{parser.name}: {why}")
             continue
-        alias = (
-            f"{activities.TABLE}_{re.sub(r'[^A-Za-z0-9]+', '_', parser.name.partition(' to ')[0]).strip('_')}"
-        )
+        alias = f"{needs.TABLE}_{re.sub(r'[^A-Za-z0-9]+', '_', parser.name.partition(' to ')[0]).strip('_')}"
         made.append(Function(alias=alias, query=with_bridges(parser.query), description=parser.name))
         can_show |= set(parser.activities)
     union = "union isfuzzy=true " + ", ".join(function.alias for function in made)
     made.append(
         Function(
-            alias=activities.TABLE,
+            alias=needs.TABLE,
             query=union,
             description="One row for each act upon mail, on any platform.",
         )
