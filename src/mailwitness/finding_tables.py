@@ -107,9 +107,12 @@ def rows_sql(path: Path, columns: Mapping[str, str], rows: Iterable[Mapping[str,
         columns: column -> DuckDB type.
         rows: JSON values by column; times as naive UTC.
     """
+    longest = 0
     with path.open("w", encoding="utf-8", errors="backslashreplace") as handle:
         for row in rows:
-            handle.write(json.dumps(row, default=str) + "\n")
+            line = json.dumps(row, default=str)
+            longest = max(longest, len(line))
+            handle.write(line + "\n")
     structure = "{" + ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items()) + "}"
     listed = ", ".join(
         f"coalesce({identifier(name)}, '') AS {identifier(name)}" if kind == "VARCHAR" else identifier(name)
@@ -117,7 +120,8 @@ def rows_sql(path: Path, columns: Mapping[str, str], rows: Iterable[Mapping[str,
     )
     return (
         f"SELECT {listed} FROM read_json({literal(str(path))}, format = 'newline_delimited', "
-        f"columns = {structure}, maximum_object_size = 134217728)"
+        # The reader takes memory for its longest line in advance.
+        f"columns = {structure}, maximum_object_size = {max(1 << 20, 2 * longest)})"
     )
 
 
