@@ -21,6 +21,7 @@ from mailwitness import (
     findings,
     local_knowledge,
     own_sources,
+    pictures,
     tables,
 )
 from mailwitness import outcome as outcome_document
@@ -185,6 +186,7 @@ class _Run:
             self.progress.stage("grouping")
             stories = cases.group(explained, history, matches)
             ledger_part, sight_part = self._proof(opened, stories)
+            shown = pictures.describe(opened.connection, stories)
         finally:
             opened.close()
         self._confirm(exhibits)
@@ -206,6 +208,7 @@ class _Run:
             version=__version__,
             ledger=ledger_part,
             visibility=sight_part,
+            pictures=shown,
         )
         self._write(report)
         return Result(report=report, case=self.folder.path)

@@ -18,6 +18,8 @@ JsonDict = dict[str, Any]  # Any: JSON values
 PHASES = ("access", "collection", "exfiltration", "hiding", "clearing", "after", "other")
 # What happened shortly before and after the findings belongs to the story: the sign-in, the next read.
 MARGIN = dt.timedelta(days=1)
+# Longer than this, hours can no longer be told apart in a picture.
+_MONTH = dt.timedelta(days=31)
 # An address that more people than this act from is an office or a provider, and ties nobody to the case.
 _SHARED_ADDRESS = 3
 _KEYS = {"Actor": "actors", "Mailbox": "mailboxes", "SessionId": "sessions"}
@@ -86,6 +88,29 @@ def acts(
         WHERE {narrowed}
         ORDER BY time, exhibit, record, activity LIMIT {limit}"""
     return [msgspec.convert(row, Act) for row in rows(connection.execute(query))]
+
+
+def phase_hours(connection: duckdb.DuckDBPyConnection, case: JsonDict) -> list[JsonDict]:
+    """Count the acts of a case by phase and hour, for a picture; those of no certain phase are left out.
+
+    Args:
+        connection: has MailboxActivity.
+        case: with the names and times of one of ``cases`` of report.json.
+
+    Returns:
+        ``phase``, ``time`` (begin of the hour, ISO 8601 UTC) and ``acts``, in order; a case of more than a month
+        is counted by day.
+    """
+    where = _where(case, Filter())
+    if not where:
+        return []
+    first, last = (dt.datetime.fromisoformat(case[key][:19]) for key in ("first_seen", "last_seen"))
+    unit = "hour" if last - first <= _MONTH else "day"
+    query = f"""
+        SELECT {_phase_sql()} AS phase, strftime(date_trunc('{unit}', TimeGenerated), '%Y-%m-%dT%H:%M:%SZ') AS time,
+               count(*) AS acts
+        FROM {TABLE} WHERE {where} GROUP BY 1, 2 HAVING phase <> 'other' ORDER BY 2, 1"""
+    return list(rows(connection.execute(query)))
 
 
 def _where(case: JsonDict, chosen: Filter) -> str:

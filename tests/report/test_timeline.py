@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailwitness.report.charts.strip import draw_strip
 from mailwitness.report.document import TimelineEntry
 from mailwitness.report.record_layout import lay_out
-from mailwitness.report.strip import draw_strip
 from mailwitness.report.timeline import fold, read_timeline
 from mailwitness.report.wording import duration, length_of, moment, span
 

@@ -125,6 +125,14 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     record: int | None = None
 
 
+class PhaseActs(msgspec.Struct, frozen=True, kw_only=True):
+    """How many acts of one phase there were in an hour or day."""
+
+    phase: str = ""
+    time: str | None = None
+    acts: int = 0
+
+
 class ChainStep(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a chain, as it was seen or as it is missing."""
 
@@ -158,6 +166,27 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class DeletionCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Deletions of one hour or day."""
+
+    time: str | None = None
+    count: int = 0
+
+
+class Deletions(msgspec.Struct, frozen=True, kw_only=True):
+    """Deletions in the mailboxes of a case, beside what was usual before it."""
+
+    unit: str = "hour"
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    counts: tuple[DeletionCount, ...] = ()
+    before_days: int = 0
+    before_units: int = 0
+    median: float = 0.0
+    most: int = 0
+    is_enough: bool = False
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Findings that belong to one story, and what is concluded from them."""
 
@@ -182,6 +211,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     # Any: questions are open objects in schema version 1.
     questions: tuple[dict[str, Any], ...] = ()
     visibility: str = ""
+    deletions: Deletions | None = None
+    acts: tuple[PhaseActs, ...] = ()
 
 
 class NotEvaluated(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,14 +13,17 @@ from markupsafe import Markup
 
 from mailwitness.report import record_layout, text, wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
+from mailwitness.report.charts.graph import draw_graph
+from mailwitness.report.charts.heat import draw_heat
+from mailwitness.report.charts.rhythm import draw_rhythm
+from mailwitness.report.charts.strip import draw_strip
 from mailwitness.report.document import read_report
-from mailwitness.report.heat import draw_heat
-from mailwitness.report.strip import draw_strip
+from mailwitness.report.first import start_of
 from mailwitness.report.timeline import fold, read_timeline
 
 if TYPE_CHECKING:
+    from mailwitness.report.charts.strip import Strip
     from mailwitness.report.document import Case, Lane, Report, Stretch, Visibility
-    from mailwitness.report.strip import Strip
     from mailwitness.report.timeline import Stretch as TimelineStretch
 
 CASES_SHOWN = 50
@@ -79,6 +82,7 @@ def render_html(report: dict[str, Any]) -> str:
             outcome_word=wording.OUTCOMES[outcome],
             outcome_words=wording.OUTCOMES,
             headline=wording.headline(document),
+            start=start_of(document),
             totals=_totals(document),
             rules_in_order=_rules_in_order(document),
             file_of=lambda name: wording.file_name(document.exhibit(name)),
@@ -154,6 +158,8 @@ def environment() -> Environment:
         ledger_mailboxes_shown=LEDGER_MAILBOXES_SHOWN,
         ledger_rows_shown=LEDGER_ROWS_SHOWN,
         heat_of=draw_heat,
+        rhythm_of=draw_rhythm,
+        graph_of=draw_graph,
         ill_stretches=_ill_stretches,
     )
     return environment
@@ -166,7 +172,7 @@ def _glance(words: str) -> Markup:
 
 def _story_of(case: Case) -> Story:
     stretches, lines_left = fold(read_timeline(case.timeline))
-    return Story(draw_strip(case.timeline), stretches, lines_left)
+    return Story(draw_strip(case.timeline, case.acts), stretches, lines_left)
 
 
 def _ill_stretches(part: Visibility) -> list[tuple[Lane, Stretch]]:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from mailwitness.report.wording import PHASES, count_of, duration, parse_moment, span
+from mailwitness.report.wording import PHASES, count_of, duration, moment, parse_moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailwitness.report.document import TimelineEntry
+    from mailwitness.report.document import PhaseActs, TimelineEntry
 
 _EDGE = 3.0  # Per cent kept free at both ends so that no mark is cut in half.
 _BREAK = 8.0  # Per cent for a break: room for its label.
@@ -31,11 +31,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Mark(NamedTuple):
-    """Events drawn as one mark: x in per cent of the strip, radius in pixels."""
+    """Findings, or the acts of an hour, drawn as one mark: x in per cent of the strip, radius in pixels."""
 
     x: float
     radius: float
     title: str
+    is_finding: bool
 
 
 class Tick(NamedTuple):
@@ -78,8 +79,12 @@ class _Piece(NamedTuple):
         return round(self.left + (at - self.first) / (self.last - self.first) * (self.right - self.left), 2)
 
 
-def draw_strip(entries: Sequence[TimelineEntry]) -> Strip | None:
-    """Place the events of a timeline on a time axis; None if they have fewer than two different times."""
+def draw_strip(entries: Sequence[TimelineEntry], acts: Sequence[PhaseActs] = ()) -> Strip | None:
+    """Place the findings of a timeline, and the acts around them, on a time axis.
+
+    Returns:
+        None when the findings have fewer than two different times.
+    """
     by_phase: dict[str, list[datetime]] = {phase: [] for phase in PHASES}
     for entry in entries:
         if (at := parse_moment(entry.time)) is not None:
@@ -88,10 +93,44 @@ def draw_strip(entries: Sequence[TimelineEntry]) -> Strip | None:
     times = sorted({at for one in phases.values() for at in one})
     if len(times) < 2:  # noqa: PLR2004 - one time has no scale
         return None
-    pieces = _pieces(times)
-    lanes = tuple(Lane(phase, PHASES.get(phase, phase), _marks(at, pieces)) for phase, at in phases.items())
+    around = _around(acts)
+    pieces = _pieces(sorted({*times, *(at for counts in around.values() for at in counts)}))
+    lanes = tuple(
+        Lane(
+            phase,
+            PHASES.get(phase, phase),
+            (*_act_marks(around.get(phase, {}), pieces), *_marks(phases.get(phase, []), pieces)),
+        )
+        for phase in [*PHASES, *(set(phases) - set(PHASES))]
+        if phase in phases or phase in around
+    )
     words = "; ".join(f"{PHASES.get(phase, phase)}: {_in_words(at)}" for phase, at in phases.items())
     return Strip(lanes, tuple(_ticks(pieces)), words)
+
+
+def _around(acts: Sequence[PhaseActs]) -> dict[str, dict[datetime, int]]:
+    """Return the acts of each phase by time."""
+    found: dict[str, dict[datetime, int]] = {}
+    for one in acts:
+        if (at := parse_moment(one.time)) is not None and one.phase in PHASES:
+            found.setdefault(one.phase, {})[at] = one.acts
+    return found
+
+
+def _act_marks(counts: dict[datetime, int], pieces: list[_Piece]) -> tuple[Mark, ...]:
+    """Draw the acts of an hour or day as one small mark, those too close to tell apart as one."""
+    bins: dict[int, list[tuple[datetime, int]]] = {}
+    for at, number in sorted(counts.items()):
+        bins.setdefault(int(_place(at, pieces) / _MARK_WIDTH), []).append((at, number))
+    return tuple(
+        Mark(
+            x=_place(within[0][0], pieces),
+            radius=round(min(2.0 * sum(number for _, number in within) ** 0.25, 6.0), 1),
+            title=f"{count_of(sum(number for _, number in within), 'act')}, {moment(within[0][0].isoformat())}",
+            is_finding=False,
+        )
+        for within in bins.values()
+    )
 
 
 def _in_words(times: list[datetime]) -> str:
@@ -132,6 +171,7 @@ def _marks(times: list[datetime], pieces: list[_Piece]) -> tuple[Mark, ...]:
             # Grows with the number of events, slowly: lanes are 26 px high.
             radius=round(min(4.0 * len(within) ** 0.2, 8.0), 1),
             title=_in_words(within),
+            is_finding=True,
         )
         for within in bins.values()
     )

@@ -1,0 +1,45 @@
+"""The first screen: where to start, what to do first, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from mailwitness.report import wording
+from mailwitness.report.pages import common
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailwitness.report.document import Case, Report
+
+STEPS_SHOWN = 4
+
+
+class Start(NamedTuple):
+    """The case to start with; ``number`` counts from 1 in the order of the report."""
+
+    case: Case
+    number: int
+    verdict: str
+    steps: tuple[str, ...]
+
+
+def start_of(report: Report) -> Start | None:
+    """Return where to start; None when no case needs anybody."""
+    cases = common.pressing(report)
+    if not cases:
+        return None
+    case = cases[0]
+    return Start(
+        case, report.cases.index(case) + 1, common.verdict_of(case), tuple(_steps(report, case))[:STEPS_SHOWN]
+    )
+
+
+def _steps(report: Report, case: Case) -> Iterator[str]:
+    """Yield what to do first: look at the strongest proof, close what blocks a verdict."""
+    strongest = wording.strongest(case)
+    if strongest is not None:
+        yield f"Look at the proof: {common.proof_of(report, strongest)}."
+    for one in report.not_evaluated:
+        if one.blocking and one.remedy:
+            yield f"{one.what}: {one.remedy}"
