@@ -6,8 +6,8 @@ import datetime as dt
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mailwitness.activities import TABLE as ACTIVITY
 from mailwitness.baselines import MINIMUM_DAYS
+from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.tables import literal
 
 if TYPE_CHECKING:
