@@ -24,7 +24,7 @@ from mailwitness.content import loader
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ROOT / "src" / "mailwitness" / "content"
 CHECKER = Path(__file__).resolve().parent / "kql_check"
-KINDS = ("rules", "hunts", "parsers", "explanations")
+KINDS = ("rules", "hunts", "parsers", "explanations", "questions")
 # Loading the library takes about a second and a query about 30 ms; this is for a machine that hangs.
 TIMEOUT_SECONDS = 600
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mailwitness.content.schemas import Column, Parser
     from mailwitness.kql import KqlEngine
 
+# MailboxActivity with acts that only the proof and the questions ask for.
+EVERY = "EveryActivity"
+
 
 def vocabulary(parsers: Iterable[Parser]) -> set[str]:
     """Return every activity that some parser can yield."""
@@ -224,5 +227,5 @@ def materialise(
 def narrow(connection: duckdb.DuckDBPyConnection, needed: set[str]) -> None:
     """Show only the acts that rules name: what was computed besides must not change what they count."""
     kept = ", ".join(literal(activity) for activity in sorted(needed)) or "''"
-    connection.execute(f"ALTER VIEW {TABLE} RENAME TO EveryActivity")
-    connection.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM EveryActivity WHERE Activity IN ({kept})")
+    connection.execute(f"ALTER VIEW {TABLE} RENAME TO {EVERY}")
+    connection.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM {EVERY} WHERE Activity IN ({kept})")

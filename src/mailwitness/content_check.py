@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import activities, chain_check, content_lint, findings, tables
-from mailwitness.content import loader
+from mailwitness import activities, chain_check, content_lint, findings, question_check, tables
+from mailwitness.content import loader, playbook
 from mailwitness.content.schemas import Parser, Proof
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
@@ -196,12 +196,41 @@ def run_chain_tests(paths: list[Path]) -> int:
         results = list(chain_tests(bench, paths))
     finally:
         bench.close()
-    for problem in wrong:
-        print(problem)
+    return _told("chains", wrong, results)
+
+
+def question_tests(bench: Bench, paths: list[Path]) -> Iterator[Outcome]:
+    """Run the truth tables of the given questions, or of all that are shipped."""
+    for path, question in playbook.questions(*paths):
+        place = _place(path)
+        for name, problem in question_check.tests(bench, question, place, TEST_NOW):
+            yield Outcome(place, name, problem)
+
+
+def question_problems(bench: Bench, paths: list[Path]) -> Iterator[str]:
+    """Yield what is wrong with the given questions, or with all that are shipped."""
+    vocabulary = activities.vocabulary(loader.parsers())
+    for path, question in playbook.questions(*paths):
+        for problem in question_check.problems(path, question, vocabulary, bench.engine, TEST_NOW):
+            yield f"{_place(path)}: {problem}"
+
+
+def run_question_tests(paths: list[Path]) -> int:
+    """Lint and test questions, print what fails and a count; exit code 0 when nothing does, 2 otherwise."""
+    bench = Bench()
+    try:
+        wrong = list(question_problems(bench, paths))
+        results = list(question_tests(bench, paths))
+    finally:
+        bench.close()
+    return _told("questions", wrong, results)
+
+
+def _told(kind: str, wrong: list[str], results: list[Outcome]) -> int:
     failed = [one for one in results if one.problem]
-    for one in failed:
-        print(f"{one.place}: {one.name}: {one.problem}")
-    print(f"chains: {len(results) - len(failed)} tests passed, {len(failed)} failed, {len(wrong)} problems")
+    for text in [*wrong, *(f"{one.place}: {one.name}: {one.problem}" for one in failed)]:
+        print(text)
+    print(f"{kind}: {len(results) - len(failed)} tests passed, {len(failed)} failed, {len(wrong)} problems")
     return _FAILED if failed or wrong else _OK
 
 
@@ -249,6 +278,7 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
             for path, hunt in loader.hunts():
                 yield from rule_tests(bench, path, hunt)
             yield from chain_tests(bench, [])
+            yield from question_tests(bench, [])
             for path in loader.files("parsers"):
                 parser = loader.with_query(loader.read(path, Parser))
                 yield from parser_tests(bench, path, parser)
@@ -287,7 +317,7 @@ def lint(paths: list[Path]) -> int:
         for problem in content_lint.explanation_problems(explanation, bench.engine, vocabulary, now=TEST_NOW):
             found += 1
             print(f"{_place(path)}: {problem}")
-    for problem in [] if paths else chain_problems(bench, []):
+    for problem in [] if paths else [*chain_problems(bench, []), *question_problems(bench, [])]:
         found += 1
         print(problem)
     bench.close()

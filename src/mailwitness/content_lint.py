@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _TECHNIQUE = re.compile(r"^T\d{4}(?:\.\d{3})?$")
 # Tables that a run fills when all rules have run.
-_AFTER_RULES = ("Baselines", "FindingActs", "Findings")
+_AFTER_RULES = (
+    "Baselines", "CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow", "FindingActs", "Findings",
+)  # fmt: skip
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 

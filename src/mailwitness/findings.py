@@ -34,7 +34,9 @@ _KEPT_ROWS = 50
 _TITLE_CELL = 120
 _MAXIMUM_FINDINGS = 20_000
 # Explanations and questions ask these; to a rule they would look empty, and the rule clear.
-_AFTER_RULES = {"Baselines", "FindingActs", "Findings"}
+_AFTER_RULES = {
+    "Baselines", "CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow", "FindingActs", "Findings",
+}  # fmt: skip
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -343,7 +345,7 @@ def as_finding(rule: Rule, row: dict[str, Any]) -> Finding:  # Any: query cells
         description=rule.description.strip(),
         reasons=_reasons(rule, row),
         evidence={key: value for key, value in row.items() if not _is_blank(value) and key != "_Rows"},
-        rows=_rows(row),
+        rows=supporting_rows(row),
         count=int(row.get("Count") or 1),
     )
 
@@ -387,7 +389,7 @@ def _time(row: dict[str, Any], *names: str) -> dt.datetime | None:
     return next((row[name] for name in names if isinstance(row.get(name), dt.datetime)), None)
 
 
-def _rows(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+def supporting_rows(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     """Return the supporting rows: the proving one first, then those the rule collected."""
     found: list[tuple[str, int]] = []
     if row.get("_Exhibit") and row.get("_Position") is not None:

@@ -75,6 +75,19 @@ def queries(knowledge: pack.Pack) -> list[str]:
     ]
 
 
+def question_queries(knowledge: pack.Pack) -> list[str]:
+    """Return the queries of the questions, which are asked of the cases."""
+    return [question.query for question in knowledge.questions]
+
+
+def questioned(knowledge: pack.Pack) -> set[str]:
+    """Return the activities that questions name or need a record of."""
+    vocabulary = activities.vocabulary(knowledge.parsers)
+    named = [needs.named_activities(query, vocabulary) for query in question_queries(knowledge)]
+    records = [set(question.needs.records) for question in knowledge.questions]
+    return set().union(*named, *records)
+
+
 def needed(knowledge: pack.Pack) -> Needs:
     """Return the activities that a run's queries name."""
     return needs.of_queries(queries(knowledge), activities.vocabulary(knowledge.parsers))
@@ -106,8 +119,9 @@ def open_case(
     store.create_views(connection)
     engine = new_engine(knowledge)
     present = store.tables()
-    wanted = needed(knowledge)
-    named = {word for query in queries(knowledge) for word in words(query)} | ALWAYS_STORED
+    wanted = needed(knowledge).plus(questioned(knowledge))
+    asked = [*queries(knowledge), *question_queries(knowledge)]
+    named = {word for query in asked for word in words(query)} | ALWAYS_STORED
     if given is not None:
         wanted = wanted.plus(ledger.activities() | visibility.activities())
         named |= ledger.columns() | visibility.columns()
@@ -118,7 +132,7 @@ def open_case(
     if given is not None:
         ledger.store(connection, store, work, exhibits=given, now=now)
         visibility.store(connection, store, present=present, now=now)
-        activities.narrow(connection, needed(knowledge).activities())
+    activities.narrow(connection, needed(knowledge).activities())
     found = evidence(connection, knowledge, store.tables())
     tables.lock(connection, [folder / "tables", work])
     return OpenCase(connection, engine, knowledge, found, now=now, work=work)

@@ -103,6 +103,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     ledger: JsonDict,
     visibility: JsonDict,
     pictures: dict[str, JsonDict],
+    decided: dict[str, JsonDict],
 ) -> JsonDict:
     """Return the report document.
 
@@ -120,11 +121,15 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         ledger: what became of the messages, from ``proof.summary``.
         visibility: what could have been seen, from ``proof.sight``.
         pictures: case id -> what its charts show: ``deletions`` from ``deletion_hours``, ``acts`` from ``timeline``.
+        decided: case id -> its questions, escalation, tasks and plan.
     """
     spans = intake.spans
     taken = [_intake(exhibit, intake, sha256, spans) for exhibit in exhibits]
     proof = _Proof(exhibits, intake)
-    listed = [_case(story, proof, visibility) | pictures.get(story.id, {}) for story in stories]
+    listed = [
+        _case(story, proof, visibility) | pictures.get(story.id, {}) | decided.get(story.id, {})
+        for story in stories
+    ]
     missing = _folded(not_evaluated)
     quarantined = sum(item["quarantined"] for item in taken)
     if quarantined:

@@ -31,9 +31,18 @@ from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import containers, custody, seal, store, walk
 from mailwitness.evidence.names import display_name
 from mailwitness.evidence.opening import Refused
+from mailwitness.investigation import investigation
 from mailwitness.kql import KqlEngine
 from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
-from mailwitness.open_case import OpenCase, needed, new_engine, open_case, queries
+from mailwitness.open_case import (
+    OpenCase,
+    needed,
+    new_engine,
+    open_case,
+    queries,
+    question_queries,
+    questioned,
+)
 from mailwitness.proof import ledger, sight, summary, visibility
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.snapshots import taking
@@ -187,6 +196,9 @@ class _Run:
             stories = cases.group(explained, history, matches)
             ledger_part, sight_part = self._proof(opened, stories)
             shown = pictures.describe(opened.connection, stories)
+            self.progress.stage("answering")
+            decided, unanswered = investigation.investigate(opened, stories, sight_part)
+            self.not_evaluated += unanswered
         finally:
             opened.close()
         self._confirm(exhibits)
@@ -209,6 +221,7 @@ class _Run:
             ledger=ledger_part,
             visibility=sight_part,
             pictures=shown,
+            decided=decided,
         )
         self._write(report)
         return Result(report=report, case=self.folder.path)
@@ -351,8 +364,14 @@ class _Run:
         wanted = activities.wanted(
             new_engine(self.knowledge),
             self.knowledge.parsers,
-            [*queries(self.knowledge), *(_proof_queries() if self.given_proof is not None else [])],
-            needed(self.knowledge).plus(ledger.activities() if self.given_proof is not None else ()),
+            [
+                *queries(self.knowledge),
+                *question_queries(self.knowledge),
+                *(_proof_queries() if self.given_proof is not None else []),
+            ],
+            needed(self.knowledge)
+            .plus(questioned(self.knowledge))
+            .plus(ledger.activities() if self.given_proof is not None else ()),
             now=self.settings.now,
             for_ledger=self.given_proof is not None,
         )

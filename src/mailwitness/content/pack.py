@@ -17,6 +17,7 @@ import msgspec
 
 from mailwitness.content import loader
 from mailwitness.content.foreign import load as foreign
+from mailwitness.content.playbook import Question, questions
 from mailwitness.content.schemas import Chain, Explanation, Parser, Rule
 
 SHIPPED = loader.CONTENT / "translations.json.gz"
@@ -37,6 +38,7 @@ class Pack(msgspec.Struct, kw_only=True):
     explanations: list[Explanation] = []
     refused: list[foreign.Refused] = []
     chains: list[Chain] = []
+    questions: list[Question] = []
     sql: dict[str, str] = {}
     key: str = ""
 
@@ -76,7 +78,7 @@ def load(*folders: Path) -> Pack:
         ContentError: a content file is wrong.
     """
     digest = loader.digest(*folders)
-    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|5".encode()).hexdigest()
+    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|6".encode()).hexdigest()
     kept = _read(key)
     if kept is not None:
         return kept
@@ -89,6 +91,7 @@ def load(*folders: Path) -> Pack:
         explanations=[item for _, item in loader.explanations()],
         refused=given.refused,
         chains=[*(chain for _, chain in loader.chains()), *(item.chain for item in given.chains)],
+        questions=[question for _, question in questions()],
         sql=shipped() | _translations(),
         key=key,
     )

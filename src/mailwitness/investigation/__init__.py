@@ -1,0 +1,1 @@
+"""From findings to a decision: questions answered, escalation decided, steps filled in."""

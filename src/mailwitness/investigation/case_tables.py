@@ -1,0 +1,152 @@
+"""The cases as tables, so that a question is a query like any other.
+
+What an attacker wrote (names, addresses, titles) reaches the database as rows, never as text of a query.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mailwitness import finding_tables
+from mailwitness.activities import EVERY as EVERY_ACT
+from mailwitness.cases import Story
+from mailwitness.content import loader
+from mailwitness.kql import DUCKDB_TYPES
+from mailwitness.needs import TABLE as ACTIVITY
+from mailwitness.tables import identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+
+    from mailwitness.open_case import OpenCase
+
+JsonDict = dict[str, Any]  # Any: JSON values
+TABLES = ("CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow")
+# A new password, device or consent comes weeks before its use; what follows is seen within days.
+_DAYS_BEFORE, _DAYS_AFTER = 30, 7
+# An address or application of more accounts than this is an office or a product, and ties nobody to a case.
+_SHARED = 3
+_KINDS = {
+    "Actor": ("Actor", "IsByActor"),
+    "Mailbox": ("Mailbox", "IsOnMailbox"),
+    "Session": ("SessionId", "IsInSession"),
+    "Address": ("ClientIP", "IsFromAddress"),
+    "Application": ("ApplicationId", "IsByApplication"),
+    "Host": ("Host", "IsOnHost"),
+}
+
+
+def create(opened: OpenCase, stories: Sequence[Story], activities: set[str]) -> None:
+    """Make the tables CaseWindow, CaseSubjects, CaseFindings, CaseUsual and CaseActs.
+
+    Args:
+        opened: the case folder's tables.
+        stories: cases to question.
+        activities: acts that a question names; others are left out of CaseActs.
+    """
+    rows = {
+        "CaseWindow": [_window(story) for story in stories],
+        "CaseSubjects": [row for story in stories for row in _subjects(story)],
+        "CaseFindings": [row for story in stories for row in _findings(story)],
+        "CaseUsual": [row for story in stories for row in _usual(story)],
+    }
+    for table, listed in rows.items():
+        columns = {
+            c.name: DUCKDB_TYPES[c.type] for c in loader.tables()[table].columns if c.name != "_Salvaged"
+        }
+        path = opened.work / f"{table}.jsonl"
+        finding_tables.replace(
+            opened.connection, table, finding_tables.rows_sql(path, columns, listed) + " ORDER BY ALL"
+        )
+    finding_tables.replace(opened.connection, "CaseActs", _acts_sql(opened.connection, activities))
+
+
+def _window(story: Story) -> JsonDict:
+    times = [t for f in story.findings for t in (f.time, f.last_time) if t]
+    return {
+        "CaseId": story.id,
+        "Title": story.title,
+        "Severity": story.severity,
+        "Verdict": story.verdict,
+        "FirstTime": min(times, default=None),
+        "LastTime": max(times, default=None),
+    }
+
+
+def _subjects(story: Story) -> Iterator[JsonDict]:
+    # The product's own services act upon every mailbox; they make nobody a subject.
+    telling = [f for f in story.findings if f.actor_type != "System"] or list(story.findings)
+    chained = [name for match in story.chains for name in match.accounts]
+    values = {
+        "Actor": [*(f.actor for f in telling), *(step.actor for m in story.chains for step in m.steps)],
+        "Mailbox": [*(f.mailbox for f in telling), *(name for name in chained if "@" in name)],
+        "Session": [f.session for f in telling],
+        "Address": [f.address for f in telling],
+        "Application": [str(f.evidence.get("ApplicationId") or "") for f in telling],
+        "Host": [f.host for f in telling],
+    }
+    for kind, names in values.items():
+        for name in dict.fromkeys(name.lower() for name in names if name):
+            yield {"CaseId": story.id, "Kind": kind, "Name": name}
+
+
+def _findings(story: Story) -> Iterator[JsonDict]:
+    for f in story.findings:
+        exhibit, record = f.rows[0] if f.rows else ("", None)
+        yield {
+            "CaseId": story.id, "Kind": f.kind, "RuleId": f.rule, "Title": f.title, "Severity": f.severity,
+            "Rated": f.rated or f.severity, "Confidence": f.confidence, "Phase": f.phase, "TimeGenerated": f.time,
+            "LastTime": f.last_time or f.time, "Actor": f.actor, "ActorType": f.actor_type, "Mailbox": f.mailbox,
+            "ClientIP": f.address, "SessionId": f.session, "Host": f.host, "Activity": str(f.evidence.get("Activity") or ""),
+            "ObjectName": str(f.evidence.get("ObjectName") or ""), "Explained": bool(f.explanations),
+            "Explanation": "; ".join(f"{one.reason} ({one.reference})" if one.reference else one.reason for one in f.explanations),
+            "_Exhibit": exhibit, "_Position": record,
+        }  # fmt: skip
+
+
+def _usual(story: Story) -> Iterator[JsonDict]:
+    for one in story.usual:
+        yield {
+            "CaseId": story.id, "Kind": one.kind, "Actor": one.actor, "Detail": one.detail, "Activity": one.activity,
+            "Day": one.day, "OnTheDay": one.on_the_day, "HistoryDays": one.history_days, "ActiveDays": one.active_days,
+            "MedianPerDay": one.median_per_day, "MostPerDay": one.most_per_day, "Usual": one.answer, "Words": one.words(),
+        }  # fmt: skip
+
+
+def _acts_sql(connection: duckdb.DuckDBPyConnection, activities: set[str]) -> str:
+    """Return the SELECT for CaseActs: one scan of the acts against a few small lists, whatever the number of cases."""
+    present = {str(row[0]) for row in connection.execute(f"DESCRIBE {EVERY_ACT}").fetchall()}
+    columns = [c.name for c in loader.tables()[ACTIVITY].columns if c.name in present]
+    listed = ", ".join(f"m.{identifier(name)}" for name in columns)
+    named = ", ".join(literal(activity) for activity in sorted(activities)) or "''"
+    joins = " ".join(
+        f"LEFT JOIN lists AS {kind} ON {kind}.Kind = {literal(kind)} AND {kind}.Name = lower(m.{column})"
+        for kind, (column, _) in _KINDS.items()
+    )
+    cases = {kind: f"coalesce({kind}.Cases, [])" for kind in _KINDS}
+    flags = ", ".join(
+        f"list_contains(m.{kind}Cases, m.CaseId) AS {flag}" for kind, (_, flag) in _KINDS.items()
+    )
+    return (
+        f"WITH crowds AS ({_crowds()}), subjects AS (SELECT * FROM CaseSubjects ANTI JOIN crowds USING (Kind, Name)), "
+        "lists AS (SELECT Kind, Name, list(CaseId ORDER BY CaseId) AS Cases FROM subjects GROUP BY Kind, Name), "
+        f"touched AS (SELECT {listed}, unnest(list_distinct(flatten([{', '.join(cases.values())}]))) AS CaseId, "
+        + ", ".join(f"{sql} AS {kind}Cases" for kind, sql in cases.items())
+        + f" FROM {EVERY_ACT} AS m {joins} WHERE m.Activity IN ({named}) "
+        f"AND ({' OR '.join(f'{kind}.Cases IS NOT NULL' for kind in _KINDS)})) "
+        f"SELECT m.CaseId, {flags}, m.TimeGenerated BETWEEN w.FirstTime AND w.LastTime AS IsInWindow, {listed} "
+        "FROM touched AS m JOIN CaseWindow AS w USING (CaseId) "
+        f"WHERE m.TimeGenerated BETWEEN w.FirstTime - INTERVAL {_DAYS_BEFORE} DAY AND w.LastTime + INTERVAL {_DAYS_AFTER} DAY"
+    )
+
+
+def _crowds() -> str:
+    """Return the SELECT of addresses and applications that too many accounts share."""
+    return " UNION ALL ".join(
+        f"SELECT {literal(kind)} AS Kind, lower({column}) AS Name FROM {EVERY_ACT} "
+        f"WHERE lower({column}) IN (SELECT Name FROM CaseSubjects WHERE Kind = {literal(kind)}) "
+        f"GROUP BY ALL HAVING count(DISTINCT lower(Actor)) > {_SHARED}"
+        for kind, column in (("Address", "ClientIP"), ("Application", "ApplicationId"))
+    )
