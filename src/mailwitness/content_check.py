@@ -16,10 +16,10 @@ import msgspec
 
 from mailwitness import activities, chain_check, content_lint, findings, question_check, tables
 from mailwitness.content import loader, playbook
-from mailwitness.content.schemas import Parser, Proof
+from mailwitness.content.schemas import Parser, Proof, Recovery
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
-from mailwitness.proof import ledger
+from mailwitness.proof import ledger, recoverability
 from mailwitness.scenarios import lint as lint_of_scenarios
 
 if TYPE_CHECKING:
@@ -170,6 +170,29 @@ def _proof_problem(bench: Bench, proof: Proof, test: Case, place: str) -> str:
     return _difference(found, test)
 
 
+def recovery_tests(bench: Bench, path: Path, recovery: Recovery) -> Iterator[Outcome]:
+    """Run the tests of what one product keeps of deleted mail."""
+    place = _place(path)
+    for test in recovery.tests:
+        yield Outcome(place, test.name, _recovery_problem(bench, recovery, test, place))
+    if {test.expect for test in recovery.tests} != {"hit", "silent"}:
+        yield Outcome(
+            place, "has a hit and a near-miss", "it needs at least one hit and one silent near-miss"
+        )
+
+
+def _recovery_problem(bench: Bench, recovery: Recovery, test: Case, place: str) -> str:
+    try:
+        for name in sorted({"MessageLedger", "SettingsSnapshot", "MailboxActivity"} | set(test.rows)):
+            bench.fill(name, test.rows.get(name, []), place)
+        recoverability.prepare(bench.connection, now=TEST_NOW)
+        asked = f"SELECT * FROM recoverable WHERE Product = {tables.literal(recovery.product)}"
+        found = findings.execute(bench.connection, asked, timeout_seconds=60, limit=10_000)
+    except MailwitnessError as error:
+        return str(error)
+    return _difference(found, test)
+
+
 def chain_tests(bench: Bench, paths: list[Path]) -> Iterator[Outcome]:
     """Run the tests of the given chains, or of all that are shipped."""
     rules = {rule.id: rule for _, rule in loader.rules()}
@@ -286,6 +309,8 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
                 yield from explanation_tests(bench, path, explanation)
             for path in loader.files("proofs"):
                 yield from proof_tests(bench, path, loader.read(path, Proof))
+            for path in loader.files("recoverability"):
+                yield from recovery_tests(bench, path, loader.read(path, Recovery))
     finally:
         bench.close()
 

@@ -14,6 +14,7 @@ from mailwitness.errors import ConfigError
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.interactive import print_rows
 from mailwitness.open_case import open_case
+from mailwitness.proof import recoverability
 from mailwitness.proof.ledger import TABLE
 from mailwitness.verification import read_report
 
@@ -24,7 +25,10 @@ _TIMEOUT_SECONDS = 600
 _CLEAR = 0
 _GONE = "Verdict NOT IN ('present', 'unknown')"
 # What fits a terminal; JSON and CSV have every column.
-_SHOWN = "Mailbox, Verdict, Subject, MessageId, KeyStrength, LastSeen, ReadBy, RemovedAt, RemovedBy, Reason"
+_SAVED = (
+    "coalesce(r.State, '') AS State, r.Until AS CanBeSavedUntil, coalesce(r.IsExact, false) AS IsUntilExact"
+)
+_SHOWN = "Mailbox, Verdict, Subject, MessageId, KeyStrength, LastSeen, ReadBy, RemovedAt, RemovedBy, CanBeSavedUntil, State, Reason"
 
 
 def ledger(case: Path, *, mailbox: str, gone: bool, form: str, limit: int) -> int:
@@ -39,7 +43,7 @@ def ledger(case: Path, *, mailbox: str, gone: bool, form: str, limit: int) -> in
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
         work = Path(temporary)
         store = tables.TableStore(folder.tables)
-        if TABLE not in store.tables():
+        if not {TABLE, recoverability.TABLE} <= store.tables():
             build(folder, settings, work)
             store = tables.TableStore(folder.tables)
         connection, _ = pipeline.open_tables(folder.path, settings, pack.load(), work)
@@ -48,10 +52,14 @@ def ledger(case: Path, *, mailbox: str, gone: bool, form: str, limit: int) -> in
         if mailbox:
             name = tables.literal(mailbox.lower())
             where.append(f"(Mailbox = {name} OR split_part(Mailbox, '@', 1) = {name})")
-        columns = _SHOWN if form == "table" else "* EXCLUDE (_Salvaged)"
-        sql = f"SELECT {columns} FROM {TABLE}{' WHERE ' + ' AND '.join(where) if where else ''} ORDER BY Mailbox, FirstSeen, MessageKey"
-        if form == "table":
-            sql = f"SELECT {columns} FROM ({sql.replace(columns, '*', 1)})"
+        columns = _SHOWN if form == "table" else "*"
+        chosen = (
+            f"SELECT * EXCLUDE (_Salvaged) FROM {TABLE}{' WHERE ' + ' AND '.join(where) if where else ''}"
+        )
+        sql = (
+            f"SELECT {columns} FROM (SELECT l.*, {_SAVED} FROM ({chosen}) AS l LEFT JOIN {recoverability.TABLE} AS r "
+            "ON l.Mailbox = r.Mailbox AND l.MessageKey = r.MessageKey ORDER BY Mailbox, FirstSeen, MessageKey)"
+        )
         rows = findings.execute(connection, sql, timeout_seconds=_TIMEOUT_SECONDS, limit=limit + 1)
         connection.close()
     print_rows(rows[:limit], form)

@@ -104,6 +104,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     visibility: JsonDict,
     pictures: dict[str, JsonDict],
     decided: dict[str, JsonDict],
+    recoverability: JsonDict,
 ) -> JsonDict:
     """Return the report document.
 
@@ -122,6 +123,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         visibility: what could have been seen, from ``proof.sight``.
         pictures: case id -> what its charts show: ``deletions`` from ``deletion_hours``, ``acts`` from ``timeline``.
         decided: case id -> its questions, escalation, tasks and plan.
+        recoverability: what can still be saved, from ``proof.recoverability``.
     """
     spans = intake.spans
     taken = [_intake(exhibit, intake, sha256, spans) for exhibit in exhibits]
@@ -156,6 +158,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         "not_evaluated": missing,
         "ledger": ledger,
         "visibility": visibility,
+        "recoverability": recoverability,
         "rules": [msgspec.to_builtins(item) for item in outcomes],
         "chains": [msgspec.to_builtins(item) for item in chains],
         "intake": taken,

@@ -43,7 +43,7 @@ from mailwitness.open_case import (
     question_queries,
     questioned,
 )
-from mailwitness.proof import ledger, sight, summary, visibility
+from mailwitness.proof import ledger, recoverability, sight, summary, visibility
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.snapshots import taking
 from mailwitness.sources import Intake
@@ -194,7 +194,7 @@ class _Run:
             history = baselines.compute(opened.connection) if explained else None
             self.progress.stage("grouping")
             stories = cases.group(explained, history, matches)
-            ledger_part, sight_part = self._proof(opened, stories)
+            ledger_part, sight_part, clock_part = self._proof(opened, stories)
             shown = pictures.describe(opened.connection, stories)
             self.progress.stage("answering")
             decided, unanswered = investigation.investigate(opened, stories, sight_part)
@@ -222,6 +222,7 @@ class _Run:
             visibility=sight_part,
             pictures=shown,
             decided=decided,
+            recoverability=clock_part,
         )
         self._write(report)
         return Result(report=report, case=self.folder.path)
@@ -438,12 +439,14 @@ class _Run:
 
     def _proof(
         self, opened: OpenCase, stories: list[cases.Story]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:  # Any: JSON values
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:  # Any: JSON values
         """Return what the report says of single messages and of what could be seen, or why it does not."""
         if self.given_proof is not None:
             mailboxes = [finding.mailbox for story in stories for finding in story.findings]
             part = summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
-            return part, sight.describe(opened.connection)
+            clock = recoverability.describe(opened.connection)
+            part = recoverability.annotate(opened.connection, part)
+            return part, sight.describe(opened.connection), clock
         reason = (
             "the setting proof is never"
             if self.settings.proof == "never"
@@ -456,7 +459,7 @@ class _Run:
                 remedy="Run `mailwitness ledger --case DIR`, or investigate with --proof always.",
             )
         )
-        return summary.missing(reason), sight.missing(reason)
+        return summary.missing(reason), sight.missing(reason), recoverability.missing(reason)
 
     def _follow(
         self, opened: OpenCase, found: list[Finding], outcomes: list[RuleOutcome]
@@ -545,7 +548,7 @@ def _proof_of(exhibits: list[Exhibit], setting: str) -> list[ledger.Given] | Non
 
 
 def _proof_queries() -> list[str]:
-    return [*ledger.queries(), *visibility.queries()]
+    return [*ledger.queries(), *visibility.queries(), *recoverability.queries()]
 
 
 def _written(path: Path) -> dt.datetime:

@@ -248,6 +248,11 @@ def proofs() -> list[schemas.Proof]:
     return [read(path, schemas.Proof) for path in files("proofs")]
 
 
+def recoveries() -> list[schemas.Recovery]:
+    """Return what each product keeps of deleted mail."""
+    return [read(path, schemas.Recovery) for path in files("recoverability")]
+
+
 def sources() -> list[schemas.Source]:
     """Return every source, the most specific first."""
     found = [read(path, schemas.Source) for path in files("sources")]

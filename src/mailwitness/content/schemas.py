@@ -404,3 +404,60 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sql: str
     activities: list[str] = []
     tests: list[Case] = []
+
+
+class RecoveryState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One state in which a lost message can be.
+
+    Attributes:
+        name: the state as the report writes it.
+        acts: what became of it: activities that remove; ``none`` for a loss without a record, ``InTrash`` for a message that lies in the trash,
+            ``Discarded`` for one that was never stored, ``StoreFileArchived`` for a file of which Sysmon kept a copy.
+        hold: ``true`` while a hold is on, ``delay`` after one was taken away, ``false`` without any, ``any`` where that does not matter.
+        needs_single_item_recovery: ``true`` or ``false``; empty where that does not matter.
+        has_period: False when nothing removes it by the calendar.
+        days: from the removal, when the setting is not known; None takes the product's.
+        least: fewest days that a setting allows.
+        most: most days that a setting allows.
+        removed_by: the process that will remove it.
+        step: what to do to save it.
+        is_gone: this mailbox has no copy that could be restored.
+    """
+
+    id: str
+    name: str
+    acts: list[str]
+    removed_by: str
+    step: str
+    hold: Literal["true", "delay", "false", "any"] = "any"
+    needs_single_item_recovery: Literal["true", "false", ""] = ""
+    has_period: bool = True
+    days: int | None = None
+    least: int | None = None
+    most: int | None = None
+    is_gone: bool = False
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a product keeps of deleted mail, how long, and what takes it away.
+
+    Attributes:
+        platforms: values of ``Platform`` in MessageLedger that it speaks of.
+        single_item_recovery: whether purged items are kept when no setting is known.
+        default_days: period as documented, from the removal on.
+        setting: member of the mailbox's settings that changes the period; empty when nothing does.
+        caveat: why a hold is not the same as safety.
+        source: where the facts are documented.
+    """
+
+    product: str
+    platforms: list[str]
+    single_item_recovery: bool
+    default_days: int
+    least_days: int
+    most_days: int
+    setting: str
+    caveat: str
+    source: str
+    states: list[RecoveryState]
+    tests: list[Case] = []

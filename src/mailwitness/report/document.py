@@ -301,6 +301,9 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     removal: str = ""
     removal_session: str = ""
     rows: tuple[Row, ...] = ()
+    state: str = ""
+    until: str | None = None
+    is_exact: bool = False
 
 
 class LedgerMailbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,6 +327,36 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     messages: int = 0
     verdicts: tuple[VerdictCount, ...] = ()
     mailboxes: tuple[LedgerMailbox, ...] = ()
+
+
+class RecoveryStep(msgspec.Struct, frozen=True, kw_only=True):
+    """Lost messages of one mailbox in one state, and what to do to save them."""
+
+    mailbox: str = ""
+    product: str = ""
+    state: str = ""
+    messages: int = 0
+    hold: str = ""
+    setting: str = ""
+    setting_value: str = ""
+    until: str | None = None
+    earliest: str | None = None
+    latest: str | None = None
+    is_exact: bool = False
+    is_over: bool = False
+    is_gone: bool = False
+    removed_by: str = ""
+    caveat: str = ""
+    step: str = ""
+
+
+class Recoverability(msgspec.Struct, frozen=True, kw_only=True):
+    """What can still be saved, and until when."""
+
+    is_computed: bool = False
+    sentence: str = ""
+    steps: tuple[RecoveryStep, ...] = ()
+    steps_total: int = 0
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
@@ -371,6 +404,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     not_evaluated: tuple[NotEvaluated, ...] = ()
     ledger: Ledger | None = None
     visibility: Visibility | None = None
+    recoverability: Recoverability | None = None
     rules: tuple[RuleOutcome, ...] = ()
     chains: tuple[RuleOutcome, ...] = ()
     intake: tuple[Intake, ...] = ()

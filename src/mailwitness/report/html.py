@@ -140,6 +140,7 @@ def environment() -> Environment:
         count_of=wording.count_of,
         size=wording.size,
         moment=wording.moment,
+        until=wording.until,
         known_time=lambda iso: wording.parse_moment(iso) is not None,
         severity=wording.severity_of,
         outcome=wording.outcome_of,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mailwitness.report import wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
-from mailwitness.report.proof import ledger_lines, visibility_lines
+from mailwitness.report.proof import ledger_lines, recoverability_lines, visibility_lines
 from mailwitness.report.text import plain, safe_markdown
 from mailwitness.report.timeline import fold, read_timeline
 from mailwitness.report.wording import count_of, number
@@ -38,7 +38,11 @@ def render_markdown(report: dict[str, Any]) -> str:
     for index, case in enumerate(document.cases[:CASES_SHOWN]):
         parts += _case(document, case, index)
     parts += [*_left(len(document.cases) - CASES_SHOWN, "more cases", "jq .cases report.json")]
-    parts += [*ledger_lines(document.ledger), *visibility_lines(document.visibility)]
+    parts += [
+        *ledger_lines(document.ledger),
+        *recoverability_lines(document.recoverability),
+        *visibility_lines(document.visibility),
+    ]
     parts += [*_rules(document), *_intake(document), *_quarantine(document), *_foot(document)]
     return "\n".join(parts).strip() + "\n"
 

@@ -11,11 +11,19 @@ from mailwitness.report.wording import number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.report.document import Ledger, LedgerMailbox, LedgerRow, Visibility
+    from mailwitness.report.document import Ledger, LedgerMailbox, LedgerRow, Recoverability, Visibility
 
 MAILBOXES_SHOWN = 12
 ROWS_SHOWN = 100
-_HEADS = ("What became of it", "Message", "Last there (UTC)", "Last opened", "Removed", "Proved by")
+_HEADS = (
+    "What became of it",
+    "Message",
+    "Last there (UTC)",
+    "Last opened",
+    "Removed",
+    "Can be saved",
+    "Proved by",
+)
 
 
 def ledger_lines(ledger: Ledger | None) -> Iterator[str]:
@@ -56,8 +64,47 @@ def _cells(row: LedgerRow) -> tuple[str, ...]:
         wording.moment(row.last_seen) if row.last_seen else "",
         opened,
         removed,
+        _saved(row),
         safe_markdown(row.proofs, 120),
     )
+
+
+def _saved(row: LedgerRow) -> str:
+    if not row.state:
+        return ""
+    until = (
+        f"until {wording.moment(row.until)}{'' if row.is_exact else ' (by default)'}<br>" if row.until else ""
+    )
+    return until + safe_markdown(row.state, 160)
+
+
+def recoverability_lines(part: Recoverability | None) -> Iterator[str]:
+    """Yield the steps that save what is left, the most urgent first; none for a report that was written before there was a clock."""
+    if part is None:
+        return
+    yield from ("", "## What can still be saved", "", safe_markdown(part.sentence, 400))
+    if part.steps:
+        yield from (
+            "",
+            "| Until (UTC) | Mailbox | Messages | Where | What removes it | What to do |",
+            "| --- | --- | --- | --- | --- | --- |",
+        )
+    for step in part.steps:
+        cells = (
+            wording.until(step),
+            safe_markdown(step.mailbox or "files", 120),
+            number(step.messages),
+            safe_markdown(step.state + (f" ({step.hold})" if step.hold else ""), 200),
+            safe_markdown(step.removed_by, 200)
+            + (f"<br>{safe_markdown(step.caveat, 300)}" if step.caveat else ""),
+            safe_markdown(step.step, 400),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if part.steps_total > len(part.steps):
+        yield from (
+            "",
+            f"*{number(part.steps_total - len(part.steps))} more:* `mailwitness query Recoverability --case DIR`",
+        )
 
 
 def visibility_lines(part: Visibility | None) -> Iterator[str]:

@@ -112,6 +112,8 @@ def _proof_of(report: Report) -> Iterator[_Row]:
     """Say in one sentence what became of the messages, when that was computed."""
     if report.ledger is not None and report.ledger.is_computed:
         yield "MESSAGES", visible(report.ledger.sentence, 400), ""
+    if report.recoverability is not None and report.recoverability.steps:
+        yield "TO SAVE", visible(report.recoverability.sentence, 400), ""
 
 
 def _not_evaluated(report: Report) -> Iterator[_Row]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailwitness.report.text import visible
 
 if TYPE_CHECKING:
-    from mailwitness.report.document import Case, Finding, Intake, Position, Report
+    from mailwitness.report.document import Case, Finding, Intake, Position, RecoveryStep, Report
 
 SEVERITIES = ("critical", "high", "medium", "low", "informational")
 """From worst to least; their order is the order of importance everywhere."""
@@ -96,6 +96,19 @@ def moment(iso: str | None) -> str:
     if parsed is None:
         return visible(iso, 40) if iso else "time unknown"
     return parsed.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def until(step: RecoveryStep) -> str:
+    """Write until when something can be saved, and how sure that is."""
+    if step.is_gone:
+        return "not in this mailbox"
+    if not step.until:
+        return "no period; save it now"
+    if step.is_over:
+        return f"over since {moment(step.latest)}"
+    if step.is_exact or not step.latest:
+        return moment(step.until)
+    return f"{moment(step.until)} by default; {moment(step.earliest)} to {moment(step.latest)} is possible"
 
 
 def span(first: str | None, last: str | None) -> str:
