@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from mailwitness.proof.ledger import Given
 
 
-# Baselines count these, whatever the rules name.
-ALWAYS_STORED = frozenset({"Actor", "Mailbox", "ClientApp", "ClientIP", "Platform"})
+# Baselines count these, and the same act in two logs is told by the last two, whatever the rules name.
+ALWAYS_STORED = frozenset(
+    {"Actor", "Mailbox", "ClientApp", "ClientIP", "Platform", "SourceTable", "RecordType"}
+)
 
 
 class OpenCase:

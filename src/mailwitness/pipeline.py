@@ -22,6 +22,7 @@ from mailwitness import (
     local_knowledge,
     own_sources,
     pictures,
+    same_act,
     tables,
 )
 from mailwitness import outcome as outcome_document
@@ -189,7 +190,11 @@ class _Run:
             outcomes, found = self._detect(opened)
             followed, matches = self._follow(opened, found, outcomes)
             self.progress.stage("explaining")
-            explained, failed = explanations.explain(opened, [*found, *map(as_finding, matches)])
+            found, chained = same_act.told_once(
+                found, [as_finding(match) for match in matches], self.knowledge.covers
+            )
+            outcomes = same_act.counted(outcomes, found)
+            explained, failed = explanations.explain(opened, [*found, *chained])
             self.not_evaluated += failed
             history = baselines.compute(opened.connection) if explained else None
             self.progress.stage("grouping")
@@ -435,7 +440,7 @@ class _Run:
                         remedy="Give evidence that can show it.",
                     )
                 )
-        return outcomes, found
+        return outcomes, same_act.in_two_logs(opened.connection, found)
 
     def _proof(
         self, opened: OpenCase, stories: list[cases.Story]

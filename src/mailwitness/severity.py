@@ -113,13 +113,25 @@ def _worst(findings: Sequence[Finding], level: int) -> str:
 def _chained(findings: Sequence[Finding], worst: int) -> tuple[int, str] | None:
     """Raise by one step what shows several phases of an attack by the same actor, mailbox or session."""
     counted = [finding for finding in findings if _index(finding) >= _MEDIUM]
-    phases = [phase for phase in PHASES if any(finding.phase == phase for finding in counted)]
+    phases = _phases(counted)
     rules = {finding.rule for finding in counted}
     if worst == _MEDIUM and len(phases) > 1 and len(rules) > 1:
         return worst + 1, f"raised to high: the same actor or mailbox shows {' and '.join(phases)}"
     if worst == _HIGH and len(phases) > 2 and len(rules) > 2 and "clearing" in phases:  # noqa: PLR2004
         return worst + 1, f"raised to critical: {', '.join(phases)} in one story"
     return None
+
+
+def _phases(findings: Sequence[Finding]) -> list[str]:
+    """Return the phases that records of their own show: two readings of one record are not two steps of an attack."""
+    found: list[str] = []
+    used: set[tuple[str, int]] = set()
+    for phase in PHASES:
+        own = [f for f in findings if f.phase == phase and not used.intersection(f.rows)]
+        if own:
+            used |= set(own[0].rows)
+            found.append(phase)
+    return found
 
 
 def _usual_work(findings: Sequence[Finding], worst: int, usual: Sequence[Usual]) -> tuple[int, str] | None:

@@ -216,6 +216,54 @@ def chains(*paths: Path) -> list[tuple[Path, schemas.Chain]]:
     return [(path, _with_filters(read(path, schemas.Chain))) for path in paths or files("chains")]
 
 
+def covers(
+    ruled: list[tuple[Path, schemas.Rule]], chained: list[tuple[Path, schemas.Chain]]
+) -> dict[str, list[str]]:
+    """Return id of a rule or chain -> ids of the rules whose finding about the same record says nothing more, sorted.
+
+    Args:
+        ruled: the shipped rules with their files.
+        chained: the shipped chains with their files.
+
+    Raises:
+        ContentError: a name has no file, or a rule covers itself.
+    """
+    path = CONTENT / "rules" / "_covers.yaml"
+    given: dict[str, list[str]] = read_yaml(path)
+    ids = {_stem(file, "rules"): rule.id for file, rule in ruled}
+    ids |= {f"chains/{_stem(file, 'chains')}": chain.id for file, chain in chained}
+    for name in [*given, *(name for listed in given.values() for name in listed)]:
+        if name not in ids:
+            message = f"there is no rule or chain {name!r}"
+            raise ContentError(message, place=str(path), remedy="Correct the name.")
+    # What a chain covers it says itself; the findings of its single steps stay, because they are its steps.
+    found = {
+        ids[name]: sorted(
+            ids[one] for one in (listed if name.startswith("chains/") else _reached(given, name))
+        )
+        for name, listed in given.items()
+    }
+    if any(one in listed for one, listed in found.items()):
+        raise ContentError("a rule covers itself", place=str(path), remedy="Break the circle.")
+    return found
+
+
+def _stem(path: Path, kind: str) -> str:
+    return path.relative_to(CONTENT / kind).with_suffix("").as_posix()
+
+
+def _reached(given: dict[str, list[str]], name: str) -> set[str]:
+    """Return everything that a name covers, directly or through another."""
+    found: set[str] = set()
+    left = list(given.get(name, ()))
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += given.get(one, ())
+    return found
+
+
 def _with_filters(chain: schemas.Chain) -> schemas.Chain:
     steps = {name: _expanded(step) for name, step in chain.steps.items()}
     forbidden = {name: _expanded(step) for name, step in chain.forbidden.items()}

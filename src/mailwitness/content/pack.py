@@ -30,6 +30,7 @@ class Pack(msgspec.Struct, kw_only=True):
 
     Attributes:
         refused: rules of the given folders that cannot be used, each with its reason.
+        covers: id of a rule or chain -> ids of the rules whose finding about the same record says nothing more.
     """
 
     digest: str
@@ -39,6 +40,7 @@ class Pack(msgspec.Struct, kw_only=True):
     refused: list[foreign.Refused] = []
     chains: list[Chain] = []
     questions: list[Question] = []
+    covers: dict[str, list[str]] = {}
     sql: dict[str, str] = {}
     key: str = ""
 
@@ -82,16 +84,17 @@ def load(*folders: Path) -> Pack:
     kept = _read(key)
     if kept is not None:
         return kept
-    rules = [rule for _, rule in loader.rules()]
+    ruled, chained = loader.rules(), loader.chains()
     given = foreign.load(*folders)
     return Pack(
         digest=digest,
-        rules=[*rules, *(item.rule for item in given.accepted)],
+        rules=[*(rule for _, rule in ruled), *(item.rule for item in given.accepted)],
         parsers=loader.parsers(),
         explanations=[item for _, item in loader.explanations()],
         refused=given.refused,
-        chains=[*(chain for _, chain in loader.chains()), *(item.chain for item in given.chains)],
         questions=[question for _, question in questions()],
+        chains=[*(chain for _, chain in chained), *(item.chain for item in given.chains)],
+        covers=loader.covers(ruled, chained),
         sql=shipped() | _translations(),
         key=key,
     )

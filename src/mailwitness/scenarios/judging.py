@@ -119,18 +119,14 @@ def _account(name: str) -> str:
 def _order_problem(case: Json, order: list[str], told: Told) -> str:
     """Check that the named steps are proven and stand in their order.
 
-    A finding proves a step when it stands at the step's time, or its own times enclose it.
+    A finding proves a step when it stands at the step's time, or its own times enclose it; so does a step of a chain.
     """
     shown: list[dt.datetime] = []
     for label in order:
         time = told.labels[label]
-        proofs = [
-            found[0]
-            for finding in case["findings"]
-            for found in [_span(finding)]
-            if found and found[0] - _SECOND <= time <= found[1] + _SECOND
-        ]
-        if not proofs:
+        spans = [_span(finding) for finding in case["findings"]]
+        spans += [_step_span(step) for chain in case["chains"] for step in chain["steps"]]
+        if not any(found and found[0] - _SECOND <= time <= found[1] + _SECOND for found in spans):
             return f"no finding proves the step {label!r} at {time.isoformat()}: {case['title']}"
         shown.append(time)
     return "" if shown == sorted(shown) else f"the steps {', '.join(order)} are told in another order"
@@ -144,6 +140,12 @@ def _span(finding: Json) -> tuple[dt.datetime, dt.datetime] | None:
     texts = [finding["time"], *(value for value in finding["evidence"].values() if _is_time(value))]
     times = [time for text in texts if (time := _time(text)) is not None]
     return (min(times), max(times)) if times else None
+
+
+def _step_span(step: Json) -> tuple[dt.datetime, dt.datetime] | None:
+    """Return the times of a chain's step that was seen."""
+    first, last = _time(step["time"] or ""), _time(step["last_time"] or step["time"] or "")
+    return (first, last) if first is not None and last is not None else None
 
 
 def _is_time(value: Any) -> bool:  # noqa: ANN401 - a query cell
