@@ -359,7 +359,7 @@ def test_an_unexplained_step_keeps_the_whole_story_at_its_height(kind: str) -> N
 
 
 def test_phases_of_one_actor_raise_a_story_by_one_step() -> None:
-    story = severity.assess((finding(), finding(rule="s", phase="hiding")))
+    story = severity.assess((finding(), finding(rule="s", phase="hiding", rows=(("E1", 2),))))
 
     assert story.severity == "high"
     assert any(reason.startswith("raised to high") for reason in story.reasons)
