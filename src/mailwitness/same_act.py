@@ -11,6 +11,7 @@ import msgspec
 
 from mailwitness.activities import TABLE
 from mailwitness.content.schemas import SEVERITIES
+from mailwitness.models import Finding
 from mailwitness.tables import literal
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from mailwitness.models import Finding, RuleOutcome
+    from mailwitness.models import RuleOutcome
 
 # A cmdlet is written down where it was typed and where it ran; two clocks on one network seldom differ by more.
 CLOCKS_DIFFER = dt.timedelta(seconds=60)
@@ -113,7 +114,7 @@ def _named(finding: Finding) -> tuple[str, str, str, str]:
 
 
 def _short(name: str) -> str:
-    """Return the last part of ``CONTOSO\\eva``, ``contoso.example/Users/eva`` or ``eva@contoso.example``."""
+    r"""Return the last part of ``CONTOSO\\eva``, ``contoso.example/Users/eva`` or ``eva@contoso.example``."""
     return re.split(r"[\\/]", name.lower())[-1].split("@", 1)[0]
 
 

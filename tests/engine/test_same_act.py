@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import msgspec
 import pytest
 
@@ -15,7 +14,10 @@ from mailwitness import activities, same_act, severity, tables
 from mailwitness.content import loader
 from mailwitness.models import Finding, RuleOutcome
 
-TIME = dt.datetime(2026, 3, 2, 8)
+if TYPE_CHECKING:
+    import duckdb
+
+TIME = dt.datetime(2026, 3, 2, 8)  # noqa: DTZ001 - times of findings are naive UTC
 BLANK = Finding(
     rule="one", title="a request was removed", severity="high", confidence="high", phase="clearing", techniques=("T1070.008",),
     time=TIME, last_time=TIME, actor="", actor_type="Admin", mailbox="", address="", session="", host="", description="",
