@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mailwitness.activities import TABLE
 from mailwitness.content.schemas import SEVERITIES
 from mailwitness.models import Finding
+from mailwitness.needs import TABLE
 from mailwitness.tables import literal
 
 if TYPE_CHECKING:
