@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # A rule that needs longer than this on the given data is reported, not waited for.
 RULE_TIMEOUT_SECONDS = 600
 _KEPT_ROWS = 50
+# How the reason of a rule begins, of whose platform nothing was given.
+UNHELD = "no exhibit holds records of "
 # A value inside a title; the whole stands in the finding's evidence.
 _TITLE_CELL = 120
 _MAXIMUM_FINDINGS = 20_000
@@ -48,6 +50,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         absent: activity -> why no record of the case can show it.
         elsewhere: activities that tables without missing kinds of records can show: a rule that names one still runs.
         watchlists: names of the watchlists that were given.
+        unheld: id of a rule -> why it is not evaluated: no record of what it is about was given.
         of_host: those of the reasons that speak of what a host writes down by itself.
     """
 
@@ -57,6 +60,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: set[str] = set()
     watchlists: set[str] = msgspec.field(default_factory=set)
     of_host: set[str] = set()
+    unheld: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,8 +106,8 @@ def prepare(
 
 
 def _why_not(rule: Rule, tables: set[str], evidence: Evidence, vocabulary: set[str]) -> str:
-    if not tables:
-        return "the query names no known table"
+    if not tables or rule.id in evidence.unheld:
+        return evidence.unheld.get(rule.id, "the query names no known table")
     missing = sorted(tables - evidence.tables - {ACTIVITY})
     if missing and not tables & (evidence.tables | {ACTIVITY}):
         return f"no exhibit holds {' or '.join(missing)}"

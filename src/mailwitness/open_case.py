@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailwitness import activities, chain_acts, families, needs, tables
 from mailwitness.content import loader, pack
-from mailwitness.findings import Evidence
+from mailwitness.findings import UNHELD, Evidence
 from mailwitness.kql import KqlEngine, words
 from mailwitness.needs import Needs
 from mailwitness.proof import ledger, recoverability, visibility
@@ -150,4 +150,16 @@ def evidence(connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, presen
     # A mailbox audit of a server without its cmdlets must not silence the cmdlets of its event log.
     others = present - {family.table for family in pack.families()}
     elsewhere = {a for parser in knowledge.parsers if parser.table in others for a in parser.activities}
-    return Evidence(tables=present, activities=provided, absent=absent, of_host=of_host, elsewhere=elsewhere)
+    unheld = {
+        rule: f"{UNHELD}{platform.name}"
+        for rule, platform in knowledge.platforms.items()
+        if not present.intersection(platform.tables)
+    }
+    return Evidence(
+        unheld=unheld,
+        tables=present,
+        activities=provided,
+        absent=absent,
+        of_host=of_host,
+        elsewhere=elsewhere,
+    )

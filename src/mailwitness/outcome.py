@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mailwitness.content.schemas import SEVERITIES
+from mailwitness.findings import UNHELD
 from mailwitness.proof import sight
 from mailwitness.readers.index import RecordIndex
 
@@ -208,6 +209,8 @@ def _folded(items: list[NotEvaluated]) -> list[JsonDict]:
         # Rules are listed elsewhere with their reason; an input is named nowhere else.
         most = 5 if names[0].startswith(("rule: ", "chain: ")) else 1000
         shown = "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
+        if reason.startswith(UNHELD):
+            shown = f"{_plural(len(names), 'rule')} for {reason.removeprefix(UNHELD)}"
         folded.append({"what": shown, "reason": reason, "remedy": remedy, "blocking": blocking})
     return sorted(folded, key=lambda item: not item["blocking"])
 

@@ -216,6 +216,20 @@ def chains(*paths: Path) -> list[tuple[Path, schemas.Chain]]:
     return [(path, _with_filters(read(path, schemas.Chain))) for path in paths or files("chains")]
 
 
+def platforms(ruled: list[tuple[Path, schemas.Rule]]) -> dict[str, schemas.RulePlatform]:
+    """Return id of a shipped rule -> whose acts it is about; rules about every platform are not in it.
+
+    Raises:
+        ContentError: the list of platforms is wrong.
+    """
+    path = CONTENT / "rules" / "_platforms.yaml"
+    try:
+        known = msgspec.convert(read_yaml(path), dict[str, schemas.RulePlatform])
+    except msgspec.ValidationError as error:
+        raise ContentError(str(error), place=str(path), remedy="Give each a name and tables.") from error
+    return {rule.id: known[file.parent.name] for file, rule in ruled if file.parent.name in known}
+
+
 def covers(
     ruled: list[tuple[Path, schemas.Rule]], chained: list[tuple[Path, schemas.Chain]]
 ) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ import msgspec
 from mailwitness.content import loader
 from mailwitness.content.foreign import load as foreign
 from mailwitness.content.playbook import Question, questions
-from mailwitness.content.schemas import Chain, Explanation, Parser, Rule
+from mailwitness.content.schemas import Chain, Explanation, Parser, Rule, RulePlatform
 
 SHIPPED = loader.CONTENT / "translations.json.gz"
 _OFF = {"0", "off", "no"}
@@ -30,6 +30,7 @@ class Pack(msgspec.Struct, kw_only=True):
 
     Attributes:
         refused: rules of the given folders that cannot be used, each with its reason.
+        platforms: id of a shipped rule -> whose acts it is about; rules about every platform are not in it.
         covers: id of a rule or chain -> ids of the rules whose finding about the same record says nothing more.
     """
 
@@ -41,6 +42,7 @@ class Pack(msgspec.Struct, kw_only=True):
     chains: list[Chain] = []
     questions: list[Question] = []
     covers: dict[str, list[str]] = {}
+    platforms: dict[str, RulePlatform] = {}
     sql: dict[str, str] = {}
     key: str = ""
 
@@ -95,6 +97,7 @@ def load(*folders: Path) -> Pack:
         questions=[question for _, question in questions()],
         chains=[*(chain for _, chain in chained), *(item.chain for item in given.chains)],
         covers=loader.covers(ruled, chained),
+        platforms=loader.platforms(ruled),
         sql=shipped() | _translations(),
         key=key,
     )

@@ -93,6 +93,18 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.severityLevel or self.severity.lower()
 
 
+class RulePlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose acts a folder of rules is about.
+
+    Attributes:
+        name: in words, as it completes "no exhibit holds records of ...".
+        tables: a rule of the folder is evaluated when one of them has rows.
+    """
+
+    name: str
+    tables: list[str]
+
+
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an explanation is tied to, in words: it holds for nobody else, through nothing else, at no other time."""
 
