@@ -89,7 +89,7 @@ def _timeline(case: Case) -> Iterator[Block]:
     rows = tuple(
         (
             wording.moment(line.entry.time), stretch.label, line.entry.what + wording.times(line.times),
-            line.entry.actor, line.entry.mailbox,
+            _who(line.entry.actor, line.entry.mailbox),
         )
         for stretch in stretches
         for line in stretch.lines
@@ -97,7 +97,16 @@ def _timeline(case: Case) -> Iterator[Block]:
     if rows:
         yield Heading("Timeline (UTC)", 3)
         more = f"{left:,} more: mailwitness case timeline {case.id}" if left else ""
-        yield Table("Timeline", ("Time", "Phase", "What happened", "By", "In"), rows, left=more)
+        yield Table(
+            "Timeline", ("Time", "Phase", "What happened", "By whom, in which mailbox"), rows, left=more
+        )
+
+
+def _who(actor: str, mailbox: str) -> str:
+    """Name a mailbox only where it is not the actor's own."""
+    if not mailbox or mailbox.lower() == actor.lower():
+        return actor
+    return f"{actor} in {mailbox}" if actor else f"in {mailbox}"
 
 
 def _chains(case: Case) -> Iterator[Block]:
