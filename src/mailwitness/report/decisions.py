@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mailwitness.report import wording
 from mailwitness.report.pages import common
 from mailwitness.report.pages.blocks import Block, Bullets, Heading, Text
 from mailwitness.report.text import plain
@@ -41,7 +42,16 @@ def question_blocks(case: Case) -> Iterator[Block]:
     if not case.questions:
         return
     yield Heading("Questions answered", 3)
-    yield Bullets(tuple(": ".join(plain(value) for value in one.values()) for one in case.questions[:_SHOWN]))
+    yield Bullets(tuple(_answered(one) for one in case.questions[:_SHOWN]))
+
+
+def _answered(question: dict[str, Any]) -> str:  # Any: an open object of the report
+    """Write a question with its answer, and what qualifies it, on one line."""
+    if "sentence" not in question or "answer" not in question:
+        return ": ".join(plain(value) for value in question.values())
+    word = wording.QUESTION_ANSWERS.get(plain(question["answer"]), wording.QUESTION_ANSWERS["not_evaluated"])
+    said = [plain(question.get(name)) for name in ("sentence", "reason", "visibility")]
+    return f"{plain(question.get('question'))} {word}. {' '.join(part for part in said if part)}"
 
 
 def task_blocks(worked: Worked | None) -> Iterator[Block]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from mailwitness.report import record_layout, text, wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
+from mailwitness.report.charts.clock import draw_clock
 from mailwitness.report.charts.graph import draw_graph
 from mailwitness.report.charts.heat import draw_heat
 from mailwitness.report.charts.rhythm import draw_rhythm
@@ -159,6 +160,8 @@ def environment() -> Environment:
         ledger_mailboxes_shown=LEDGER_MAILBOXES_SHOWN,
         ledger_rows_shown=LEDGER_ROWS_SHOWN,
         heat_of=draw_heat,
+        answers_in_words=wording.QUESTION_ANSWERS,
+        clock_of=draw_clock,
         rhythm_of=draw_rhythm,
         graph_of=draw_graph,
         ill_stretches=_ill_stretches,

@@ -31,6 +31,8 @@ VERDICTS = {
 
 ANSWERS = {"unusual": "Unusual", "usual": "Usual", "not_evaluated": "Not evaluated"}
 
+QUESTION_ANSWERS = {"yes": "Yes", "no": "No", "not_evaluated": "Not evaluated"}
+
 PHASES = {
     "access": "Access",
     "collection": "Collection",
