@@ -6,25 +6,46 @@ from typing import TYPE_CHECKING, Any
 
 from mailwitness.report import wording
 from mailwitness.report.pages import common
-from mailwitness.report.pages.blocks import Block, Bullets, Heading, Text
+from mailwitness.report.pages.blocks import Block, Bullets, Heading, Table, Text, cut
 from mailwitness.report.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.report.document import Case
+    from mailwitness.report.document import Case, RecoveryStep, Report
     from mailwitness.report.pages.beside import Beside, Worked
 
 _SHOWN = 30
 
 
-def saving_blocks() -> Iterator[Block]:
-    """Say what can still be saved and until when."""
-    yield Text(
-        "Not evaluated: this report holds no recoverability clock. "
-        "Preserve first: put the mailboxes on hold before anything else is changed.",
-        "warning",
-    )
+def saving_blocks(report: Report, most: int, *, with_steps: bool) -> Iterator[Block]:
+    """Say what can still be saved and until when, what ends first before the rest.
+
+    Args:
+        report: the report.
+        most: rows to show.
+        with_steps: name the step that saves it instead of the place where it is.
+    """
+    clock = report.recoverability
+    if clock is None or not clock.is_computed:
+        said = clock.sentence if clock else "This report was written before there was a recoverability clock."
+        yield Text(f"Not evaluated. {said}", "warning")
+        return
+    yield Text(clock.sentence)
+    rows = [
+        (_until(one), str(one.messages), one.mailbox or "files", one.step if with_steps else one.state)
+        for one in common.running(report)
+    ]
+    if rows:
+        shown, left = cut(rows, most, "the technical report")
+        last = "What to do" if with_steps else "Where they are now"
+        yield Table("What can still be saved", ("Until (UTC)", "Messages", "Mailbox", last), shown, left=left)
+
+
+def _until(step: RecoveryStep) -> str:
+    if not step.until:
+        return "no period: save it now"
+    return wording.moment(step.until) + ("" if step.is_exact else " by default")
 
 
 def today_blocks(cases: tuple[Case, ...], beside: Beside) -> Iterator[Block]:
@@ -51,7 +72,9 @@ def _answered(question: dict[str, Any]) -> str:  # Any: an open object of the re
         return ": ".join(plain(value) for value in question.values())
     word = wording.QUESTION_ANSWERS.get(plain(question["answer"]), wording.QUESTION_ANSWERS["not_evaluated"])
     said = [plain(question.get(name)) for name in ("sentence", "reason", "visibility")]
-    return f"{plain(question.get('question'))} {word}. {' '.join(part for part in said if part)}"
+    text = " ".join(part for part in said if part)
+    begins = text.lower().startswith(word.lower())
+    return f"{plain(question.get('question'))} {'' if begins else f'{word}. '}{text}"
 
 
 def task_blocks(worked: Worked | None) -> Iterator[Block]:

@@ -36,7 +36,12 @@ def start_of(report: Report) -> Start | None:
 
 
 def _steps(report: Report, case: Case) -> Iterator[str]:
-    """Yield what to do first: look at the strongest proof, close what blocks a verdict."""
+    """Yield what to do first: save what ends first, look at the strongest proof, close what blocks a verdict."""
+    ending = [one for one in common.running(report) if one.until]
+    yield from (
+        f"Until {wording.moment(one.until)}{'' if one.is_exact else ' by default'}, {one.mailbox or 'files'}: {one.step}"
+        for one in ending[:2]
+    )
     strongest = wording.strongest(case)
     if strongest is not None:
         yield f"Look at the proof: {common.proof_of(report, strongest)}."

@@ -21,10 +21,11 @@ _LEAST = 0.6
 
 
 class Line(NamedTuple):
-    """One group; ``sure`` and ``latest`` are per cent of the width from now, 0 where nothing is left."""
+    """One group; ``sure``, ``until`` and ``latest`` are per cent of the width from now, 0 where nothing is left."""
 
     label: str
     sure: float
+    until: float
     latest: float
     left: str
 
@@ -57,7 +58,7 @@ def draw_clock(part: Recoverability | None, now: str | None) -> Clock | None:
     ]
     if not dated:
         return None
-    dated.sort(key=lambda pair: (parse_moment(pair[0].earliest) or pair[1], pair[0].mailbox))
+    dated.sort(key=lambda pair: (pair[1], pair[0].mailbox))
     last = max(parse_moment(step.latest) or until for step, until in dated)
     end = max(last, begin + timedelta(days=1))
     lines = tuple(_line(step, until, begin, end) for step, until in dated[:_MOST])
@@ -65,16 +66,19 @@ def draw_clock(part: Recoverability | None, now: str | None) -> Clock | None:
 
 
 def _line(step: RecoveryStep, until: datetime, begin: datetime, end: datetime) -> Line:
-    sure = min(parse_moment(step.earliest) or until, until)
-    latest = max(parse_moment(step.latest) or until, until)
-    left = f"{duration(max((sure - begin).total_seconds(), 0))} left"
-    if not step.is_exact:
-        left += ", at least by the documented limits"
+    sure = until if step.is_exact else min(parse_moment(step.earliest) or until, until)
+    latest = until if step.is_exact else max(parse_moment(step.latest) or until, until)
+
+    def width(moment: datetime) -> float:
+        share = 100 * ((moment - begin) / (end - begin))
+        return round(max(_LEAST, share), 2) if moment > begin else 0.0
+
     return Line(
         label=f"{count_of(step.messages, 'message')}, {step.mailbox or 'files'}",
-        sure=round(max(_LEAST, 100 * ((sure - begin) / (end - begin))), 2) if sure > begin else 0.0,
-        latest=round(max(_LEAST, 100 * ((latest - begin) / (end - begin))), 2),
-        left=left if sure > begin else "may be over already",
+        sure=width(sure),
+        until=width(until),
+        latest=width(latest),
+        left=f"{duration((until - begin).total_seconds())} left" + ("" if step.is_exact else " by default"),
     )
 
 

@@ -9,7 +9,7 @@ from mailwitness.report import wording
 from mailwitness.report.wording import count_of, number
 
 if TYPE_CHECKING:
-    from mailwitness.report.document import Case, Finding, Report
+    from mailwitness.report.document import Case, Finding, RecoveryStep, Report
     from mailwitness.report.pages.beside import Beside
 
 QUIET = frozenset({"noise", "authorised"})
@@ -69,6 +69,18 @@ def unseen(report: Report, case: Case | None) -> tuple[str, ...]:
     if case is not None and case.visibility:
         told.append(case.visibility)
     return tuple(told)
+
+
+def running(report: Report) -> tuple[RecoveryStep, ...]:
+    """Return what can still be saved, mailboxes of pressing cases first, each in the order of the clock."""
+    steps = report.recoverability.steps if report.recoverability else ()
+    named = {name.lower() for case in pressing(report) for name in case.mailboxes}
+    return tuple(
+        sorted(
+            (one for one in steps if not (one.is_over or one.is_gone)),
+            key=lambda one: one.mailbox.lower() not in named,
+        )
+    )
 
 
 def foot(report: Report) -> str:

@@ -45,6 +45,8 @@ def _blocks(report: Report, beside: Beside) -> Iterator[Block]:
         yield Bullets(
             tuple(f"{one.id}: {one.title}, {common.verdict_of(one)}" for one in cases[CASES_SHOWN:60])
         )
+    yield Heading("What can still be saved")
+    yield from decisions.saving_blocks(report, 20, with_steps=True)
     yield Heading("What this evidence cannot answer")
     yield Bullets(common.unseen(report, None) or ("Every rule had the evidence it needs.",))
 

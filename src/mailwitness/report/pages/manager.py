@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # One sheet: more of anything goes to the technical report.
 _REASONS = 4
 _LOST = 5
+_SAVED = 3
 
 
 def manager_page(report: Report, beside: Beside) -> Page:
@@ -56,7 +57,7 @@ def _blocks(report: Report, cases: tuple[Case, ...], beside: Beside) -> Iterator
     yield Heading("What is lost")
     yield Bullets(tuple(_lost(report, worst)))
     yield Heading("What can still be saved, and until when")
-    yield from decisions.saving_blocks()
+    yield from decisions.saving_blocks(report, _SAVED, with_steps=False)
     yield Heading("What to decide today")
     yield from decisions.today_blocks(cases, beside)
 
