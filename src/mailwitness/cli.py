@@ -12,6 +12,7 @@ from mailwitness import __version__
 from mailwitness.bundle_commands import bundle_app
 from mailwitness.case_commands import case_app
 from mailwitness.errors import ConfigError, MailwitnessError
+from mailwitness.posture_commands import posture_app
 from mailwitness.snapshot_commands import snapshot_app
 from mailwitness.witness_commands import witness_app
 
@@ -31,6 +32,7 @@ app.command(case_app)
 app.command(snapshot_app)
 app.command(witness_app)
 app.command(bundle_app)
+app.command(posture_app)
 chains_app = App(name="chains", help="List, show, test and export the chains: acts that follow each other.")
 app.command(chains_app)
 

@@ -19,6 +19,7 @@ from mailwitness.content import loader, playbook
 from mailwitness.content.schemas import Parser, Proof, Recovery
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
+from mailwitness.posture import check_tests
 from mailwitness.proof import ledger, recoverability
 from mailwitness.scenarios import lint as lint_of_scenarios
 
@@ -307,6 +308,8 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
                 yield from parser_tests(bench, path, parser)
             for path, explanation in loader.explanations():
                 yield from explanation_tests(bench, path, explanation)
+            for path, name, problem in check_tests.tests([], now=TEST_NOW):
+                yield Outcome(_place(path), name, problem)
             for path in loader.files("proofs"):
                 yield from proof_tests(bench, path, loader.read(path, Proof))
             for path in loader.files("recoverability"):
@@ -345,6 +348,9 @@ def lint(paths: list[Path]) -> int:
     for problem in [] if paths else [*chain_problems(bench, []), *question_problems(bench, [])]:
         found += 1
         print(problem)
+    for path, problem in [] if paths else check_tests.problems([]):
+        found += 1
+        print(f"{_place(path)}: {problem}")
     bench.close()
     print(f"lint: {len(rules)} rules, {found} problems")
     return _FAILED if found else _OK

@@ -305,6 +305,11 @@ def parsers() -> list[schemas.Parser]:
     return [with_query(read(path, schemas.Parser)) for path in files("parsers")]
 
 
+def checks(*paths: Path) -> list[tuple[Path, schemas.Check]]:
+    """Return the shipped checks of posture, or those in the given files, with their files."""
+    return [(path, with_query(read(path, schemas.Check))) for path in paths or files("checks")]
+
+
 def proofs() -> list[schemas.Proof]:
     """Return every proof: where records of single messages come from."""
     return [read(path, schemas.Proof) for path in files("proofs")]

@@ -473,3 +473,66 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     source: str
     states: list[RecoveryState]
     tests: list[Case] = []
+
+
+class Blind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an investigation lacks where a check fails; rules and chains are found by it.
+
+    Attributes:
+        activities: of MailboxActivity, those whose records are not written or can be erased.
+        platforms: folders of rules that are meant; empty means all.
+        tables: where these records come from; a rule that names only other tables is not meant.
+        effect: ``blind`` when the record is never made, ``erasable`` when it lies within the intruder's reach.
+    """
+
+    activities: list[str]
+    platforms: list[str] = []
+    tables: list[str] = []
+    effect: Literal["blind", "erasable"] = "blind"
+
+
+class CheckCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A test at the bottom of a check: settings in, outcome out.
+
+    Attributes:
+        rows: of SettingsSnapshot.
+        identities: what fails, in order; empty takes any.
+    """
+
+    name: str
+    expect: Literal["pass", "fail", "not evaluated"]
+    rows: list[dict[str, Any]]  # Any: literal cell values as written in a YAML test
+    identities: list[str] = []
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A test of a preventive setting, named after the good state.
+
+    Attributes:
+        needs: kinds of SettingsSnapshot without any of which it cannot be evaluated.
+        reads: paths of the host; when one of them cannot be read, a pass cannot be told, and a fail only of what was seen.
+        query: KQL with one row for each thing judged: ``Identity``, ``Good`` (null: the snapshot does not say), ``Found``.
+        absent: what it means that the query gives no row; it is then not evaluated.
+        meaning: what a fail means for an investigation, a sentence without its full stop; the blind rules are added to it.
+        fix: what to run; ``{Identity}`` is replaced by each failing thing, quoted for the shell of the platform.
+        verify: how to see that it worked.
+    """
+
+    id: str
+    name: str
+    description: str
+    platform: Literal["linux", "exchange", "m365", "google", "windows", "macos"]
+    mitigation: Literal["M1022", "M1029", "M1047"]
+    severity: Severity
+    needs: list[str]
+    reads: list[str] = []
+    query: str
+    absent: str
+    meaning: str
+    blind: Blind | None = None
+    fix: list[str]
+    verify: str
+    references: list[str]
+    attack: Attack
+    version: str = "1.0.0"
+    tests: list[CheckCase]
