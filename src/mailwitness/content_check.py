@@ -292,6 +292,12 @@ def _place(path: Path) -> str:
     return path.relative_to(loader.CONTENT).as_posix() if path.is_relative_to(loader.CONTENT) else str(path)
 
 
+def posture_tests() -> Iterator[Outcome]:
+    """Run the tests of the checks of posture."""
+    for path, name, problem in check_tests.tests([], now=TEST_NOW):
+        yield Outcome(_place(path), name, problem)
+
+
 def outcomes(paths: list[Path]) -> Iterator[Outcome]:
     """Run all tests of the given rule files, or of everything shipped."""
     bench = Bench()
@@ -308,8 +314,7 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
                 yield from parser_tests(bench, path, parser)
             for path, explanation in loader.explanations():
                 yield from explanation_tests(bench, path, explanation)
-            for path, name, problem in check_tests.tests([], now=TEST_NOW):
-                yield Outcome(_place(path), name, problem)
+            yield from posture_tests()
             for path in loader.files("proofs"):
                 yield from proof_tests(bench, path, loader.read(path, Proof))
             for path in loader.files("recoverability"):
