@@ -107,3 +107,82 @@ def snapshot(*, out: Path, root: Path = Path("/"), now: str | None = None) -> in
     for path, reason in sorted(unread.items()):
         print(visible(f"not read: {path}: {reason}", 400))
     return FAILED if unread else CLEAR
+
+
+@posture_app.command
+def baseline(*, out: Path, root: Path = Path("/"), seal: Path | None = None, now: str | None = None) -> int:
+    """Write modes, owners, access lists, attributes and digests of mail stores, logs and mail settings, signed with your key.
+
+    Exit code 0: everything was read; 2: something could not be read, or the witness did not take it.
+
+    Parameters
+    ----------
+    out
+        File to write.
+    root
+        Root of the host.
+    seal
+        Settings of a shipper, TOML: the baseline's signature goes to the witness too, out of this host's reach.
+    now
+        When it is taken, ISO 8601 UTC; default the present time.
+    """
+    from mailwitness import signing
+    from mailwitness.posture import baseline as files
+    from mailwitness.posture.sealing import seal as hand_over
+    from mailwitness.report.text import visible
+    from mailwitness.settings import clock
+
+    key = signing.load(signing.key_path())
+    taken = files.sign(files.take(root, now=clock(now)), key)
+    files.write(taken, out)
+    print(f"{visible(str(out))}: {len(taken.entries)} files and folders, signed with the key {taken.key}")
+    if seal:
+        print(hand_over(taken, seal))
+    for path, reason in taken.unread.items():
+        print(visible(f"not read: {path}: {reason}", 400))
+    return FAILED if taken.unread else CLEAR
+
+
+@posture_app.command
+def diff(
+    file: Path, *, root: Path = Path("/"), key: str = "", json: bool = False, now: str | None = None
+) -> int:
+    """Say what was added, removed or changed since a baseline, and who could do it.
+
+    Exit code 0: nothing; 1: something; 2: nothing was found, but something could not be read.
+
+    Parameters
+    ----------
+    file
+        The baseline.
+    root
+        Root of the host.
+    key
+        Public key that has to have signed it.
+    json
+        Print the changes as JSON.
+    now
+        Clock, ISO 8601 UTC; default the present time.
+    """
+    import msgspec
+
+    from mailwitness.posture import baseline as files
+    from mailwitness.posture.root import Root
+    from mailwitness.report.text import visible
+    from mailwitness.settings import clock
+
+    before = files.read(file, key=key)
+    after = files.take(root, now=clock(now))
+    found = files.changes(before, after, Root(root))
+    unread = before.unread | after.unread
+    if json:
+        print(
+            msgspec.json.format(msgspec.json.encode({"changes": found, "unread": unread}), indent=1).decode()
+        )
+    else:
+        for one in found:
+            print(visible(f"{one.kind:<8} {one.path}: {one.what} (who could: {one.who})", 600))
+        for path, reason in sorted(unread.items()):
+            print(visible(f"not read {path}: {reason}", 400))
+        print(f"{len(found)} changes since {before.made}, {len(unread)} places not read")
+    return FOUND if found else FAILED if unread else CLEAR

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mailwitness.activities import TABLE, vocabulary
+from mailwitness.activities import vocabulary
 from mailwitness.content import loader
 from mailwitness.kql import tokens
-from mailwitness.needs import named_activities
+from mailwitness.needs import TABLE, named_activities
 
 if TYPE_CHECKING:
     from pathlib import Path

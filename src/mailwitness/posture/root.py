@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import stat
 import struct
@@ -52,6 +53,21 @@ class Root:
             self.unread[path] = "it is larger than 4 MiB"
             return None
         return content.decode("utf-8", "backslashreplace")
+
+    def digest(self, path: str, most: int) -> str:
+        """Return the SHA-256 of a regular file's first ``most`` bytes; empty when it cannot be read."""
+        total = hashlib.sha256()
+        try:
+            with self._opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return ""
+                while most > 0 and (block := os.read(descriptor, min(most, 1 << 20))):
+                    total.update(block)
+                    most -= len(block)
+        except OSError as error:
+            self._note(path, error)
+            return ""
+        return total.hexdigest()
 
     def names(self, path: str) -> list[str]:
         """Return the sorted names in a folder; empty when it is missing or cannot be read."""
