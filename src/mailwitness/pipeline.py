@@ -35,6 +35,7 @@ from mailwitness.evidence.opening import Refused
 from mailwitness.investigation import investigation
 from mailwitness.kql import KqlEngine
 from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
+from mailwitness.neighbours import Neighbours
 from mailwitness.open_case import (
     OpenCase,
     needed,
@@ -174,6 +175,8 @@ class _Run:
         self.taken: set[tuple[str, str]] = set()
         self.by_digest: dict[str, Exhibit] = {}
         self.last_number = 0
+        # By exhibit: further places at which the same bytes lie.
+        self.others: dict[str, list[str]] = {}
         self.given_proof: list[ledger.Given] | None = None
 
     def close(self) -> None:
@@ -302,13 +305,8 @@ class _Run:
             return
         same = self.by_digest.get(sealed.blake3)
         if same is not None:
-            self.not_evaluated.append(
-                NotEvaluated(
-                    what=shown,
-                    reason=f"the same bytes are already exhibit {same.id} ({same.path})",
-                    remedy="Nothing is lost; leave one of them out.",
-                )
-            )
+            self.others.setdefault(same.id, []).append(shown)
+            self.taken.add(key)
             return
         if key not in known:
             self.last_number += 1
@@ -389,13 +387,28 @@ class _Run:
             index_folder=self.folder.index,
             sealed_lines=self.lines,
             own=self.own_sources,
+            neighbours=Neighbours(exhibits, self.others),
         )
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))
             intake.add(exhibit)
         intake.finish()
+        self._note_same(exhibits, intake.placed)
         connection.close()
         return intake
+
+    def _note_same(self, exhibits: list[Exhibit], placed: set[str]) -> None:
+        """Say which inputs were left out because their bytes are an exhibit already."""
+        self.not_evaluated += [
+            NotEvaluated(
+                what=name,
+                reason=f"the same bytes are already exhibit {exhibit.id} ({exhibit.path})",
+                remedy="Nothing is lost; leave one of them out.",
+            )
+            for exhibit in exhibits
+            if exhibit.id not in placed
+            for name in self.others.get(exhibit.id, [])
+        ]
 
     # -- rules -------------------------------------------------------------------------------
 

@@ -26,8 +26,9 @@ from mailwitness.loading import (
     record_relation,
 )
 from mailwitness.models import Exhibit, NotEvaluated, Quarantined
+from mailwitness.neighbours import Neighbours
 from mailwitness.own_sources import NONE, Own
-from mailwitness.readers import csv_records, csv_shape, json_records, salvage, text
+from mailwitness.readers import csv_records, csv_shape, json_records, salvage, text, text_document
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import UTF8_BOM, Damage, RawLine
 from mailwitness.readers.index import LinesWhileSealing, RecordIndex
@@ -148,8 +149,15 @@ class Intake:
         index_folder: Path,
         sealed_lines: LinesWhileSealing | None = None,
         own: Own = NONE,
+        neighbours: Neighbours | None = None,
     ) -> None:
-        """Take the case's store, what to store (None: everything), folders for temporary files and indexes, what sealing saw, own sources."""
+        """Take the case's store, what to store (None: everything), folders for temporary files and indexes, what sealing saw, and more.
+
+        ``own`` are sources beside the shipped ones, ``neighbours`` the exhibits by name.
+        """
+        self.neighbours = neighbours or Neighbours()
+        # Exhibits whose further places have become records of their own.
+        self.placed: set[str] = set()
         self.sealed_lines = sealed_lines or LinesWhileSealing()
         self.connection = connection
         self.store = store
@@ -178,7 +186,9 @@ class Intake:
         self._preparers.clear()
         with exhibit.location.open("rb") as handle:
             head = handle.read(1024 * 1024)
-        if not head:
+        if database := self.neighbours.database_of(exhibit, head):
+            tally.notes.append(f"read together with {database}")
+        elif not head:
             tally.notes.append("the file is empty")
             self._not_read(exhibit, "the file is empty", "Check how it was collected.")
         elif head[:4] == _PARQUET_MAGIC:
@@ -212,7 +222,8 @@ class Intake:
         else:
             shape = csv_records.sniff_csv(head)
             if shape is None:
-                self._not_recognised(exhibit, "text", [])
+                text_kind = text_document.describe(path, exhibit.path)
+                self._not_recognised(exhibit, text_kind.looks_like, [], blocking=text_kind.blocking)
             else:
                 self._add_csv(exhibit, tally, path, shape, offsets)
         if path != exhibit.location:
@@ -487,8 +498,7 @@ class Intake:
                 self._add_bulk(exhibit, tally, path, match, converter)
                 return
         places: list[tuple[int, int, int]] = []
-        # Mail stores tell mailbox, folder and flags by the names of their files, which sealing may have replaced.
-        items = reader.read_named(path, exhibit.path) if hasattr(reader, "read_named") else reader.read(path)
+        items = self._items(reader, path, exhibit)
         assumed: Counter[str] = Counter()
         written = 0
         lines: list[bytes] = []
@@ -523,6 +533,25 @@ class Intake:
         tally.notes += [f"{count} records: {note}" for note, count in assumed.most_common(3)]
         if places:
             self._save_index(exhibit, line_index.from_places(places), offsets)
+
+    def _items(self, reader: Any, path: Path, exhibit: Exhibit) -> Iterator[Any]:  # noqa: ANN401 - a module
+        """Ask a reader for its items.
+
+        Mail stores tell mailbox, folder and flags by the names of their files, which sealing may have replaced. The same
+        message in two folders is there twice, whatever its bytes say.
+        """
+        if hasattr(reader, "read_beside"):
+            yield from reader.read_beside(
+                path, exhibit.path, lambda suffix: self.neighbours.beside(exhibit, suffix)
+            )
+        elif hasattr(reader, "read_named"):
+            yield from reader.read_named(path, exhibit.path)
+            if getattr(reader, "EACH_PLACE_COUNTS", False):
+                self.placed.add(exhibit.id)
+                for name in self.neighbours.others.get(exhibit.id, []):
+                    yield from reader.read_named(path, name)
+        else:
+            yield from reader.read(path)
 
     def _add_bulk(self, exhibit: Exhibit, tally: Tally, path: Path, match: Match, converter: str) -> None:
         """Load a large text log whose reader writes rows of whole stretches itself, in several processes."""
@@ -890,19 +919,22 @@ class Intake:
         """Return where the record index of an exhibit is kept."""
         return self.index_folder / f"{exhibit.blake3[:32]}.npz"
 
-    def _not_recognised(self, exhibit: Exhibit, looks_like: str, header: list[str]) -> None:
+    def _not_recognised(
+        self, exhibit: Exhibit, looks_like: str, header: list[str], *, blocking: bool = True
+    ) -> None:
         nearest = self.recogniser.nearest(header) if header else ""
         near = f"; the nearest table is {nearest}" if nearest else ""
         self._not_read(
             exhibit,
             f"not recognised: it looks like {looks_like}{near}",
-            "Compare it with `mailwitness sources`.",
+            "Compare it with `mailwitness sources`." if blocking else "Nothing is lost; leave it out.",
+            blocking=blocking,
         )
 
-    def _not_read(self, exhibit: Exhibit, reason: str, remedy: str) -> None:
+    def _not_read(self, exhibit: Exhibit, reason: str, remedy: str, *, blocking: bool = True) -> None:
         self.tallies[exhibit.id].notes.append(reason)
         self.not_evaluated.append(
-            NotEvaluated(what=exhibit.path, reason=reason, remedy=remedy, blocking=True)
+            NotEvaluated(what=exhibit.path, reason=reason, remedy=remedy, blocking=blocking)
         )
 
 

@@ -603,7 +603,7 @@ def test_an_archive_that_cannot_be_read_here_is_named(bench: Bench, start: bytes
 
     assert isinstance(one, Refused)
     assert one.blocking
-    assert "cannot be read here" in one.reason
+    assert "not part of mailwitness" in one.reason
 
 
 def test_an_office_document_is_not_taken_for_an_archive_of_logs(bench: Bench) -> None:

@@ -57,7 +57,11 @@ def test_rows_of_the_write_ahead_log_are_read_and_the_evidence_is_not_changed(in
 
     found = [
         item
-        for item in envelope_index.read_named(index, "mac/Users/eva/Library/Mail/V10/MailData/Envelope Index")
+        for item in envelope_index.read_beside(
+            index,
+            "mac/Users/eva/Library/Mail/V10/MailData/Envelope Index",
+            lambda suffix: Path(f"{index}{suffix}"),
+        )
         if isinstance(item, RawRecord)
     ]
 
@@ -88,7 +92,7 @@ def test_a_hostile_schema_is_not_run(tmp_path: Path, sql: str) -> None:
         connection.execute(sql)
     connection.close()
 
-    found = list(envelope_index.read_named(path, "Envelope Index"))
+    found = list(envelope_index.read_beside(path, "Envelope Index", lambda _: None))
 
     assert [Damage] == [type(item) for item in found]
 
@@ -103,7 +107,10 @@ def test_a_damaged_index_never_raises(tmp_path: Path, index: Path, data: st.Data
     path = tmp_path / "damaged"
     path.write_bytes(bytes(raw[: data.draw(st.integers(0, len(raw)))]))
 
-    assert all(isinstance(item, RawRecord | Damage) for item in envelope_index.read_named(path, "damaged"))
+    assert all(
+        isinstance(item, RawRecord | Damage)
+        for item in envelope_index.read_beside(path, "damaged", lambda _: None)
+    )
 
 
 @pytest.mark.parametrize("form", [plistlib.FMT_XML, plistlib.FMT_BINARY])

@@ -239,8 +239,9 @@ def _entries(descriptor: int, archive: Sealed, most: int) -> Iterator[Entry | Re
         return tar_entries(FilePart(descriptor))
     if kind in _DECODED:
         return _decoded_entries(descriptor, archive, kind)
-    remedy = "Unpack it and give the folder."
-    return iter([Rejected(name="", reason=f"{kind} archives cannot be read here", remedy=remedy)])
+    remedy = f"Unpack it with a program for {kind} and give the folder."
+    reason = f"{kind} archives need a program that is not part of mailwitness, so nothing in it was read"
+    return iter([Rejected(name="", reason=reason, remedy=remedy)])
 
 
 def _decoded_entries(descriptor: int, archive: Sealed, kind: Kind) -> Iterator[Entry | Rejected]:

@@ -14,7 +14,7 @@ from mailwitness.readers import mail_headers, mail_place
 from mailwitness.readers.blocks import Damage, RawRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Record = dict[str, Any]  # Any: JSON values
 
@@ -48,27 +48,27 @@ _READ, _DELETED = 1, 2
 _LATEST_SECONDS = 1e11
 
 
-def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
+def read_beside(path: Path, name: str, beside: Callable[[str], Path | None]) -> Iterator[RawRecord | Damage]:
     """Yield the messages that the index knows, in the order of their numbers; deleted ones are marked.
 
     The database is copied together with its ``-wal`` first: opening it would otherwise merge the log into the evidence.
+    ``beside`` returns the sealed file whose name has the given suffix more.
     """
     size = path.stat().st_size
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as folder:
         copy = Path(folder) / "index"
         shutil.copyfile(path, copy)
-        notes = _copy_log(path, copy)
+        notes = _copy_log(beside("-wal"), copy)
         try:
             yield from _messages(copy, name, size, mail_place.written(path), notes)
         except sqlite3.Error as error:
             yield Damage(0, size, 0, f"the database cannot be read further ({str(error)[:120]})")
 
 
-def _copy_log(path: Path, copy: Path) -> str:
-    """Copy the write-ahead log that lies beside the database; say whether there was one."""
-    log = path.with_name(path.name + "-wal")
-    with contextlib.suppress(OSError):
-        if log.is_file() and not log.is_symlink():
+def _copy_log(log: Path | None, copy: Path) -> str:
+    """Copy the write-ahead log; say whether there was one."""
+    if log is not None:
+        with contextlib.suppress(OSError):
             shutil.copyfile(log, copy.with_name(copy.name + "-wal"))
             return ""
     return "read without a write-ahead log"

@@ -32,6 +32,9 @@ _EMLX_FLAGS = {
     8: "forwarded",
 }
 
+# The same message filed twice is a message in two places.
+EACH_PLACE_COUNTS = True
+
 
 def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     """Yield the message of a file, or the file as damage when it has no header.

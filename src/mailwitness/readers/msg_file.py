@@ -38,6 +38,9 @@ _FILETIME_EPOCH = dt.datetime(1601, 1, 1, tzinfo=dt.UTC)
 _READ, _UNSENT = 1, 8
 _INTEGER32 = 3  # PtypInteger32: only the low half of the value counts
 
+# The same message filed twice is a message in two places.
+EACH_PLACE_COUNTS = True
+
 
 def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     """Yield the message of a .msg file, or the file as damage when it is a compound file of another program.
