@@ -6,20 +6,20 @@ name any column of any row: then the segments concerned are loaded again in full
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailwitness import tables
+from mailwitness import own_sources, tables
 from mailwitness.content import loader, pack
 from mailwitness.errors import ChangedWhileRead
 from mailwitness.evidence import custody, seal
 from mailwitness.kql import referenced_tables, words
 from mailwitness.models import Exhibit
+from mailwitness.neighbours import Neighbours
 from mailwitness.pipeline import TOOL, Settings
 from mailwitness.sources import Intake
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mailwitness.evidence.store import CaseFolder
     from mailwitness.tables import Segment
 
@@ -88,8 +88,16 @@ def _load_everything(folder: CaseFolder, settings: Settings, work: Path) -> None
     connection = tables.connect(
         memory=settings.memory_limit(), threads=settings.thread_count(), temporary=work, in_order=True
     )
+    described = folder.description()
+    # The same sources and places as in the run: without them records would silently be others, or none.
     intake = Intake(
-        connection, tables.TableStore(folder.tables), wanted=None, work=work, index_folder=folder.index
+        connection,
+        tables.TableStore(folder.tables),
+        wanted=None,
+        work=work,
+        index_folder=folder.index,
+        own=own_sources.read([Path(name) for name in described.get("sources", [])]),
+        neighbours=Neighbours(kept, described.get("others", {})),
     )
     try:
         for exhibit in kept:
@@ -103,8 +111,6 @@ def _load_everything(folder: CaseFolder, settings: Settings, work: Path) -> None
 
 def exhibits(folder: CaseFolder) -> list[Exhibit]:
     """Return the exhibits of a case as case.json lists them."""
-    from pathlib import Path  # noqa: PLC0415
-
     return [
         Exhibit(
             id=item["id"],

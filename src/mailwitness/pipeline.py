@@ -288,6 +288,7 @@ class _Run:
             proof=self.settings.proof,
             watchlists=[str(path.absolute()) for path in self.settings.watchlists],
             sources=[str(path.absolute()) for path in self.settings.sources],
+            others=self.others,
             parameters=msgspec.to_builtins(self.settings.parameters),
         )
         return exhibits

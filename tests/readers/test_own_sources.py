@@ -15,6 +15,8 @@ from mailwitness.pipeline import Progress, Settings, investigate
 from mailwitness.readers.blocks import Damage, RawRecord
 from mailwitness.verification import verify
 
+from ..case_runs import ask
+
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-source.md").read_text(encoding="utf-8")
 NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
 
@@ -37,6 +39,8 @@ def test_the_files_of_the_page_load_and_raise_a_finding(tmp_path: Path) -> None:
     assert (exhibit["records"], exhibit["loaded"], exhibit["quarantined"]) == (2, 2, 0)
     assert case.report["summary"]["outcome"] == "found"
     assert all(line.ok for line in verify(tmp_path / "case"))
+    # A query that needs more columns than were stored reads the evidence again, with the same sources.
+    assert [row["AccountDomain"] for row in ask(tmp_path, "DeviceProcessEvents")] == ["CONTOSO", "CONTOSO"]
 
 
 def test_without_the_source_the_same_log_blocks_the_outcome_clear(tmp_path: Path) -> None:
