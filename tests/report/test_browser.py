@@ -6,15 +6,21 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from mailwitness.report.document import read_report
 from mailwitness.report.html import render_html
+from mailwitness.report.pages.as_html import page_html
+from mailwitness.report.pages.beside import Beside
+from mailwitness.report.pages.counsel import counsel_page
+from mailwitness.report.pages.handover import handover_page
+from mailwitness.report.pages.manager import manager_page
 
-from .report_examples import hostile, realistic
+from .report_examples import Json, hostile, realistic
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
@@ -68,6 +74,18 @@ def dom_of(page: str, folder: Path) -> str:
     return done.stdout
 
 
+def console_of(page: str, folder: Path) -> list[str]:
+    """Return what a browser complains of while it shows a page: errors, and what the policy stopped."""
+    assert CHROMIUM
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    command = [
+        CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr", "--virtual-time-budget=2000",
+        "--dump-dom", (folder / "page.html").as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
+    return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
 def title_of(dom: str) -> str:
     found = re.search("<title>(.*?)</title>", dom)
     return found[1] if found else ""
@@ -116,3 +134,20 @@ def test_without_the_policy_the_same_markup_would_run(tmp_path: Path, listener: 
 
     assert title_of(dom) == "owned"
     assert {"/image", "/style", "/script", "/frame"} <= set(listener.asked)
+
+
+@pytest.mark.parametrize("example", [realistic, hostile])
+def test_the_browser_has_nothing_to_complain_of(tmp_path: Path, example: Callable[[], Json]) -> None:
+    report = read_report(example())
+    pages = [page_html(page(report, Beside())) for page in (manager_page, handover_page, counsel_page)]
+
+    for number, page in enumerate([render_html(example()), *pages]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert console_of(page, folder) == []
+
+
+def test_a_complaint_would_be_seen(tmp_path: Path, listener: Listener) -> None:
+    page = render_html(realistic()).replace("<main>", f"<main>{smuggled(listener)}")
+
+    assert console_of(page, tmp_path)

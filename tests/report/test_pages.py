@@ -206,6 +206,14 @@ def test_the_summary_for_management_fits_on_one_sheet() -> None:
     assert len(weasyprint.HTML(string=page).render().pages) == 1
 
 
+def test_the_sheet_of_a_real_case_is_one_sheet(case: Path) -> None:
+    weasyprint = pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
+
+    page = written(case, "manager", "html").decode()
+
+    assert len(weasyprint.HTML(string=page).render().pages) == 1
+
+
 def test_a_pdf_fetches_nothing(tmp_path: Path) -> None:
     weasyprint = pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
     from PIL import Image
