@@ -1,0 +1,36 @@
+"""Every known way of clearing is tied to the rules that find it, or to the reason why none does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mailwitness.content import loader
+from mailwitness.scenarios import description
+
+Row = dict[str, Any]  # Any: cells of the table
+ROWS: list[Row] = loader.read_yaml(loader.CONTENT / "attack" / "procedures.yaml")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[str(row["id"]) for row in ROWS])
+def test_a_procedure_is_found_or_its_gap_has_a_reason(row: Row) -> None:
+    files = [loader.CONTENT / "rules" / f"{name}.yaml" for name in row["rules"]]
+    files += [loader.CONTENT / "chains" / f"{name}.yaml" for name in row.get("chains", [])]
+
+    assert [path.name for path in files if not path.is_file()] == []
+    assert files or len(row.get("gap", "")) > len("no reason")
+    assert row["platforms"]
+    assert row["text"]
+
+
+def test_every_item_of_the_catalogue_stands_in_the_table_once() -> None:
+    listed = [row["id"] for row in ROWS if not row["id"].startswith("open-")]
+
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(description.catalogue())
+
+
+def test_what_is_open_says_so() -> None:
+    assert all(row["gap"] for row in ROWS if row["id"].startswith("open-"))
+    assert all(not row["rules"] for row in ROWS if row["id"].startswith("open-"))
