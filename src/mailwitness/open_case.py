@@ -146,7 +146,13 @@ def evidence(connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, presen
     provided = {
         activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
     }
-    absent, of_host = families.absent(connection, pack.families(), knowledge.parsers, present)
+    told, of_host = families.absent(connection, pack.families(), knowledge.parsers, present)
+    # Whatever kind of record is missing: an act that is there has been shown, and no rule about it may be skipped.
+    shown = {
+        str(row[0]) for row in connection.execute(f"SELECT DISTINCT Activity FROM {needs.TABLE}").fetchall()
+    }
+    absent = {activity: reason for activity, reason in told.items() if activity not in shown}
+    of_host &= set(absent.values())
     # A mailbox audit of a server without its cmdlets must not silence the cmdlets of its event log.
     others = present - {family.table for family in pack.families()}
     elsewhere = {a for parser in knowledge.parsers if parser.table in others for a in parser.activities}
