@@ -12,7 +12,9 @@ from mailwitness import __version__
 from mailwitness.bundle_commands import bundle_app
 from mailwitness.case_commands import case_app
 from mailwitness.errors import ConfigError, MailwitnessError
+from mailwitness.plan_commands import plan_app
 from mailwitness.posture_commands import posture_app
+from mailwitness.question_commands import questions_app
 from mailwitness.snapshot_commands import snapshot_app
 from mailwitness.witness_commands import witness_app
 
@@ -29,6 +31,8 @@ app.command(rules_app)
 export_app = App(name="export", help="Write rules for other products.")
 rules_app.command(export_app)
 app.command(case_app)
+app.command(plan_app)
+app.command(questions_app)
 app.command(snapshot_app)
 app.command(witness_app)
 app.command(bundle_app)

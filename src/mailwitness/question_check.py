@@ -14,7 +14,7 @@ from mailwitness.kql import referenced_tables, uses_clock
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Protocol
 
@@ -131,9 +131,3 @@ def _ask(
         bench.fill(name, test.rows.get(name, []), place)
     sql = bench.engine.to_sql(question.query, now=now)
     return answers.ask(bench.connection, question, sql, ["C1"], ground)["C1"]
-
-
-def listed(found: Iterable[tuple[Path, Question]]) -> Iterator[str]:
-    """Yield a line for each question: id, question, rows of the playbook."""
-    for _, question in found:
-        yield f"{question.id:38} {question.question}\n{'':38} {', '.join(question.playbook)}"

@@ -240,6 +240,14 @@ class CaseBook:
             self._bump(connection, case_id, "task", {}, fields, seen=None)
             return self._read(connection, case_id)
 
+    def record_step(self, name: str, step: str, state: str, evidence: str) -> CaseFile:
+        """Record that a step of the response plan was approved or done; the history holds its state.
+
+        Raises:
+            CaseBookError: there is no such case.
+        """
+        return self._change(name, "plan", {}, {"step": step, "state": state, "evidence": evidence}, seen=None)
+
     def _change(self, name: str, action: str, values: Fields, said: Fields, *, seen: int | None) -> CaseFile:
         with self.engine.begin() as connection:
             case_id = self._full_id(connection, name)

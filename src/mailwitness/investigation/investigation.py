@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailwitness.activities import EVERY as EVERY_ACT
 from mailwitness.errors import MailwitnessError
-from mailwitness.investigation import answers, case_tables
+from mailwitness.investigation import answers, case_tables, escalation
 from mailwitness.models import NotEvaluated
 from mailwitness.open_case import questioned
 from mailwitness.proof import sight
@@ -73,7 +73,12 @@ def _ground(opened: OpenCase) -> answers.Ground:
 
 
 def _decided(story: Story, said: list[Answer], visibility: JsonDict) -> JsonDict:
-    return {"questions": [_question(story, answer, visibility) for answer in said]}
+    by_id = {answer.id: answer for answer in said}
+    return {
+        "questions": [_question(story, answer, visibility) for answer in said],
+        "escalation": escalation.decide(story, by_id),
+        "tasks": escalation.tasks(story, by_id),
+    }
 
 
 def _question(story: Story, answer: Answer, visibility: JsonDict) -> JsonDict:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailwitness.report import wording
 from mailwitness.report.pages import common
 from mailwitness.report.pages.blocks import Block, Bullets, Heading, Table, Text, cut
-from mailwitness.report.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.report.document import Case, RecoveryStep, Report
+    from mailwitness.report.document import Case, Question, RecoveryStep, Report
     from mailwitness.report.pages.beside import Beside, Worked
 
 _SHOWN = 30
@@ -59,22 +58,25 @@ def today_blocks(cases: tuple[Case, ...], beside: Beside) -> Iterator[Block]:
 
 
 def question_blocks(case: Case) -> Iterator[Block]:
-    """Answer the playbook's questions; a question's first value is the question itself."""
+    """Answer the playbook's questions, and say whether tier 2 has to look."""
     if not case.questions:
         return
     yield Heading("Questions answered", 3)
     yield Bullets(tuple(_answered(one) for one in case.questions[:_SHOWN]))
+    if case.escalation is not None:
+        decision = wording.DECISIONS.get(case.escalation.decision, wording.DECISIONS["keep"])
+        yield Heading(decision, 3)
+        reasons = [f"For: {reason}" for reason in case.escalation.reasons_for]
+        reasons += [f"Against: {reason}" for reason in case.escalation.reasons_against]
+        yield Bullets(tuple(reasons[:_SHOWN]))
 
 
-def _answered(question: dict[str, Any]) -> str:  # Any: an open object of the report
+def _answered(one: Question) -> str:
     """Write a question with its answer, and what qualifies it, on one line."""
-    if "sentence" not in question or "answer" not in question:
-        return ": ".join(plain(value) for value in question.values())
-    word = wording.QUESTION_ANSWERS.get(plain(question["answer"]), wording.QUESTION_ANSWERS["not_evaluated"])
-    said = [plain(question.get(name)) for name in ("sentence", "reason", "visibility")]
-    text = " ".join(part for part in said if part)
+    word = wording.QUESTION_ANSWERS.get(one.answer, wording.QUESTION_ANSWERS["not_evaluated"])
+    text = " ".join(part for part in (one.sentence, one.visibility) if part)
     begins = text.lower().startswith(word.lower())
-    return f"{plain(question.get('question'))} {'' if begins else f'{word}. '}{text}"
+    return f"{one.question} {'' if begins else f'{word}. '}{text}"
 
 
 def task_blocks(worked: Worked | None) -> Iterator[Block]:

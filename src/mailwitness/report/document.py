@@ -187,6 +187,38 @@ class Deletions(msgspec.Struct, frozen=True, kw_only=True):
     is_enough: bool = False
 
 
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One question of the playbook with its answer; `visibility` qualifies a no, `reason` says why there is none."""
+
+    question: str = ""
+    id: str = ""
+    answer: str = "not_evaluated"
+    sentence: str = ""
+    # Any: numbers, or times as text.
+    numbers: dict[str, Any] = {}
+    rows: tuple[Row, ...] = ()
+    confidence: str = ""
+    visibility: str = ""
+    reason: str = ""
+
+
+class Escalation(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether tier 2 has to look at the case, with the reasons for and against."""
+
+    decision: str = "keep"
+    reasons_for: tuple[str, ...] = ()
+    reasons_against: tuple[str, ...] = ()
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One step for people, with what the answers already say."""
+
+    id: str = ""
+    tier: str = ""
+    title: str = ""
+    known: str = ""
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Findings that belong to one story, and what is concluded from them."""
 
@@ -208,8 +240,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     timeline: tuple[TimelineEntry, ...] = ()
     baseline: tuple[Usual, ...] = ()
     chains: tuple[Chain, ...] = ()
-    # Any: questions are open objects in schema version 1.
-    questions: tuple[dict[str, Any], ...] = ()
+    questions: tuple[Question, ...] = ()
+    escalation: Escalation | None = None
+    tasks: tuple[Task, ...] = ()
     visibility: str = ""
     deletions: Deletions | None = None
     acts: tuple[PhaseActs, ...] = ()

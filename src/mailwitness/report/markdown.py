@@ -8,7 +8,7 @@ from mailwitness.report import wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
 from mailwitness.report.proof import ledger_lines, recoverability_lines, visibility_lines
-from mailwitness.report.text import plain, safe_markdown
+from mailwitness.report.text import safe_markdown
 from mailwitness.report.timeline import fold, read_timeline
 from mailwitness.report.wording import count_of, number
 
@@ -22,6 +22,7 @@ FINDINGS_SHOWN = 20
 TIMELINE_SHOWN = 25
 ROWS_SHOWN = 50
 VALUES_SHOWN = 8
+_QUESTIONS_SHOWN = 40
 
 
 def render_markdown(report: dict[str, Any]) -> str:
@@ -91,9 +92,35 @@ def _case(report: Report, case: Case, index: int) -> Iterator[str]:
     yield from _findings(report, case, index)
     yield from _baseline(case, index)
     yield from _chains(case, index)
+    yield from _playbook(case, index)
+
+
+def _playbook(case: Case, index: int) -> Iterator[str]:
+    if case.escalation is not None:
+        yield from (
+            "",
+            f"### {wording.DECISIONS.get(case.escalation.decision, wording.DECISIONS['keep'])}",
+            "",
+        )
+        yield from (f"- For: {safe_markdown(reason, 500)}" for reason in case.escalation.reasons_for[:12])
+        yield from (
+            f"- Against: {safe_markdown(reason, 500)}" for reason in case.escalation.reasons_against[:12]
+        )
     if case.questions:
-        yield from ("", "### Questions", "")
-        yield from (f"- {_bag(bag)}" for bag in case.questions[:VALUES_SHOWN])
+        yield from ("", "### Questions of the playbook", "")
+    for one in case.questions[:_QUESTIONS_SHOWN]:
+        said = one.sentence or wording.QUESTION_ANSWERS.get(
+            one.answer, wording.QUESTION_ANSWERS["not_evaluated"]
+        )
+        yield f"- **{safe_markdown(one.question)}** {safe_markdown(said, 600)}"
+    yield from _left(
+        len(case.questions) - _QUESTIONS_SHOWN, "more", f"jq '.cases[{index}].questions' report.json"
+    )
+    if case.tasks:
+        yield from ("", "### Steps", "")
+        yield from (
+            f"- {safe_markdown(task.tier, 40)}: {safe_markdown(task.title)}" for task in case.tasks[:20]
+        )
 
 
 def _chains(case: Case, index: int) -> Iterator[str]:
@@ -259,18 +286,6 @@ def _left(count: int, what: str, where: str) -> Iterator[str]:
     """Say how much was left out and where it is; nothing if nothing was."""
     if count > 0:
         yield from ("", f"*{number(count)} {what}:* `{where}`")
-
-
-def _bag(values: dict[str, Any]) -> str:
-    """Write an open object on one line; its first value is what it is about."""
-    pairs = [
-        (safe_markdown(name, 80), safe_markdown(plain(value)))
-        for name, value in list(values.items())[:VALUES_SHOWN]
-    ]
-    if not pairs:
-        return "empty"
-    rest = "; ".join(f"{name}: {value}" for name, value in pairs[1:])
-    return f"**{pairs[0][1]}** {rest}".rstrip()
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -103,9 +103,17 @@ def _case(report: Report, case: Case) -> Iterator[_Row]:
         yield "  chain", visible(chain.title, 160) + more, ""
         for line in step_lines(chain):
             yield "", f"{visible(line.when, 40)}  {visible(line.what, 160)}", ""
+    yield from _decision(case)
     proof = wording.strongest(case)
     if proof:
         yield "  proof", _proof(report, proof), ""
+
+
+def _decision(case: Case) -> Iterator[_Row]:
+    if case.escalation is not None:
+        decision = wording.DECISIONS.get(case.escalation.decision, wording.DECISIONS["keep"])
+        because = (case.escalation.reasons_for or case.escalation.reasons_against)[:1]
+        yield "  decision", visible(": ".join((decision, *because)), 240), ""
 
 
 def _proof_of(report: Report) -> Iterator[_Row]:

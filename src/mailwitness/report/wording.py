@@ -32,6 +32,11 @@ VERDICTS = {
 ANSWERS = {"unusual": "Unusual", "usual": "Usual", "not_evaluated": "Not evaluated"}
 
 QUESTION_ANSWERS = {"yes": "Yes", "no": "No", "not_evaluated": "Not evaluated"}
+DECISIONS = {
+    "escalate": "Escalate to tier 2",
+    "keep": "Keep at level 1",
+    "close": "Close",
+}
 
 PHASES = {
     "access": "Access",

@@ -1,0 +1,148 @@
+"""Show, approve and mark the steps of a plan, each recorded in case book and custody log; check foreign playbooks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness import desk
+from mailwitness.errors import CaseBookError, ConfigError
+from mailwitness.evidence.store import CaseFolder
+from mailwitness.report.text import visible
+from mailwitness.response import foreign, planning
+from mailwitness.verification import read_report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailwitness.casebook.book import CaseFile
+    from mailwitness.response.planning import Step
+
+JsonDict = dict[str, Any]  # Any: JSON values
+_OK, _FOUND = 0, 1
+# More than any playbook has; a log given by mistake is not read into memory.
+_MOST_BYTES = 8 * 1024 * 1024
+
+
+def show(case: Path, name: str, *, now: dt.datetime, as_json: bool) -> int:
+    """Print the steps of a case with their state."""
+    with desk.open_book(case, now=now) as book:
+        found = book.case(name)
+    steps = _plan(case, found)
+    states = _states(found)
+    if as_json:
+        listed = [{**msgspec.to_builtins(one), "state": states.get(one.id, "open")} for one in steps]
+        print(json.dumps(listed, indent=1))
+        return _OK
+    phase = ""
+    for step in steps:
+        if step.phase != phase:
+            phase = step.phase
+            print(f"\n{phase.capitalize()}")
+        _print(step, states.get(step.id, "open"))
+    return _OK
+
+
+def _print(step: Step, state: str) -> None:
+    about = f" {visible(step.value, 120)}" if step.value else ""
+    print(f"  [{state}] {step.id}: {step.title}{':' if about else ''}{about}")
+    print(f"      {step.do} Approved by: {step.approves}. Needs: {step.permission} ({step.role}).")
+    if step.after:
+        print(f"      first: {', '.join(step.after)}")
+    if step.unpreserved:
+        print(f"      nothing here preserves {', '.join(step.unpreserved)}: decide whether that is lost")
+    for shell, line in step.lines:
+        print(f"      {shell}: {visible(line, 2000)}")
+    if step.note:
+        print(f"      {step.note}")
+    print(f"      verify: {step.verify} Undo: {step.undo}")
+
+
+def approve(case: Path, name: str, step: str, *, now: dt.datetime) -> int:
+    """Approve a step."""
+    return _record(case, name, step, "approved", "", now)
+
+
+def done(case: Path, name: str, step: str, evidence: str, *, now: dt.datetime) -> int:
+    """Mark an approved step as done."""
+    if not evidence.strip():
+        raise CaseBookError(
+            "a step is done when something shows it", place=step, remedy="Name the file or the result."
+        )
+    return _record(case, name, step, "done", evidence, now)
+
+
+def _record(case: Path, name: str, step: str, state: str, evidence: str, now: dt.datetime) -> int:
+    with desk.open_book(case, now=now) as book:
+        found = book.case(name)
+        steps = _plan(case, found)
+        states = _states(found)
+        finished = [one.id for one in steps if states.get(one.id) == "done"]
+        refused = planning.destroys([*finished, step], steps)
+        if refused:
+            raise CaseBookError(
+                refused, place=step, remedy="Do these steps first and mark them with `mailwitness plan done`."
+            )
+        if state == "done" and states.get(step) != "approved":
+            raise CaseBookError(
+                "the step is not approved",
+                place=step,
+                remedy="Have it approved with `mailwitness plan approve`.",
+            )
+        book.record_step(found.id, step, state, evidence)
+    print(f"{step}: {state}")
+    return _OK
+
+
+def _plan(case: Path, found: CaseFile) -> list[Step]:
+    listed = read_report(CaseFolder(case, create=False))["cases"]
+    one = next((item for item in listed if item["id"] == found.id), None)
+    if one is None:
+        raise CaseBookError(
+            "the newest report no longer holds the case",
+            place=found.id,
+            remedy="Look at `mailwitness case list`.",
+        )
+    return planning.plan(one)
+
+
+def _states(found: CaseFile) -> dict[str, str]:
+    """Return the newest state of each step, from the history that only grows."""
+    entries = [entry.fields for entry in found.history if entry.action == "plan"]
+    return {str(fields["step"]): str(fields["state"]) for fields in entries}
+
+
+def lint(files: Sequence[Path]) -> int:
+    """Print the faults of playbooks; exit code 0 for none, 1 for some."""
+    if not files:
+        raise ConfigError("no playbook was named", place="plan lint", remedy="Name a file.")
+    count = 0
+    for path in files:
+        for one in foreign.lint(_text(path)):
+            count += 1
+            place = f"{visible(str(path), 400)}:{one.line}"
+            print(
+                f"{place}: {one.fault}: {visible(one.text, 200)}\n  why: {one.why}\n  instead: {one.instead}"
+            )
+    print(f"{count} faults")
+    return _FOUND if count else _OK
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(_MOST_BYTES + 1)
+        text = content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "the playbook cannot be read", place=str(path), remedy="Give a text file in UTF-8."
+        ) from error
+    if len(content) > _MOST_BYTES or not text.strip():
+        raise ConfigError(
+            "the playbook is empty or larger than 8 MiB", place=str(path), remedy="Give the playbook itself."
+        )
+    return text
