@@ -320,6 +320,32 @@ def ledger(
     return messages.ledger(case, mailbox=mailbox, gone=gone, form=format, limit=limit)
 
 
+@app.command(name="settings")
+def show_settings(
+    *,
+    case: Path,
+    mailbox: str = "",
+    format: Literal["table", "json", "csv"] = "table",  # noqa: A002 - the name of the flag
+    limit: int = 1000,
+) -> int:
+    """Show rules and settings over time: each version, who made it, what it did, and to which messages.
+
+    Parameters
+    ----------
+    case
+        Folder of the case.
+    mailbox
+        Only this mailbox, by its address or the name before the @, and settings of the organisation.
+    format
+        How rows are printed.
+    limit
+        Most rows to print.
+    """
+    from mailwitness import messages
+
+    return messages.setting_history(case, mailbox=mailbox, form=format, limit=limit)
+
+
 @app.command
 def sources(*folders: Path, json: bool = False) -> int:
     """List what can be read, how it is recognised, and an example of each.

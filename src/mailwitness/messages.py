@@ -16,6 +16,7 @@ from mailwitness.interactive import print_rows
 from mailwitness.open_case import open_case
 from mailwitness.proof import recoverability
 from mailwitness.proof.ledger import TABLE
+from mailwitness.proof.settings import TABLE as HISTORY
 from mailwitness.verification import read_report
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _TIMEOUT_SECONDS = 600
 _CLEAR = 0
 _GONE = "Verdict NOT IN ('present', 'unknown')"
 # What fits a terminal; JSON and CSV have every column.
+_VERSION = "TimeGenerated AS FromTime, EndTime AS ToTime, Mailbox, Kind, Name, State, Does, ChangedBy, Origin, Hit, NotJudged"
 _SAVED = (
     "coalesce(r.State, '') AS State, r.Until AS CanBeSavedUntil, coalesce(r.IsExact, false) AS IsUntilExact"
 )
@@ -60,6 +62,33 @@ def ledger(case: Path, *, mailbox: str, gone: bool, form: str, limit: int) -> in
             f"SELECT {columns} FROM (SELECT l.*, {_SAVED} FROM ({chosen}) AS l LEFT JOIN {recoverability.TABLE} AS r "
             "ON l.Mailbox = r.Mailbox AND l.MessageKey = r.MessageKey ORDER BY Mailbox, FirstSeen, MessageKey)"
         )
+        rows = findings.execute(connection, sql, timeout_seconds=_TIMEOUT_SECONDS, limit=limit + 1)
+        connection.close()
+    print_rows(rows[:limit], form)
+    if len(rows) > limit:
+        print(f"only the first {limit} rows are shown; use --limit", file=sys.stderr)
+    return _CLEAR
+
+
+def setting_history(case: Path, *, mailbox: str, form: str, limit: int) -> int:
+    """Print the versions of rules and settings of a case; compute them first where the case does not have them.
+
+    Raises:
+        MailwitnessError: the case is none, or an original is gone or changed.
+    """
+    folder = CaseFolder(case, create=False)
+    moment = dt.datetime.fromisoformat(read_report(folder)["evaluated"]["now"])
+    settings = pipeline.Settings(now=moment)
+    with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
+        work = Path(temporary)
+        if HISTORY not in tables.TableStore(folder.tables).tables():
+            build(folder, settings, work)
+        connection, _ = pipeline.open_tables(folder.path, settings, pack.load(), work)
+        tables.lock(connection, [folder.tables, work])
+        name = tables.literal(mailbox.lower())
+        where = f" WHERE Mailbox IN ({name}, '') OR split_part(Mailbox, '@', 1) = {name}" if mailbox else ""
+        columns = _VERSION if form == "table" else "* EXCLUDE (_Salvaged)"
+        sql = f"SELECT {columns} FROM {HISTORY}{where} ORDER BY Mailbox, Kind, Name, TimeGenerated, _Exhibit, _Position"
         rows = findings.execute(connection, sql, timeout_seconds=_TIMEOUT_SECONDS, limit=limit + 1)
         connection.close()
     print_rows(rows[:limit], form)

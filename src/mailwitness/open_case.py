@@ -11,7 +11,7 @@ from mailwitness.content import loader, pack
 from mailwitness.findings import UNHELD, Evidence
 from mailwitness.kql import KqlEngine, words
 from mailwitness.needs import Needs
-from mailwitness.proof import ledger, recoverability, visibility
+from mailwitness.proof import ledger, recoverability, settings, visibility
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,8 +125,13 @@ def open_case(
     asked = [*queries(knowledge), *question_queries(knowledge)]
     named = {word for query in asked for word in words(query)} | ALWAYS_STORED
     if given is not None:
-        wanted = wanted.plus(ledger.activities() | visibility.activities() | recoverability.activities())
-        named |= ledger.columns() | visibility.columns() | recoverability.columns()
+        wanted = wanted.plus(
+            ledger.activities()
+            | visibility.activities()
+            | recoverability.activities()
+            | settings.activities()
+        )
+        named |= ledger.columns() | visibility.columns() | recoverability.columns() | settings.columns()
     union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
     activities.materialise(
         connection, union, work / "activity.parquet", needed=wanted.activities(), named=named
@@ -134,6 +139,7 @@ def open_case(
     if given is not None:
         ledger.store(connection, store, work, exhibits=given, now=now)
         recoverability.store(connection, store, now=now)
+        settings.store(connection, store, present=present)
         visibility.store(connection, store, present=present, now=now)
     activities.narrow(connection, needed(knowledge).activities())
     found = evidence(connection, knowledge, store.tables())

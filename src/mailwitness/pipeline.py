@@ -46,6 +46,7 @@ from mailwitness.open_case import (
     questioned,
 )
 from mailwitness.proof import ledger, recoverability, sight, summary, visibility
+from mailwitness.proof import settings as settings_over_time
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.snapshots import taking
 from mailwitness.sources import Intake
@@ -567,7 +568,12 @@ def _proof_of(exhibits: list[Exhibit], setting: str) -> list[ledger.Given] | Non
 
 
 def _proof_queries() -> list[str]:
-    return [*ledger.queries(), *visibility.queries(), *recoverability.queries()]
+    return [
+        *ledger.queries(),
+        *visibility.queries(),
+        *recoverability.queries(),
+        *settings_over_time.queries(),
+    ]
 
 
 def _written(path: Path) -> dt.datetime:
