@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,26 @@ def test_what_was_saved_of_one_mailbox_does_not_save_another() -> None:
     restoring = [step for step in steps if step.action == "restore_audit"]
 
     assert [step.after for step in restoring] == [("copy_settings.1",), ("copy_settings.2",)]
+
+
+def test_no_line_overwrites_what_another_line_saved() -> None:
+    steps = planning.plan(
+        case(mailboxes=["ann@contoso.example", "eva@contoso.example"], actors=["a@x.example", "b@x.example"])
+    )
+
+    files = [
+        name
+        for step in steps
+        for _, line in step.lines
+        for name in re.findall(r"[\w-]+\.(?:csv|xml|json|txt|tar)\b", line)
+    ]
+
+    assert len(files) > 10
+    assert sorted(files) == sorted(set(files))
+
+
+def test_only_lines_of_the_products_of_the_case_are_shown() -> None:
+    assert {shell for step in planning.plan(case()) for shell, _ in step.lines} == {"powershell", "graph"}
 
 
 @given(st.text(min_size=1))

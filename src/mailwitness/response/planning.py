@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 JsonDict = dict[str, Any]  # Any: JSON values
 # A tenth mailbox needs the same line as the first; the plan says how many more there are.
 _EACH = 10
+_SPOKEN = {
+    "powershell": {"ExchangeOnline", "Exchange", "Entra", "Windows"},
+    "graph": {"ExchangeOnline", "Entra"},
+    "gam": {"GoogleWorkspace"},
+    "sh": {"Linux", "macOS"},
+}
 _RULES = {"rule": "InboxRule", "transport_rule": "TransportRule"}
 
 
@@ -60,7 +66,7 @@ def plan(case: JsonDict, listed: Sequence[Action] | None = None) -> list[Step]:
     acts = {str(f["evidence"].get("Activity") or "") for f in case["findings"]}
     platforms = {str(f["evidence"].get("Platform") or "") for f in case["findings"]} - {""}
     fitting = [one for one in chosen if _fits(one, acts, platforms)]
-    made = [step for one in fitting for step in _steps(one, case)]
+    made = [step for one in fitting for step in _steps(_spoken(one, platforms), case)]
     saved: dict[str, list[Step]] = {}
     for step in made:
         for kind in step.preserves:
@@ -77,6 +83,12 @@ def _fits(action: Action, acts: set[str], platforms: set[str]) -> bool:
     return (not action.activities or bool(acts & set(action.activities))) and (
         not action.platforms or not platforms or bool(platforms & set(action.platforms))
     )
+
+
+def _spoken(action: Action, platforms: set[str]) -> Action:
+    """Leave out lines for products that the case is not about."""
+    lines = [one for one in action.by_hand if not platforms or platforms & _SPOKEN[one.shell]]
+    return msgspec.structs.replace(action, by_hand=lines)
 
 
 def _steps(action: Action, case: JsonDict) -> list[Step]:
@@ -102,7 +114,11 @@ def _values(each: str, case: JsonDict) -> list[dict[str, str]]:
 
 
 def _step(action: Action, number: int, values: dict[str, str]) -> Step:
-    lines = [(one.shell, quoting.line(one.shell, one.line, values)) for one in action.by_hand]
+    # The number is ours: files of two mailboxes must not overwrite each other.
+    lines = [
+        (one.shell, quoting.line(one.shell, one.line.replace("{n}", str(number)), values))
+        for one in action.by_hand
+    ]
     unsafe = any(not text for _, text in lines)
     return Step(
         id=f"{action.id}.{number}", action=action.id, title=action.title, phase=action.phase, value=values.get("value", ""),
