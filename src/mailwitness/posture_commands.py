@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
     from mailwitness.posture.run import Posture
@@ -186,3 +186,101 @@ def diff(
             print(visible(f"not read {path}: {reason}", 400))
         print(f"{len(found)} changes since {before.made}, {len(unread)} places not read")
     return FOUND if found else FAILED if unread else CLEAR
+
+
+@posture_app.command
+def settings(
+    *,
+    for_: Annotated[
+        list[Literal["auditd", "sysmon", "powershell", "exchange", "dovecot", "rsyslog"]],
+        Parameter(name="--for"),
+    ],
+    out: Path,
+    root: Path = Path("/"),
+    witness: str = "witness.example:6514",
+    ca: str = "/etc/mailwitness/ca.pem",
+    certificate: str = "/etc/mailwitness/client.pem",
+    key: str = "/etc/mailwitness/client.key",
+) -> int:
+    """Write settings that make clearing visible, chosen for the host found; nothing is installed.
+
+    Exit code 0: each was accepted by its program; 2: one was refused, or nothing here can check it.
+
+    Parameters
+    ----------
+    for_
+        auditd, sysmon, powershell, exchange, dovecot or rsyslog; more than once for several.
+    out
+        Folder to write to.
+    root
+        Root of the host that the settings are for.
+    witness
+        Host and port of the witness, for rsyslog.
+    ca
+        Authority of the witness, as the host will have it.
+    certificate
+        Certificate of the host.
+    key
+        Key of the host.
+    """
+    from mailwitness.posture.generate import Witness, generate
+    from mailwitness.report.text import visible
+
+    host, _, port = witness.rpartition(":")
+    target = Witness(
+        host=host or witness,
+        port=int(port) if host and port.isdigit() else 6514,
+        ca=ca,
+        certificate=certificate,
+        key=key,
+    )
+    accepted = True
+    for kind in for_:
+        written = generate(kind, out, root=root, witness=target)
+        print(visible(f"{written.path}: {written.said}", 1000))
+        for place in written.left_out:
+            print(visible(f"  left out, because an audit rule cannot name it: {place}", 400))
+        accepted = accepted and bool(written.is_valid) and not written.left_out
+    return CLEAR if accepted else FAILED
+
+
+@posture_app.command
+def selftest(
+    *,
+    scratch: Path,
+    log: list[Path],
+    deed: list[str] | None = None,
+    reader: Path | None = None,
+    seconds: float = 10.0,
+) -> int:
+    """Clear mail made for it in a scratch folder, and show whether that was recorded, and arrived at the witness.
+
+    Exit code 0: everything was recorded (and arrived); 1: something was not; 2: something could not be tried.
+
+    Parameters
+    ----------
+    scratch
+        Folder that does not exist yet, below a watched one, such as /var/mail/mailwitness-selftest.
+    log
+        Log that should notice, such as /var/log/audit/audit.log; may be given more than once.
+    deed
+        Only this deed; `mailwitness emulate --list --live` lists them.
+    reader
+        Settings of a reader of the witness, TOML.
+    seconds
+        How long a record may take to arrive.
+    """
+    from mailwitness.posture import selftest as test
+    from mailwitness.report.text import visible
+
+    tried = test.run(scratch, log, deeds=deed or [], reader=reader, seconds=seconds)
+    for one in tried:
+        for line in one.lines:
+            print(visible(line, 500))
+        words = {True: "arrived", False: "did NOT arrive", None: "no witness was asked"}
+        print(
+            f"  {'not tried' if one.is_recorded is None else 'recorded' if one.is_recorded else 'NOT recorded'}; {words[one.has_arrived]}"
+        )
+    if any(one.is_recorded is False or one.has_arrived is False for one in tried):
+        return FOUND
+    return FAILED if any(one.is_recorded is None for one in tried) or not tried else CLEAR

@@ -58,14 +58,15 @@ class AuditRule(msgspec.Struct, frozen=True, kw_only=True):
 def rules(root: Root) -> list[AuditRule]:
     """Return the rules that are loaded at boot: audit.rules, or its parts where it was not put together yet."""
     text = root.text(_FILE) or ""
-    if not any(map(_rule, text.splitlines())):
+    if not any(map(parse, text.splitlines())):
         text = "\n".join(
             root.text(f"{_PARTS}/{name}") or "" for name in root.names(_PARTS) if name.endswith(".rules")
         )
-    return [rule for rule in map(_rule, text.splitlines()) if rule is not None]
+    return [rule for rule in map(parse, text.splitlines()) if rule is not None]
 
 
-def _rule(line: str) -> AuditRule | None:
+def parse(line: str) -> AuditRule | None:
+    """Return the rule in a line, or None when there is none."""
     try:
         words = shlex.split(line, comments=True)
     except ValueError:

@@ -103,9 +103,9 @@ def _take(line: str, scope: list[str], found: dict[str, str]) -> None:
         name, _, value = line.partition("=")
         key = "/".join([*scope, name.strip()])
         plain = value.strip().strip('"')
-        # `mail_plugins = $mail_plugins x` adds to what stands before it in the same place.
+        # `$mail_plugins` is what was set up to here: in the same block, else globally. What is set later does not reach back.
         own = f"${name.strip()}"
-        found[key] = plain.replace(own, found.get(key, own)) if own in plain else plain
+        found[key] = plain.replace(own, found.get(key, found.get(name.strip(), "")))
 
 
 def matching(root: Root, pattern: str, folder: str) -> list[str]:
