@@ -160,7 +160,7 @@ def _checked(kind: str, template: str, path: Path) -> tuple[bool | None, str]:
     if shutil.which(command[0]) is None:
         return None, f"not checked: {command[0]} is not installed"
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603 - a fixed program
-    said = (done.stderr or done.stdout).strip().splitlines()
+    printed = (done.stderr or done.stdout).strip().splitlines()
     return done.returncode == 0, f"{command[0]}: " + (
-        "accepted" if done.returncode == 0 else " ".join(said[-3:])
+        "accepted" if done.returncode == 0 else " ".join(printed[-3:])
     )
