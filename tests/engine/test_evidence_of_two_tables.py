@@ -28,7 +28,7 @@ def test_a_mailbox_audit_without_cmdlets_does_not_silence_the_cmdlets_of_the_eve
     assert outcomes["Auditing weakened"] == "found"
 
 
-def test_a_cmdlet_in_the_audit_log_of_azure_is_judged_although_exchange_wrote_no_cmdlets(
+def test_an_act_under_another_kind_of_record_is_judged_although_its_own_kind_is_missing(
     tmp_path: Path,
 ) -> None:
     # The kind "ExchangeAdmin" is missing, but the act that it would show is there under another kind.
