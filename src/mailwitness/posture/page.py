@@ -46,7 +46,7 @@ def lines(found: Posture) -> Iterator[str]:
         visible(f"not read       {path}: {reason}", 400) for path, reason in sorted(found.unread.items())[:20]
     )
     if found.absent:
-        yield f"not looked at  {', '.join(found.absent)}: nothing of them was given"
+        yield f"not looked at  {', '.join(found.absent)}: not given, or not asked for"
     counts = [sum(one.outcome == outcome for one in found.results) for outcome in (FAIL, NOT_EVALUATED, PASS)]
     yield f"{counts[0]} fail, {counts[1]} not evaluated, {counts[2]} pass"
 
