@@ -14,10 +14,20 @@ from hypothesis import strategies as st
 
 import mailwitness
 from mailwitness.pipeline import Progress, Settings, investigate
+from mailwitness.report.charts.clock import draw_clock
 from mailwitness.report.charts.graph import draw_graph
 from mailwitness.report.charts.rhythm import HEIGHT, draw_rhythm
 from mailwitness.report.charts.strip import draw_strip
-from mailwitness.report.document import Case, DeletionCount, Deletions, Finding, PhaseActs, TimelineEntry
+from mailwitness.report.document import (
+    Case,
+    DeletionCount,
+    Deletions,
+    Finding,
+    PhaseActs,
+    Recoverability,
+    RecoveryStep,
+    TimelineEntry,
+)
 from mailwitness.report.html import render_html
 from mailwitness.report.validate import problems_of
 
@@ -144,6 +154,46 @@ def test_acts_without_findings_get_a_lane_of_their_own() -> None:
     assert [lane.label for lane in strip.lanes] == ["Access", "Clearing"]
     assert not strip.lanes[0].marks[0].is_finding
     assert strip.lanes[0].marks[0].title == "3 acts, 2025-03-04 08:00:00"
+
+
+def saved(until: str, *, earliest: str = "", latest: str = "", is_exact: bool = True) -> RecoveryStep:
+    return RecoveryStep(
+        mailbox="kim@contoso.example",
+        messages=3,
+        until=until,
+        earliest=earliest or until,
+        latest=latest or until,
+        is_exact=is_exact,
+    )
+
+
+def test_the_clock_shows_what_is_sure_and_what_is_only_possible() -> None:
+    steps = (
+        saved("2025-03-09T00:00:00Z"),
+        saved(
+            "2025-03-07T00:00:00Z",
+            earliest="2025-03-01T00:00:00Z",
+            latest="2025-03-11T00:00:00Z",
+            is_exact=False,
+        ),
+    )
+
+    clock = draw_clock(Recoverability(is_computed=True, steps=steps), "2025-03-06T00:00:00Z")
+
+    assert clock
+    by_default, exact = clock.lines
+    assert (by_default.sure, by_default.until, by_default.latest) == (0.0, 20.0, 100.0)
+    assert (exact.sure, exact.until, exact.latest) == (60.0, 60.0, 60.0)
+    assert by_default.left == "1 d left by default"
+    assert exact.left == "3 d left"
+
+
+def test_what_is_over_or_gone_has_no_line() -> None:
+    over = RecoveryStep(until="2025-03-01T00:00:00Z", is_over=True)
+    gone = RecoveryStep(until="2025-03-09T00:00:00Z", is_gone=True)
+
+    assert draw_clock(Recoverability(steps=(over, gone)), "2025-03-06T00:00:00Z") is None
+    assert draw_clock(None, "2025-03-06T00:00:00Z") is None
 
 
 @pytest.mark.parametrize("report", [realistic(), hostile()], ids=["realistic", "hostile"])
