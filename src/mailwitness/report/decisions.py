@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from mailwitness.report import wording
 from mailwitness.report.pages import common
+from mailwitness.report.pages.beside import Step
 from mailwitness.report.pages.blocks import Block, Bullets, Heading, Table, Text, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.report.document import Case, Question, RecoveryStep, Report
+    from mailwitness.report.document import Case, Question, RecoveryStep, Report, Task
     from mailwitness.report.pages.beside import Beside, Worked
 
 _SHOWN = 30
@@ -52,6 +53,7 @@ def today_blocks(cases: tuple[Case, ...], beside: Beside) -> Iterator[Block]:
     open_ = [case for case in cases if not (beside.people.get(case.id) and beside.people[case.id].decision)]
     asked = [
         f"Case {case.id}: the rules say {common.verdict_of(case).lower()}. Confirm or reject it, with a reason."
+        + (f" By the playbook: {said.lower()}." if (said := common.escalation_of(case)) else "")
         for case in open_[:4]
     ]
     yield Bullets(tuple(asked)) if asked else Text("No case waits for a decision.")
@@ -79,9 +81,9 @@ def _answered(one: Question) -> str:
     return f"{one.question} {'' if begins else f'{word}. '}{text}"
 
 
-def task_blocks(worked: Worked | None) -> Iterator[Block]:
+def task_blocks(case: Case, worked: Worked | None) -> Iterator[Block]:
     """List the steps for people: what is done, with what shows it, and what is open."""
-    tasks = worked.tasks if worked else ()
+    tasks = worked.tasks if worked else tuple(_open(one) for one in case.tasks)
     if tasks:
         yield Bullets(
             tuple(
@@ -90,3 +92,8 @@ def task_blocks(worked: Worked | None) -> Iterator[Block]:
                 for one in tasks[:_SHOWN]
             )
         )
+
+
+def _open(task: Task) -> Step:
+    """Return a step as nobody has marked it yet."""
+    return Step(id=task.id, tier=task.tier, title=task.title, known=task.known)

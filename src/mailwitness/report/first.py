@@ -31,8 +31,13 @@ def start_of(report: Report) -> Start | None:
         return None
     case = cases[0]
     return Start(
-        case, report.cases.index(case) + 1, common.verdict_of(case), tuple(_steps(report, case))[:STEPS_SHOWN]
+        case, report.cases.index(case) + 1, _verdict(case), tuple(_steps(report, case))[:STEPS_SHOWN]
     )
+
+
+def _verdict(case: Case) -> str:
+    decided = common.escalation_of(case)
+    return common.verdict_of(case) + (f". {decided}" if decided else "")
 
 
 def _steps(report: Report, case: Case) -> Iterator[str]:

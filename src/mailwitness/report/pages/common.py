@@ -71,6 +71,11 @@ def unseen(report: Report, case: Case | None) -> tuple[str, ...]:
     return tuple(told)
 
 
+def escalation_of(case: Case) -> str:
+    """Return the escalation decision in words; empty for a report that was written before there was one."""
+    return wording.DECISIONS.get(case.escalation.decision, "") if case.escalation else ""
+
+
 def running(report: Report) -> tuple[RecoveryStep, ...]:
     """Return what can still be saved, mailboxes of pressing cases first, each in the order of the clock."""
     steps = report.recoverability.steps if report.recoverability else ()

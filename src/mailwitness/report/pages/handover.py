@@ -62,7 +62,7 @@ def _case(report: Report, case: Case, beside: Beside) -> Iterator[Block]:
     yield from decisions.question_blocks(case)
     yield from _usual(case)
     yield from _findings(report, case)
-    yield from _work(beside.people.get(case.id))
+    yield from _work(case, beside.people.get(case.id))
     yield Heading("Where to go on", 3)
     yield Commands(
         (
@@ -154,8 +154,8 @@ def _findings(report: Report, case: Case) -> Iterator[Block]:
     yield Table("Findings", ("Severity", "Time (UTC)", "Finding", "Proof"), shown, left=left)
 
 
-def _work(worked: Worked | None) -> Iterator[Block]:
+def _work(case: Case, worked: Worked | None) -> Iterator[Block]:
     yield Heading("Done, open, decided", 3)
     notes = [f"{wording.moment(one.time)} {one.operator}, {one.action}: {one.words()}" for one in worked.history] if worked else []  # fmt: skip
-    yield from decisions.task_blocks(worked)
+    yield from decisions.task_blocks(case, worked)
     yield Bullets(tuple(notes[:60])) if notes else Text("Nobody has written into the case book yet.")
