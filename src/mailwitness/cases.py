@@ -60,7 +60,7 @@ def group(
     chained = {len(findings) - len(matches) + i: match for i, match in enumerate(matches)}
     parents = list(range(len(findings)))
     by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
-    full = _full_names(findings)
+    full = full_names(findings)
     for i, finding in enumerate(findings):
         for key in _keys(finding, full):
             by_key[key].append(i)
@@ -115,7 +115,7 @@ def _join_by_rows(findings: list[Finding], chained: dict[int, ChainMatch], paren
                 parents[_root(parents, i)] = _root(parents, holders[row])
 
 
-def _full_names(findings: list[Finding]) -> dict[str, str]:
+def full_names(findings: list[Finding]) -> dict[str, str]:
     """Return the one full address for each name before the @: cmdlets name mailboxes either way."""
     found: dict[str, set[str]] = defaultdict(set)
     for finding in findings:

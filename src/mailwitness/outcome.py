@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mailwitness.cases import full_names
 from mailwitness.content.schemas import SEVERITIES
 from mailwitness.findings import UNHELD
 from mailwitness.proof import sight
@@ -266,7 +267,7 @@ def _case(story: Story, proof: _Proof, visibility: JsonDict) -> JsonDict:
         "verdict": story.verdict,
         "reasons": list(story.reasons),
         "actors": _distinct(f.actor for f in story.findings),
-        "mailboxes": _distinct(f.mailbox for f in story.findings),
+        "mailboxes": _whole_names(story),
         "hosts": _distinct(f.host for f in story.findings),
         "addresses": _distinct(f.address for f in story.findings),
         "sessions": _distinct(f.session for f in story.findings),
@@ -321,6 +322,12 @@ def _chain(match: ChainMatch) -> JsonDict:
         "steps": steps,
         "notes": list(match.notes),
     }
+
+
+def _whole_names(story: Story) -> list[str]:
+    """Return the mailboxes of a case; a cmdlet's short name stands for the only full address it can mean."""
+    full = full_names(list(story.findings))
+    return _distinct(full.get(f.mailbox.lower(), f.mailbox) for f in story.findings)
 
 
 def _distinct(values: Any) -> list[str]:  # noqa: ANN401 - any iterable of text

@@ -60,3 +60,9 @@ def test_the_page_and_the_markdown_are_written(case: Path) -> None:
 
     assert "Content-Security-Policy" in page
     assert "dana.whitfield@contoso.example" in text
+
+
+def test_a_mailbox_named_in_two_ways_is_one(case: Path) -> None:
+    for found in json.loads((case / "report.json").read_bytes())["cases"]:
+        local = [name.split("@")[0] for name in found["mailboxes"]]
+        assert len(local) == len(set(local))

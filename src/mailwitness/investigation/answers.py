@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 JsonDict = dict[str, Any]  # Any: JSON values and query cells
 _TIMEOUT_SECONDS = 20
 # Proving rows of one answer; the numbers count all of them.
+# A number and its noun; words such as "address" that end in "ss" are no plural.
+_ONE_OF_MANY = re.compile(r"(?<![\d.,])1 ([a-z]+[a-rt-z]s|[a-z]+(?:ss|x|ch|sh)es)\b")
 _ROWS = 20
 _MOST = 20_000
 _ORDER = ("yes", "not_evaluated", "no")
@@ -167,7 +170,7 @@ def _answer(question: Question, rows: list[JsonDict], doubt: str) -> Answer:
         id=question.id,
         question=question.question,
         said=said,
-        sentence=findings.filled(template, {**first, **counted}),
+        sentence=singular(findings.filled(template, {**first, **counted})),
         numbers=counted,
         rows=_proof(telling),
         confidence=_lowered(question.confidence) if unsure else question.confidence,
@@ -186,7 +189,7 @@ def _silent(question: Question, doubt: str) -> Answer:
         id=question.id,
         question=question.question,
         said=question.silent,
-        sentence=findings.filled(template, numbers),
+        sentence=singular(findings.filled(template, numbers)),
         numbers=numbers,
         rows=(),
         confidence=_lowered(question.confidence) if doubt else question.confidence,
@@ -238,3 +241,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a number or a time as the datab
 
 def _lowered(confidence: str) -> str:
     return _LEVELS[max(_LEVELS.index(confidence) - 1, 0)]
+
+
+def singular(text: str) -> str:
+    """Say "1 change" where a template says "{n} changes"."""
+    return _ONE_OF_MANY.sub(lambda match: f"1 {_one(match.group(1))}", text)
+
+
+def _one(noun: str) -> str:
+    if noun.endswith("ies"):
+        return noun[:-3] + "y"
+    return noun[:-2] if noun.endswith(("sses", "xes", "ches", "shes")) else noun[:-1]
