@@ -24,6 +24,8 @@ from mailwitness.verification import read_report
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import duckdb
+
 JsonDict = dict[str, Any]  # Any: JSON values
 _WIDE = 2000
 _OK = 0
@@ -49,7 +51,7 @@ def open_book(case: Path, *, now: dt.datetime, url: str = "") -> Iterator[CaseBo
             record=lambda action, fields: _record(log, now, action, fields),
         )
         try:
-            sync(book, report["cases"])
+            sync(book, report["cases"], report["intake"])
             yield book
         finally:
             book.close()
@@ -173,6 +175,14 @@ def show_timeline(case: Path, name: str, *, wanted: timeline.Filter, limit: int,
 def _acts(
     folder: CaseFolder, report: JsonDict, listed: JsonDict, wanted: timeline.Filter, limit: int
 ) -> list[timeline.Act]:
+    with open_acts(folder.path, report) as connection:
+        return timeline.acts(connection, listed, wanted, limit=limit)
+
+
+@contextmanager
+def open_acts(case: Path, report: JsonDict) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a case's tables with all of MailboxActivity, at the clock of its report, locked."""
+    folder = CaseFolder(case, create=False)
     now = dt.datetime.fromisoformat(report["evaluated"]["now"])
     settings = pipeline.Settings(now=now)
     knowledge = pack.load()
@@ -184,6 +194,7 @@ def _acts(
             connection, activities.union_sql(connection, engine, knowledge.parsers, present, now=now)
         )
         tables.lock(connection, [folder.tables, Path(temporary)])
-        found = timeline.acts(connection, listed, wanted, limit=limit)
-        connection.close()
-    return found
+        try:
+            yield connection
+        finally:
+            connection.close()

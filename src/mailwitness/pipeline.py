@@ -176,6 +176,7 @@ class _Run:
         self.taken: set[tuple[str, str]] = set()
         self.by_digest: dict[str, Exhibit] = {}
         self.last_number = 0
+        self.named: dict[tuple[str, str], str] = {}
         # By exhibit: further places at which the same bytes lie.
         self.others: dict[str, list[str]] = {}
         self.given_proof: list[ledger.Given] | None = None
@@ -243,6 +244,7 @@ class _Run:
         described = self.folder.description()
         earlier = list(described.get("exhibits", []))
         known = {(item["blake3"], item["path"]): item["id"] for item in earlier}
+        self.named = {(item["blake3"], item["location"]): item["path"] for item in earlier}
         self.last_number = max((int(name[1:]) for name in known.values()), default=0)
         exhibits: list[Exhibit] = []
         self.progress.stage("sealing")
@@ -301,7 +303,9 @@ class _Run:
         exhibits: list[Exhibit],
         member: containers.Member | None = None,
     ) -> None:
-        shown = self._shown(sealed.display_name)
+        # The same bytes at the same place keep the name by which they were first given, and with it their number.
+        place = (sealed.blake3, str(sealed.path.absolute()))
+        shown = self.named.get(place) or self._shown(sealed.display_name)
         key = (sealed.blake3, shown)
         if key in self.taken:
             return

@@ -79,6 +79,34 @@ def done(name: str, step: str, *, evidence: str, case: Path = _DEFAULT_CASE, now
 
 
 @plan_app.command
+def verify(
+    name: str, *steps: str, case: Path = _DEFAULT_CASE, json: bool = False, now: str | None = None
+) -> int:
+    """Say whether evidence collected again shows that the steps marked as done took effect.
+
+    Collect the logs again and run `investigate` on the same case first. Exit code 0: each is shown; 1: one is
+    contradicted; 2: one could not be judged.
+
+    Parameters
+    ----------
+    name
+        Id of the case, or its beginning.
+    steps
+        Ids of steps; default every step that was marked as done.
+    case
+        Folder of the case.
+    json
+        Print the results as JSON.
+    now
+        Clock, ISO 8601 UTC; default the present time.
+    """
+    from mailwitness import plan_desk
+    from mailwitness.settings import clock
+
+    return plan_desk.verify(case, name, list(steps), now=clock(now), as_json=json)
+
+
+@plan_app.command
 def lint(*files: Path) -> int:
     """Check playbooks (Markdown or text with cmdlets) for steps that destroy evidence or come too early.
 

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mailwitness import desk
+from mailwitness.content.actions import actions
 from mailwitness.errors import CaseBookError, ConfigError
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.report.text import visible
-from mailwitness.response import foreign, planning
+from mailwitness.response import effects, foreign, planning
 from mailwitness.verification import read_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailwitness.casebook.book import CaseFile
+    from mailwitness.casebook.book import CaseFile, Entry
     from mailwitness.response.planning import Step
 
 JsonDict = dict[str, Any]  # Any: JSON values
-_OK, _FOUND = 0, 1
+_OK, _FOUND, _FAILED = 0, 1, 2
 # More than any playbook has; a log given by mistake is not read into memory.
 _MOST_BYTES = 8 * 1024 * 1024
 
@@ -114,6 +115,64 @@ def _states(found: CaseFile) -> dict[str, str]:
     """Return the newest state of each step, from the history that only grows."""
     entries = [entry.fields for entry in found.history if entry.action == "plan"]
     return {str(fields["step"]): str(fields["state"]) for fields in entries}
+
+
+def verify(case: Path, name: str, steps: Sequence[str], *, now: dt.datetime, as_json: bool) -> int:
+    """Judge the steps that were marked as done by the newest evidence; record and print what it says."""
+    report = read_report(CaseFolder(case, create=False))
+    with desk.open_book(case, now=now) as book:
+        found = book.case(name)
+    marked = {str(e.fields["step"]): e for e in found.history if _is_done(e)}
+    unmarked = [step for step in steps if step not in marked]
+    if unmarked or not marked:
+        raise CaseBookError(
+            "the step was not marked as done" if unmarked else "no step was marked as done",
+            place=unmarked[0] if unmarked else found.id,
+            remedy="Mark it with `mailwitness plan done`.",
+        )
+    # The case is locked while it is completed from its originals, so the book is opened once more afterwards.
+    checked = _checked(case, report, found, {step: marked[step] for step in steps or marked})
+    with desk.open_book(case, now=now) as book:
+        for result in checked:
+            book.record_effect(found.id, result.step, result.result, result.sentence)
+    _print_checked(checked, as_json=as_json)
+    results = {result.result for result in checked}
+    return _FOUND if "contradicted" in results else _FAILED if "not evaluated" in results else _OK
+
+
+def _checked(
+    case: Path, report: JsonDict, found: CaseFile, marked: dict[str, Entry]
+) -> list[effects.Checked]:
+    planned = {step.id: step for step in _plan(case, found)}
+    known = {action.id: action for action in actions()}
+    one = next(item for item in report["cases"] if item["id"] == found.id)
+    with desk.open_acts(case, report) as connection:
+        return [
+            effects.check(
+                connection,
+                planned[step],
+                known[planned[step].action],
+                case=one,
+                intake=report["intake"],
+                since=dt.datetime.fromisoformat(entry.time).replace(tzinfo=None),
+                evidence=str(entry.fields["evidence"]),
+            )
+            for step, entry in marked.items()
+            if step in planned
+        ]
+
+
+def _is_done(entry: Entry) -> bool:
+    return entry.action == "plan" and entry.fields["state"] == "done"
+
+
+def _print_checked(checked: list[effects.Checked], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(result) for result in checked], indent=1))
+        return
+    for result in checked:
+        place = f" ({result.exhibit}#{result.record})" if result.record >= 0 else ""
+        print(f"[{result.result}] {result.step}: {visible(result.sentence, 500)}{place}")
 
 
 def lint(files: Sequence[Path]) -> int:

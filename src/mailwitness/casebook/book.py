@@ -248,6 +248,15 @@ class CaseBook:
         """
         return self._change(name, "plan", {}, {"step": step, "state": state, "evidence": evidence}, seen=None)
 
+    def record_effect(self, name: str, step: str, result: str, sentence: str) -> CaseFile:
+        """Record what evidence collected again says of a step that was done.
+
+        Raises:
+            CaseBookError: there is no such case.
+        """
+        fields = {"step": step, "result": result, "sentence": sentence}
+        return self._change(name, "verified", {}, fields, seen=None)
+
     def _change(self, name: str, action: str, values: Fields, said: Fields, *, seen: int | None) -> CaseFile:
         with self.engine.begin() as connection:
             case_id = self._full_id(connection, name)

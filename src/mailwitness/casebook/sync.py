@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 JsonDict = dict[str, Any]  # Any: JSON values
 
 
-def sync(book: CaseBook, cases: Iterable[JsonDict]) -> None:
+def sync(book: CaseBook, cases: Iterable[JsonDict], intake: Iterable[JsonDict] = ()) -> None:
     """Take over the cases of a new report.
 
     A case gets another id when more evidence adds findings to it. Its file is carried over to the new id when
@@ -26,8 +26,10 @@ def sync(book: CaseBook, cases: Iterable[JsonDict]) -> None:
     Args:
         book: the open case book.
         cases: ``cases`` of report.json.
+        intake: ``intake`` of report.json; a record is known by the digest of its exhibit, whose number may change.
     """
-    listed = list(cases)
+    digests = {item["exhibit"]: item["sha256"] for item in intake}
+    listed = [{**case, "keys": _keys(case, digests)} for case in cases]
     names = {case["id"] for case in listed}
     with book.engine.begin() as connection:
         rows = connection.execute(sa.select(CASES).where(CASES.c.investigation == book.investigation))
@@ -48,19 +50,20 @@ def sync(book: CaseBook, cases: Iterable[JsonDict]) -> None:
                 _write(connection, book, name, "no longer in the report", {}, row["version"])
 
 
-def finding_key(finding: JsonDict) -> str:
+def finding_key(finding: JsonDict, digests: dict[str, str]) -> str:
     """Return what makes a finding the same in two reports: rule, time, and the record that proves it."""
-    place = [finding["rule"], finding["time"], finding["exhibit"], finding["position"]["record"]]
+    exhibit = digests.get(finding["exhibit"]) or finding["exhibit"]
+    place = [finding["rule"], finding["time"], exhibit, finding["position"]["record"]]
     return hashlib.sha256("|".join(map(str, place)).encode()).hexdigest()[:16]
 
 
-def _keys(case: JsonDict) -> list[str]:
-    return sorted({finding_key(finding) for finding in case["findings"]})
+def _keys(case: JsonDict, digests: dict[str, str]) -> list[str]:
+    return sorted({finding_key(finding, digests) for finding in case["findings"]})
 
 
 def _grown(case: JsonDict, free: dict[str, JsonDict]) -> JsonDict | None:
     """Return the file of the earlier case that this one has grown from."""
-    keys = set(_keys(case))
+    keys = set(case["keys"])
     shared = {name: len(keys & set(row["findings"])) for name, row in free.items()}
     best = max(sorted(shared), key=lambda name: shared[name], default="")
     return free[best] if best and shared[best] else None
@@ -68,7 +71,7 @@ def _grown(case: JsonDict, free: dict[str, JsonDict]) -> JsonDict | None:
 
 def _store(connection: sa.Connection, book: CaseBook, case: JsonDict, row: JsonDict | None) -> None:
     facts = {key: case[key] for key in ("id", "title", "severity", "verdict", "first_seen", "last_seen")}
-    facts |= {"is_in_report": True, "findings": _keys(case)}
+    facts |= {"is_in_report": True, "findings": case["keys"]}
     if row is None:
         made = {"status": "open", "assignee": "", "decision": "", "version": 1}
         connection.execute(CASES.insert().values(investigation=book.investigation, **facts, **made))

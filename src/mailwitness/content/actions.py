@@ -20,6 +20,22 @@ class ByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: str
 
 
+class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An act in evidence collected again that speaks for or against a step.
+
+    Attributes:
+        activities: the acts; empty means any.
+        column: column of MailboxActivity that must be the value the step is about; empty asks none.
+        sessions: only acts in a session of the case.
+        after: whether the setting's new value is ``empty`` or ``given``; empty text asks neither.
+    """
+
+    activities: list[str] = []
+    column: Literal["", "Actor", "Mailbox", "ObjectName", "ClientIP", "Host"] = ""
+    sessions: bool = False
+    after: Literal["", "empty", "given"] = ""
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One response step.
 
@@ -32,6 +48,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         disturbs: kinds of evidence it destroys or changes; each has to be preserved before.
         preserves: kinds of evidence it saves.
         approves: who has to agree.
+        shown_by: acts that show that the step took effect.
+        contradicted_by: acts that show that it did not.
     """
 
     id: str
@@ -50,6 +68,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     verify: str
     by_hand: list[ByHand]
     approves: str
+    shown_by: list[Effect] = []
+    contradicted_by: list[Effect] = []
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
