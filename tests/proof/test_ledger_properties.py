@@ -122,7 +122,7 @@ class Story:
         return [*rows, listed(minute, "<other@x.example>", **shape)]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(steps=STEPS, listing=LISTINGS, listed_after=st.integers(0, 30), on_linux=st.booleans())
 def test_a_kept_message_is_never_gone_and_a_lost_one_is_never_passed_over(
     steps: list[Step], listing: str, listed_after: int, on_linux: bool
@@ -156,7 +156,7 @@ def _judge(story: Story, message: int, row: dict[str, Any]) -> None:
         assert row["Verdict"] in CLAIMS_LOSS or story.last_record[message] > story.listed_at * 10 + 5
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(steps=STEPS, on_linux=st.booleans())
 def test_with_every_record_and_a_final_listing_each_verdict_is_exact(
     steps: list[Step], on_linux: bool
