@@ -19,15 +19,25 @@ TABLES = ROOT / "src" / "mailwitness" / "content" / "tables"
 SCHEMAS = ROOT.parent / "shared" / "schemas"
 BY_HAND = {
     "Baselines.yaml",
+    "CaseActs.yaml",
+    "CaseFindings.yaml",
+    "CaseSubjects.yaml",
+    "CaseUsual.yaml",
+    "CaseWindow.yaml",
     "ChangeRequests.yaml",
     "FindingActs.yaml",
     "Findings.yaml",
-    "MailboxActivity.yaml",
     "MailStoreIndex.yaml",
+    "MailboxActivity.yaml",
+    "MessageLedger.yaml",
     "PresentMessage.yaml",
+    "Recoverability.yaml",
+    "SettingHistory.yaml",
     "SettingsSnapshot.yaml",
-    "Watchlists.yaml",
+    "Visibility.yaml",
     "W3CIISLog.yaml",
+    "Watchlists.yaml",
+    "WitnessComparison.yaml",
 }
 
 # Defender's advanced hunting filters on Timestamp, Log Analytics on TimeGenerated; a rule may use either.
