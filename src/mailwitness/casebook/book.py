@@ -287,6 +287,14 @@ class CaseBook:
                 remedy=f"Look at `mailwitness case show {case_id}` and decide again.",
             )
         fields = {key: [before[key], value] for key, value in values.items() if before[key] != value} | said
+        self.write_history(connection, case_id, action, fields, expected + 1)
+        if self.record is not None:
+            self.record(action, {"case": case_id, "version": expected + 1, **fields})
+
+    def write_history(
+        self, connection: sa.Connection, case_id: str, action: str, fields: Fields, version: int
+    ) -> None:
+        """Add a line to the history of a case, within the transaction of the change it tells of."""
         connection.execute(
             HISTORY.insert().values(
                 investigation=self.investigation,
@@ -295,11 +303,9 @@ class CaseBook:
                 operator=self.operator,
                 action=action,
                 fields=fields,
-                version=expected + 1,
+                version=version,
             )
         )
-        if self.record is not None:
-            self.record(action, {"case": case_id, "version": expected + 1, **fields})
 
 
 def _case_file(row: Fields) -> CaseFile:

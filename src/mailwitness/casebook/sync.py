@@ -47,7 +47,7 @@ def sync(book: CaseBook, cases: Iterable[JsonDict], intake: Iterable[JsonDict] =
             if row["is_in_report"]:
                 where = (CASES.c.investigation == book.investigation, CASES.c.id == name)
                 connection.execute(CASES.update().where(*where).values(is_in_report=False))
-                _write(connection, book, name, "no longer in the report", {}, row["version"])
+                book.write_history(connection, name, "no longer in the report", {}, row["version"])
 
 
 def finding_key(finding: JsonDict, digests: dict[str, str]) -> str:
@@ -75,9 +75,8 @@ def _store(connection: sa.Connection, book: CaseBook, case: JsonDict, row: JsonD
     if row is None:
         made = {"status": "open", "assignee": "", "decision": "", "version": 1}
         connection.execute(CASES.insert().values(investigation=book.investigation, **facts, **made))
-        _write(
+        book.write_history(
             connection,
-            book,
             case["id"],
             "found",
             {"severity": case["severity"], "verdict": case["verdict"]},
@@ -96,8 +95,8 @@ def _store(connection: sa.Connection, book: CaseBook, case: JsonDict, row: JsonD
         connection.execute(TASKS.update().where(*moved).values(case_id=case["id"]))
         _carry(connection, book, row["id"], case["id"])
     grown = len(facts["findings"]) - len(row["findings"])
-    _write(
-        connection, book, case["id"], "found again", {**changes, "more findings": grown}, row["version"] + 1
+    book.write_history(
+        connection, case["id"], "found again", {**changes, "more findings": grown}, row["version"] + 1
     )
 
 
@@ -120,19 +119,3 @@ def _store_tasks(connection: sa.Connection, book: CaseBook, case: JsonDict) -> N
         else:
             own = {"investigation": book.investigation, "case_id": case["id"], "id": task["id"]}
             connection.execute(TASKS.insert().values(**own, **values, state="open", evidence=""))
-
-
-def _write(
-    connection: sa.Connection, book: CaseBook, case_id: str, action: str, fields: JsonDict, version: int
-) -> None:
-    connection.execute(
-        HISTORY.insert().values(
-            investigation=book.investigation,
-            case_id=case_id,
-            time=book.time,
-            operator=book.operator,
-            action=action,
-            fields=fields,
-            version=version,
-        )
-    )

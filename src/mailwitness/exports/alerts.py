@@ -5,11 +5,10 @@ Sources: TheHive 5, "Create an alert" (``POST /api/v1/alert``); DFIR-IRIS 2.4, "
 
 from __future__ import annotations
 
-import ipaddress
-
 from mailwitness.exports.facts import (
     LEVELS,
     JsonDict,
+    address,
     clean,
     description,
     milliseconds,
@@ -42,7 +41,7 @@ def _tags(case: JsonDict) -> list[str]:
 
 def _observables(case: JsonDict) -> list[tuple[str, str, str]]:
     """Return kind, value and meaning of everything a case names."""
-    found = [("ip", value, "address of the actor") for value in case["addresses"] if _is_address(value)]
+    found = [("ip", value, "address of the actor") for value in case["addresses"] if address(value)]
     found += [("mail" if "@" in value else "other", clean(value, 300), "actor") for value in case["actors"]]
     found += [
         ("mail" if "@" in value else "other", clean(value, 300), "mailbox")
@@ -51,14 +50,6 @@ def _observables(case: JsonDict) -> list[tuple[str, str, str]]:
     ]
     found += [("hostname", clean(value, 250), "host") for value in case["hosts"]]
     return found
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _hive(case: JsonDict, report: JsonDict) -> JsonDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import json
 import uuid
 from functools import cache
@@ -77,6 +78,14 @@ def findings(report: JsonDict) -> Iterator[tuple[JsonDict, JsonDict]]:
 def paths(report: JsonDict) -> dict[str, str]:
     """Return the path of each exhibit."""
     return {item["exhibit"]: item["path"] for item in report["intake"]}
+
+
+def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return what stands as the actor's address if it is one: evidence may hold anything there."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def clean(text: str, limit: int = 1000) -> str:

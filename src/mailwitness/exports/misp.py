@@ -5,10 +5,9 @@ Source: MISP core format (draft-dulaunoy-misp-core-format), sections 2.2 to 2.8.
 
 from __future__ import annotations
 
-import ipaddress
-
 from mailwitness.exports.facts import (
     JsonDict,
+    address,
     clean,
     description,
     milliseconds,
@@ -56,9 +55,9 @@ def _event(case: JsonDict, report: JsonDict, hashes: dict[str, JsonDict]) -> Jso
 def _attributes(case: JsonDict, hashes: dict[str, JsonDict]) -> list[JsonDict]:
     made = [_attribute(case, "Internal reference", "comment", description(case), "")]
     made += [
-        _attribute(case, "Network activity", "ip-src", address, "address of the actor")
-        for address in case["addresses"]
-        if _is_address(address)
+        _attribute(case, "Network activity", "ip-src", value, "address of the actor")
+        for value in case["addresses"]
+        if address(value)
     ]
     made += [_attribute(case, "Other", "text", clean(actor, 300), "actor") for actor in case["actors"]]
     for mailbox in case["mailboxes"]:
@@ -73,14 +72,6 @@ def _attributes(case: JsonDict, hashes: dict[str, JsonDict]) -> list[JsonDict]:
                 )
             )
     return made
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _attribute(case: JsonDict, category: str, kind: str, value: str, comment: str) -> JsonDict:

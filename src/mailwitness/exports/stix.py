@@ -7,12 +7,12 @@ Source: OASIS, "STIX Version 2.1", sections 2.9, 3.3, 4.14 and 4.16.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import uuid
 
 from mailwitness.exports.facts import (
     JsonDict,
+    address,
     clean,
     description,
     pretty,
@@ -95,17 +95,10 @@ def _observed(finding: JsonDict, made: str, author: str) -> list[JsonDict]:
 def _observables(finding: JsonDict) -> list[JsonDict]:
     names = dict.fromkeys(name for name in (finding["actor"], finding["mailbox"]) if name)
     found = [_observable("user-account", {"account_login": clean(name, 300)}) for name in names]
-    address = _address(finding["entities"].get("IP", ""))
-    if address is not None:
-        found.append(_observable(f"ipv{address.version}-addr", {"value": str(address)}))
+    source = address(finding["entities"].get("IP", ""))
+    if source is not None:
+        found.append(_observable(f"ipv{source.version}-addr", {"value": str(source)}))
     return found
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
 
 
 def _observable(kind: str, fields: JsonDict) -> JsonDict:

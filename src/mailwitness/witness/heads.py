@@ -94,6 +94,19 @@ def is_genuine(head: Head) -> bool:
     return is_signed(head.text(), head.key, head.signature)
 
 
+def newest(path: Path, log: str = "") -> Head | None:
+    """Return the newest genuine head of ``heads.jsonl``, of one log only where it is named; None when there is none."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    for line in reversed(lines):
+        try:
+            head = msgspec.json.decode(line, type=Head)
+        except msgspec.MsgspecError:
+            continue  # the last line of a run that was killed
+        if is_genuine(head) and log in {"", head.log}:
+            return head
+    return None
+
+
 def is_trusted(key: str, pinned: str, log: str, rotations: Iterable[Rotation]) -> bool:
     """Say whether ``key`` is the pinned key or follows from it by rotations in order."""
     trusted = {pinned}

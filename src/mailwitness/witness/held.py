@@ -10,8 +10,8 @@ import msgspec
 from mailwitness.errors import StoreDamaged, WitnessError, WitnessRefused
 from mailwitness.witness import segments
 from mailwitness.witness.alignment import align
-from mailwitness.witness.heads import Head, Rotation, is_genuine, is_trusted
-from mailwitness.witness.merkle import MemoryNodes, Tree, is_included, leaf_hash
+from mailwitness.witness.heads import Head, Rotation, is_trusted, newest
+from mailwitness.witness.merkle import MemoryNodes, Tree, leaf_hash
 from mailwitness.witness.observed import HAPPENINGS, Observed, parse
 from mailwitness.witness.records import Kind
 from mailwitness.witness.records import parse as parse_record
@@ -126,15 +126,10 @@ class RemoteSource:
 
 
 def _newest(path: Path) -> Head:
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    for line in reversed(lines):
-        try:
-            head = msgspec.json.decode(line, type=Head)
-        except msgspec.MsgspecError:
-            continue  # the last line of a run that was killed
-        if is_genuine(head):
-            return head
-    raise WitnessError("it has no signed head yet", place=str(path), remedy="Wait for the first one.")
+    head = newest(path)
+    if head is None:
+        raise WitnessError("it has no signed head yet", place=str(path), remedy="Wait for the first one.")
+    return head
 
 
 def _rotations(folder: Path) -> list[Rotation]:
@@ -223,9 +218,3 @@ def _overlaid(earlier: list[Line], later: list[Line]) -> list[Line]:
             is_end = part.b_end == len(later)
             merged += [line._replace(is_late=not is_end) for line in later[part.b : part.b_end]]
     return merged
-
-
-def is_proved(source: Source, number: int, payload: bytes, path: list[bytes]) -> bool:
-    """Say whether a stored record is under the source's head."""
-    head = source.head
-    return is_included(leaf_hash(payload), number, head.size, path, bytes.fromhex(head.root))

@@ -16,7 +16,7 @@ import msgspec
 
 from mailwitness.errors import StoreDamaged, WitnessError
 from mailwitness.witness import segments
-from mailwitness.witness.heads import Head, is_genuine
+from mailwitness.witness.heads import Head, newest
 from mailwitness.witness.keyindex import RECENT, KeyIndex, short_key
 from mailwitness.witness.merkle import FileNodes, Tree, leaf_hash
 from mailwitness.witness.records import Entry, Kind, frame, parse, payload
@@ -370,15 +370,9 @@ class Store:
 
     def _check_last_head(self) -> None:
         path = self.folder / "heads.jsonl"
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        for line in reversed(lines):
-            try:
-                head = msgspec.json.decode(line, type=Head)
-            except msgspec.MsgspecError:
-                continue  # the last line of a run that was killed
-            if is_genuine(head) and head.log == self.signer.log:
-                self._check_head(head, path)
-                return
+        head = newest(path, self.signer.log)
+        if head is not None:
+            self._check_head(head, path)
 
     def _check_head(self, head: Head, path: Path) -> None:
         if head.size > self.size or self.tree.root(head.size).hex() != head.root:
