@@ -47,15 +47,18 @@ def unwrap(record: Record, path: str) -> object:
     value: object = record
     for name in path.split(".") if path else []:
         if isinstance(value, dict):
-            value = value[name] if name in value else _folded(value, name)
+            value = folded(value, name)
         else:
             return None
     return value
 
 
-def _folded(record: Record, name: str) -> object:
+def folded(record: Record, name: str) -> Any:  # noqa: ANN401 - a JSON value
+    """Return a member by its name, however its letters are written; None when there is none."""
+    if name in record:
+        return record[name]
     wanted = name.lower()
-    return next((value for key, value in record.items() if key.lower() == wanted), None)
+    return next((value for key, value in record.items() if key.strip().lower() == wanted), None)
 
 
 def base_name(column: str) -> str:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from blake3 import blake3
 
-from mailwitness import cli, pipeline, sources, tables
+from mailwitness import cli, pipeline, tables
 from mailwitness.content import loader
 from mailwitness.models import Exhibit
 from mailwitness.readers.index import RecordIndex
-from mailwitness.sources import Intake
+from mailwitness.sources import Intake, limits
 
 if TYPE_CHECKING:
     import duckdb
@@ -133,12 +133,12 @@ def loaded(*contents: bytes, names: tuple[str, ...] = (), wanted: Wanted | None 
 @contextlib.contextmanager
 def through(way: str) -> Iterator[None]:
     """Load through ``python`` (record by record) or ``sql`` (as large files are), whatever the size."""
-    before = sources.SMALL_BYTES
-    sources.SMALL_BYTES = 0 if way == "sql" else before
+    before = limits.SMALL_BYTES
+    limits.SMALL_BYTES = 0 if way == "sql" else before
     try:
         yield
     finally:
-        sources.SMALL_BYTES = before
+        limits.SMALL_BYTES = before
 
 
 def write(folder: Path, **files: bytes) -> Path:

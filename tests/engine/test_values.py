@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mailwitness import sources
+from mailwitness.sources import limits
 
 from . import exports, records
 from .cases import loaded, only, through
@@ -339,7 +339,7 @@ def test_two_records_with_one_id_and_other_content_are_both_kept(way: str) -> No
 
 def test_a_record_of_a_large_and_of_a_small_export_is_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
     large, small = ndjson([hard_delete(n) for n in range(5)]), ndjson([hard_delete(3), inbox_rule(9)])
-    monkeypatch.setattr(sources, "SMALL_BYTES", (len(large) + len(small)) // 2)
+    monkeypatch.setattr(limits, "SMALL_BYTES", (len(large) + len(small)) // 2)
 
     with loaded(large, small, purview_csv([inbox_rule(9)])) as found:
         counts = [found.counts(f"E{i}") for i in (1, 2, 3)]

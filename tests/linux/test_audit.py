@@ -268,7 +268,7 @@ def test_the_fast_way_agrees_on_recorded_logs(tmp_path: Path) -> None:
 def test_a_large_file_is_loaded_in_stretches_with_every_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailwitness.sources.BULK_BYTES", 1)
+    monkeypatch.setattr("mailwitness.sources.limits.BULK_BYTES", 1)
     monkeypatch.setattr(bulk, "WORTH_BYTES", 1)
     monkeypatch.setattr(bulk, "MARGIN_BYTES", 2000)
     monkeypatch.setattr(bulk, "CHUNK_BYTES", 20_000)

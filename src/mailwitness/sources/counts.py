@@ -1,0 +1,132 @@
+"""What became of every record of every exhibit: the counts, the quarantine, and what could not be read."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mailwitness.models import Exhibit, NotEvaluated, Quarantined
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailwitness.readers.blocks import Damage
+    from mailwitness.readers.index import RecordIndex
+    from mailwitness.readers.text import OffsetMap
+    from mailwitness.recognise import Match
+
+# The report shows the first of them; the log in the case has them all.
+_KEPT_IN_REPORT = 1000
+_START_BYTES = 200
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """Counts of one exhibit while it is being loaded."""
+
+    exhibit: Exhibit
+    source: str = ""
+    tables: Counter[str] = msgspec.field(default_factory=Counter)
+    sources: Counter[str] = msgspec.field(default_factory=Counter)
+    records: int = 0
+    loaded: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    salvaged: int = 0
+    notes: list[str] = msgspec.field(default_factory=list)
+
+    def count(self, match: Match, table: str, number: int) -> None:
+        """Count records that are rows of a table now."""
+        self.loaded += number
+        self.tables[table] += number
+        self.sources[match.name] += number
+
+
+class Counts:
+    """The tallies of all exhibits, and every record that is in no table."""
+
+    def __init__(self, log: Path) -> None:
+        """Take the file that each quarantined record is written to, one JSON object a line."""
+        self.tallies: dict[str, Tally] = {}
+        self.quarantine: list[Quarantined] = []
+        self.not_evaluated: list[NotEvaluated] = []
+        self._log = log.open("wb")
+
+    def open(self, exhibit: Exhibit) -> Tally:
+        """Begin to count an exhibit."""
+        tally = self.tallies[exhibit.id] = Tally(exhibit=exhibit)
+        return tally
+
+    def close(self) -> None:
+        """End the log of the quarantine."""
+        self._log.close()
+
+    def quarantine_record(
+        self, tally: Tally, number: int, index: RecordIndex, reason: str, content: bytes
+    ) -> None:
+        """Keep a record whose place the index of the original knows."""
+        place = (int(index.lines[number]), int(index.offsets[number]), int(index.lengths[number]))
+        self._keep(tally, number, place, reason, content)
+
+    def quarantine_damage(
+        self, tally: Tally, number: int, damage: Damage, path: Path, offsets: OffsetMap | None = None
+    ) -> None:
+        """Keep what stands where a record should be.
+
+        Args:
+            tally: counts of its exhibit.
+            number: its number, or -1 for what has none.
+            damage: its place in ``path``.
+            path: the file that was parsed.
+            offsets: how places in ``path`` follow from places in the original; None when it is the original.
+        """
+        with path.open("rb") as handle:
+            handle.seek(damage.offset)
+            content = handle.read(min(damage.length, _START_BYTES * 4))
+        start, end = damage.offset, damage.offset + damage.length
+        if offsets is not None:
+            start, end = offsets.original_offset(start), offsets.original_offset(end)
+        self._keep(tally, number, (damage.line, start, end - start), damage.reason, content)
+
+    def _keep(
+        self, tally: Tally, number: int, place: tuple[int, int, int], reason: str, content: bytes
+    ) -> None:
+        tally.quarantined += 1
+        line, offset, length = place
+        kept = Quarantined(
+            exhibit=tally.exhibit.id,
+            record=number,
+            line=line,
+            offset=offset,
+            length=length,
+            reason=reason,
+            start=content[: _START_BYTES * 4].decode("utf-8", "backslashreplace")[:_START_BYTES],
+        )
+        self._log.write(json.dumps(msgspec.to_builtins(kept), ensure_ascii=True).encode() + b"\n")
+        if len(self.quarantine) < _KEPT_IN_REPORT:
+            self.quarantine.append(kept)
+
+    def forget_quarantine(self, exhibit: Exhibit) -> None:
+        """Leave out of the report the records of an input that is none of ours."""
+        self.quarantine = [kept for kept in self.quarantine if kept.exhibit != exhibit.id]
+
+    def not_recognised(
+        self, exhibit: Exhibit, looks_like: str, nearest: str = "", *, blocking: bool = True
+    ) -> None:
+        """Say that no source knows an input, what it looks like, and which source comes nearest."""
+        near = f"; the nearest table is {nearest}" if nearest else ""
+        self.not_read(
+            exhibit,
+            f"not recognised: it looks like {looks_like}{near}",
+            "Compare it with `mailwitness sources`." if blocking else "Nothing is lost; leave it out.",
+            blocking=blocking,
+        )
+
+    def not_read(self, exhibit: Exhibit, reason: str, remedy: str, *, blocking: bool = True) -> None:
+        """Say why nothing of an input was read."""
+        self.tallies[exhibit.id].notes.append(reason)
+        self.not_evaluated.append(
+            NotEvaluated(what=exhibit.path, reason=reason, remedy=remedy, blocking=blocking)
+        )

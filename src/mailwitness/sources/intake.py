@@ -1,0 +1,207 @@
+"""Load exhibits one after the other and keep count of every record."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.loading import Writer
+from mailwitness.models import Exhibit
+from mailwitness.neighbours import Neighbours
+from mailwitness.own_sources import NONE, Own
+from mailwitness.readers import csv_records, json_records, text, text_document
+from mailwitness.readers.index import LinesWhileSealing
+from mailwitness.recognise import Recogniser
+from mailwitness.sources import json_files, read_files, repeats, table_files
+from mailwitness.sources.counts import Counts, Tally
+from mailwitness.sources.segments import Segments
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from mailwitness.loading import Wanted
+    from mailwitness.models import NotEvaluated, Quarantined
+    from mailwitness.readers.index import RecordIndex
+    from mailwitness.recognise import Match
+    from mailwitness.tables import TableStore
+
+# So much of a file is looked at to recognise it.
+_HEAD_BYTES = 1024 * 1024
+_PARQUET_MAGIC = b"PAR1"
+_AS_IT_IS = {"utf-8", "utf-8-sig", "ascii"}
+_MAGICS = {
+    b"ElfFile\x00": "a Windows event log (EVTX)",
+    b"\xd0\xcf\x11\xe0": "an OLE compound file (such as Outlook .msg)",
+    b"!BDN": "an Outlook data file (PST or OST)",
+    b"SQLite format 3\x00": "an SQLite database",
+    b"\x37\x7f\x06": "an SQLite write-ahead log, which is read together with its database",
+    b"bplist": "a binary property list",
+    b"%PDF": "a PDF document",
+    b"\x7fELF": "a Linux program",
+    b"MZ": "a Windows program",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+}
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """An exhibit while it is read.
+
+    Attributes:
+        exhibit: the sealed input.
+        tally: its counts.
+        path: the file that is parsed: the original or its UTF-8 form.
+        offsets: how places in the original follow from places in ``path``; None when they are the same.
+    """
+
+    exhibit: Exhibit
+    tally: Tally
+    path: Path
+    offsets: text.OffsetMap | None = None
+
+
+class Intake:
+    """What all ways of loading share: the database, the sources, the counts and the segments of a run."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: TableStore,
+        *,
+        wanted: Wanted | None,
+        work: Path,
+        index_folder: Path,
+        sealed_lines: LinesWhileSealing | None = None,
+        own: Own = NONE,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        """Take the case's store, what to store (None: everything), folders for temporary files and indexes, what sealing saw, and more.
+
+        ``own`` are sources beside the shipped ones, ``neighbours`` the exhibits by name.
+        """
+        self.connection = connection
+        self.store = store
+        self.work = work
+        self.index_folder = index_folder
+        self.sealed_lines = sealed_lines or LinesWhileSealing()
+        self.neighbours = neighbours or Neighbours()
+        self.writer = Writer(connection, store, wanted, own.mappings)
+        self.recogniser = Recogniser(own.sources, own.mappings)
+        self.counts = Counts(work / "quarantine.jsonl")
+        self.segments = Segments(self.writer, work)
+        self.spans: dict[str, tuple[str, str]] = {}
+        # Exhibits whose further places have become records of their own.
+        self.placed: set[str] = set()
+        self._preparers: dict[str, Any] = {}  # Any: the preparers of readers, of the exhibit being read
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """Return the counts of each exhibit by its id."""
+        return self.counts.tallies
+
+    @property
+    def quarantine(self) -> list[Quarantined]:
+        """Return the first records that are in no table."""
+        return self.counts.quarantine
+
+    @property
+    def not_evaluated(self) -> list[NotEvaluated]:
+        """Return what could not be read."""
+        return self.counts.not_evaluated
+
+    # -- one exhibit -------------------------------------------------------------------------
+
+    def add(self, exhibit: Exhibit) -> None:
+        """Recognise and load one exhibit.
+
+        Damage inside the exhibit never raises: it is counted and kept in quarantine.
+        """
+        tally = self.counts.open(exhibit)
+        self._preparers.clear()
+        opened = Opened(exhibit, tally, exhibit.location)
+        head = _head(exhibit.location)
+        if database := self.neighbours.database_of(exhibit, head):
+            tally.notes.append(f"read together with {database}")
+        elif not head:
+            tally.notes.append("the file is empty")
+            self.counts.not_read(exhibit, "the file is empty", "Check how it was collected.")
+        elif head[:4] == _PARQUET_MAGIC:
+            table_files.add_parquet(self, opened)
+        elif match := self.recogniser.match_start(head, is_text=False, name=exhibit.path):
+            read_files.add(self, opened, match)
+        else:
+            self._add_text(opened, head)
+
+    def _add_text(self, opened: Opened, head: bytes) -> None:
+        exhibit = opened.exhibit
+        binary = next((name for magic, name in _MAGICS.items() if head.startswith(magic)), "")
+        encoding = "" if binary else text.detect_encoding(head)
+        if binary or not encoding:
+            self.counts.not_recognised(exhibit, binary or "binary data")
+        elif encoding in _AS_IT_IS:
+            self._add_decoded(opened, head)
+        else:
+            path = self.work / f"{exhibit.id}.utf8"
+            offsets = text.to_utf8(exhibit.location, path, encoding)
+            opened.tally.notes.append(f"decoded from {encoding.upper()}")
+            self._add_decoded(Opened(exhibit, opened.tally, path, offsets), _head(path))
+            path.unlink(missing_ok=True)
+
+    def _add_decoded(self, opened: Opened, head: bytes) -> None:
+        """Load text in UTF-8 by what it begins with."""
+        name = opened.exhibit.path
+        if match := self.recogniser.match_start(head, is_text=True, name=name):
+            read_files.add(self, opened, match)
+        elif kind := json_records.sniff_json(head):
+            json_files.add(self, opened, kind)
+        elif shape := csv_records.sniff_csv(head):
+            table_files.add_csv(self, opened, shape)
+        else:
+            text_kind = text_document.describe(opened.path, name)
+            self.counts.not_recognised(opened.exhibit, text_kind.looks_like, blocking=text_kind.blocking)
+
+    # -- for the ways of loading -------------------------------------------------------------
+
+    def preparer(self, match: Match) -> Any:  # noqa: ANN401 - a Preparer of any reader
+        """Return the preparer of the exhibit being read; it remembers what earlier records of that exhibit said."""
+        if match.prepare not in self._preparers:
+            module = importlib.import_module(f"mailwitness.readers.{match.prepare}")
+            self._preparers[match.prepare] = module.Preparer()
+        return self._preparers[match.prepare]
+
+    def save_index(self, opened: Opened, index: RecordIndex) -> RecordIndex:
+        """Save and return where the records stand in the original.
+
+        Args:
+            opened: the exhibit.
+            index: where they stand in the file that is parsed.
+        """
+        saved = index if opened.offsets is None else opened.offsets.original_index(index)
+        saved.save(self.index_path(opened.exhibit))
+        return saved
+
+    def index_path(self, exhibit: Exhibit) -> Path:
+        """Return where the record index of an exhibit is kept."""
+        return self.index_folder / f"{exhibit.blake3[:32]}.npz"
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Load what is still waiting, drop segments of earlier runs, and mark duplicates."""
+        self.segments.flush()
+        self.counts.close()
+        current = set(self.segments.written)
+        for segment in list(self.store.segments()):
+            if (segment.table, segment.name) not in current:
+                self.store.remove(segment)
+        for table in sorted(self.store.tables()):
+            repeats.mark_duplicates(self, table)
+        repeats.note_times(self)
+        self.spans = repeats.spans(self)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(_HEAD_BYTES)

@@ -1,0 +1,10 @@
+"""From which sizes on an input is loaded in another way."""
+
+# Below this size records go through Python one by one: many small files then share one segment.
+SMALL_BYTES = 2 * 1024 * 1024
+# Above this a record is not loaded: its place and start are kept in quarantine.
+LARGEST_RECORD_BYTES = 64 * 1024 * 1024
+# From here on a reader that can do so converts whole stretches of a log instead of single records.
+BULK_BYTES = 8 * 1024 * 1024
+# Records of small inputs are written as a segment when so much of them has gathered.
+BATCH_BYTES = 64 * 1024 * 1024

@@ -1,0 +1,168 @@
+"""Load what has a reader of its own: binary formats, logs whose records span lines, mail stores."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from mailwitness.loading import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, json_line, json_relation
+from mailwitness.readers import index as line_index
+from mailwitness.readers.blocks import Damage, RawLine
+from mailwitness.sources import limits
+from mailwitness.sources.routing import has_required, required_name
+from mailwitness.tables import identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailwitness.content.schemas import Mapping
+    from mailwitness.recognise import Match
+    from mailwitness.sources.intake import Intake, Opened
+
+# Lines of a reader are handed on in such portions.
+_WRITTEN_AT_ONCE = 1_000
+_OWN = (EXHIBIT_KEY.encode(), POSITION_KEY.encode(), SALVAGED_KEY.encode())
+
+
+def add(intake: Intake, opened: Opened, match: Match) -> None:
+    """Load an exhibit through the reader of its source: records with their places, and what is damaged."""
+    reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
+    if opened.offsets is None and opened.path.stat().st_size >= limits.BULK_BYTES and hasattr(reader, "bulk"):
+        with opened.path.open("rb") as handle:
+            converter = reader.bulk(handle.read(1024 * 1024))
+        if converter:
+            _add_bulk(intake, opened, match, converter)
+            return
+    arrivals = _Arrivals(intake, opened, match)
+    for item in _items(intake, opened, reader):
+        arrivals.take(item)
+    arrivals.finish()
+
+
+class _Arrivals:
+    """The items of one reader on their way into the tables."""
+
+    def __init__(self, intake: Intake, opened: Opened, match: Match) -> None:
+        """Take the run, the exhibit and its source."""
+        self._intake = intake
+        self._opened = opened
+        self._match = match
+        self._mapping = intake.writer.mapping(match.mapping, match.table)
+        self._places: list[tuple[int, int, int]] = []
+        self._assumed: Counter[str] = Counter()
+        self._written = 0
+        self._lines: list[bytes] = []
+        self._own = b'"%s":"%s","%s":false' % (_OWN[0], opened.exhibit.id.encode(), _OWN[2])
+
+    def take(self, item: Any) -> None:  # noqa: ANN401 - an item of any reader
+        """Count one item, and load it or keep it in quarantine."""
+        number = len(self._places)
+        self._opened.tally.records += 1
+        is_line = isinstance(item, RawLine)
+        self._places.append((item.offset, item.length, item.number if is_line else item.line))
+        if is_line:
+            # The reader has written the row: only where it stands is missing.
+            self._lines.append(b'{"%s":%d,%s,' % (_OWN[1], number, self._own) + item.line[1:])
+            self._written += 1
+            if len(self._lines) == _WRITTEN_AT_ONCE:
+                self._hand_on()
+        elif isinstance(item, Damage):
+            self._quarantine(number, item)
+        else:
+            self._load(number, item)
+
+    def _load(self, number: int, item: Any) -> None:  # noqa: ANN401 - a record of any reader
+        mapping, tally, exhibit = self._mapping, self._opened.tally, self._opened.exhibit
+        inner = {key: value for key, value in item.data.items() if key in mapping.raw or self._match.also}
+        if not has_required(inner, mapping):
+            self._quarantine(
+                number, Damage(item.offset, item.length, item.line, f"it lacks {required_name(mapping)}")
+            )
+            return
+        if note := item.data.get("TimeNote"):
+            self._assumed[note] += 1
+        inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, item.salvaged
+        tally.salvaged += item.salvaged
+        self._intake.segments.batch(self._match, mapping).add(json_line(inner), exhibit.blake3)
+        tally.count(self._match, mapping.table, 1)
+
+    def _quarantine(self, number: int, damage: Damage) -> None:
+        opened = self._opened
+        self._intake.counts.quarantine_damage(opened.tally, number, damage, opened.path, opened.offsets)
+
+    def _hand_on(self) -> None:
+        batch = self._intake.segments.batch(self._match, self._mapping)
+        batch.add_lines(self._lines, self._opened.exhibit.blake3)
+        self._lines = []
+
+    def finish(self) -> None:
+        """Hand on the rest, and save where the records stand."""
+        if self._written:
+            self._hand_on()
+            self._opened.tally.count(self._match, self._mapping.table, self._written)
+        self._opened.tally.notes += [
+            f"{count} records: {note}" for note, count in self._assumed.most_common(3)
+        ]
+        if self._places:
+            self._intake.save_index(self._opened, line_index.from_places(self._places))
+
+
+def _items(intake: Intake, opened: Opened, reader: Any) -> Iterator[Any]:  # noqa: ANN401 - a module
+    """Ask a reader for its items.
+
+    Mail stores tell mailbox, folder and flags by the names of their files, which sealing may have replaced. The same
+    message in two folders is there twice, whatever its bytes say.
+    """
+    path, exhibit = opened.path, opened.exhibit
+    if hasattr(reader, "read_beside"):
+        yield from reader.read_beside(
+            path, exhibit.path, lambda suffix: intake.neighbours.beside(exhibit, suffix)
+        )
+    elif hasattr(reader, "read_named"):
+        yield from reader.read_named(path, exhibit.path)
+        if getattr(reader, "EACH_PLACE_COUNTS", False):
+            intake.placed.add(exhibit.id)
+            for name in intake.neighbours.others.get(exhibit.id, []):
+                yield from reader.read_named(path, name)
+    else:
+        yield from reader.read(path)
+
+
+def _add_bulk(intake: Intake, opened: Opened, match: Match, converter: str) -> None:
+    """Load a large text log whose reader writes rows of whole stretches itself, in several processes."""
+    from mailwitness.readers import bulk  # noqa: PLC0415 - only for large logs
+
+    exhibit, tally, path = opened.exhibit, opened.tally, opened.path
+    mapping = intake.writer.mapping(match.mapping, match.table)
+    threads = int(intake.connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
+    parts = bulk.convert(converter, path, intake.work, exhibit.id, threads)
+    starts = [sum(len(part.places) for part in parts[:i]) for i in range(len(parts))]
+    for start, part in zip(starts, parts, strict=True):
+        for number, reason in part.damaged:
+            offset, length, line = (int(value) for value in part.places[number])
+            damage = Damage(offset, length, line, reason)
+            intake.counts.quarantine_damage(tally, start + number, damage, path)
+        tally.records += len(part.places)
+        tally.salvaged += part.salvaged
+    digests = [exhibit.blake3, exhibit.id]
+    stored = intake.segments.store(digests, mapping, _bulk_relation(parts, starts, mapping))
+    tally.count(match, mapping.table, stored.segment.rows)
+    for further in intake.segments.further(match):
+        intake.segments.store_further(further, digests, _bulk_relation(parts, starts, further))
+    intake.save_index(opened, bulk.index(parts))
+    for part in parts:
+        part.rows.unlink()
+
+
+def _bulk_relation(
+    parts: list[Any], starts: list[int], mapping: Mapping
+) -> str:  # Any: bulk.Part, imported late
+    """Return the SQL of the rows of all stretches, numbered through."""
+    pieces = [
+        f"SELECT * REPLACE ({POSITION_KEY} + {start} AS {identifier(POSITION_KEY)}) "
+        f"FROM ({json_relation([part.rows], mapping, largest=part.longest, own=True)})"
+        for start, part in zip(starts, parts, strict=True)
+        if part.loaded
+    ]
+    return " UNION ALL ".join(pieces) or json_relation([parts[0].rows], mapping, largest=1, own=True)
