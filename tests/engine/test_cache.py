@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import CodeType
 
 import msgspec
 import pytest
+from jinja2 import Environment
+from jinja2.bccache import Bucket
 
-from mailwitness.content import loader, pack
+from mailwitness.content import documents, loader, pack
+from mailwitness.report.compiled import CompiledTemplates
 
 from .cases import NOW_TEXT, mailwitness
 from .records import hard_delete, inbox_rule, ndjson
@@ -130,3 +134,78 @@ def test_a_cache_of_other_content_is_ignored(kept: Path, tmp_path: Path) -> None
     assert kept.exists()
     assert any(name.startswith("My ") for name in names)
     assert POISON not in names
+
+
+PARSED = loader.CONTENT / "tables" / "MailboxActivity.yaml"
+
+
+@pytest.fixture
+def parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the cache file of parsed content files, in a process that has parsed one and now starts again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MAILWITNESS_CACHE", raising=False)
+    monkeypatch.setattr(documents, "_known", documents._Known())
+    loader.read_yaml(PARSED)
+    documents.save()
+    monkeypatch.setattr(documents, "_known", documents._Known())
+    return next((tmp_path / "cache").rglob("documents-*.msgpack"))
+
+
+def test_a_parsed_file_comes_back_from_the_cache_as_it_was(parsed: Path) -> None:
+    found = documents.find(PARSED.read_bytes())
+
+    assert found == loader._parsed(PARSED, PARSED.read_bytes())
+    assert documents.find(PARSED.read_bytes()) is not found, "whoever changes one changes it for all"
+    assert documents.find(PARSED.read_bytes() + b"\n") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\xc1" * 100, b"\x80", b"\x93\x01\x02\x03"], ids=repr)
+def test_parsed_files_of_garbage_are_parsed_again(content: bytes, parsed: Path) -> None:
+    parsed.write_bytes(content)
+
+    assert loader.read_yaml(PARSED)["table"] == "MailboxActivity"
+
+
+def test_parsed_files_that_others_can_write_are_parsed_again(parsed: Path) -> None:
+    parsed.chmod(0o620)
+
+    assert documents.find(PARSED.read_bytes()) is None
+
+
+def test_what_would_come_back_as_something_else_is_not_kept(parsed: Path) -> None:
+    for document in ({"a": {1, 2}}, {"a": 2**70}, {"a": object()}):
+        documents.keep(b"file", document)
+
+        assert documents.find(b"file") is None
+
+
+def test_compiled_templates_are_kept_and_believed_only_from_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MAILWITNESS_CACHE", raising=False)
+    code = compile("said = 'of the template'", "template", "exec")
+    CompiledTemplates().dump_bytecode(_bucket(code))
+    (file,) = tmp_path.rglob("template-*.bin")
+
+    assert _kept_code() == code
+    whole = file.read_bytes()
+    file.write_bytes(whole[:5] + b"other modules" + whole[18:])
+    assert _kept_code() is None, "made by other code of ours"
+    file.write_bytes(whole[: len(whole) // 2])
+    assert _kept_code() is None, "cut off"
+    file.write_bytes(whole)
+    file.chmod(0o602)
+    assert _kept_code() is None, "anybody can write it"
+
+
+def _bucket(code: CodeType | None = None) -> Bucket:
+    bucket = Bucket(Environment(), "report", "checksum")  # noqa: S701 - nothing is rendered
+    bucket.code = code
+    return bucket
+
+
+def _kept_code() -> CodeType | None:
+    bucket = _bucket()
+    CompiledTemplates().load_bytecode(bucket)
+    return bucket.code

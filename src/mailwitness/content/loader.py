@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from mailwitness.content import schemas
+from mailwitness.content import documents, schemas
 from mailwitness.errors import ContentError
 
 if TYPE_CHECKING:
@@ -33,7 +34,29 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML document
     Raises:
         ContentError: the file is not YAML, or a mapping names a key twice.
     """
+    content = path.read_bytes()
+    if not path.is_relative_to(CONTENT):
+        return _parsed(path, content)
+    found = documents.find(content)
+    if found is None:
+        found = _parsed(path, content)
+        documents.keep(content, found)
+    return found
+
+
+def _parsed(path: Path, content: bytes) -> Any:  # noqa: ANN401 - any YAML document
     import yaml  # noqa: PLC0415 - 21 ms, not needed for --help
+
+    try:
+        return yaml.load(content.decode("utf-8"), _strict(path))  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"this is not a YAML file ({' '.join(str(error).split())})"
+        raise ContentError(message, place=str(path), remedy="Correct its syntax.") from error
+
+
+def _strict(path: Path) -> Any:  # noqa: ANN401 - a class of yaml, which is imported late
+    """Return a loader that names ``path`` in its errors."""
+    import yaml  # noqa: PLC0415
 
     class Loader(yaml.CSafeLoader):
         """PyYAML keeps the last of two equal keys; a rule must not change meaning silently."""
@@ -55,11 +78,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML document
         first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"this is not a YAML file ({' '.join(str(error).split())})"
-        raise ContentError(message, place=str(path), remedy="Correct its syntax.") from error
+    return Loader
 
 
 def read(path: Path, kind: type[T]) -> T:
@@ -334,20 +353,30 @@ def mappings() -> dict[str, schemas.Mapping]:
 
 def digest(*folders: Path) -> str:
     """Return the SHA-256 over names and bytes of all content files and the given rule folders."""
-    paths = [path for path in sorted(CONTENT.rglob("*")) if path.suffix in {".yaml", ".csv"}]
-    for folder in folders:
-        paths += _rule_files(folder)
-    return _digest(paths)
+    # Names as text: a thousand Path objects, sorted and taken apart, would take longer than reading the files.
+    root = str(CONTENT)
+    shipped = [
+        (folder[len(root) + 1 :].replace(os.sep, "/") + "/").lstrip("/") + name
+        for folder, _, names in os.walk(root)
+        for name in names
+        if name.endswith((".yaml", ".csv"))
+    ]
+    total = hashlib.sha256()
+    for name in sorted(shipped, key=lambda name: name.split("/")):
+        with open(f"{root}/{name}", "rb") as handle:  # noqa: PTH123 - as above
+            total.update(name.encode() + b"\0" + hashlib.sha256(handle.read()).digest())
+    _add(total, [path for folder in folders for path in _rule_files(folder)])
+    return total.hexdigest()
 
 
 def tables_digest() -> str:
     """Return the SHA-256 over the table schemas: translations depend on them."""
-    return _digest(sorted((CONTENT / "tables").glob("*.yaml")))
-
-
-def _digest(paths: list[Path]) -> str:
     total = hashlib.sha256()
+    _add(total, sorted((CONTENT / "tables").glob("*.yaml")))
+    return total.hexdigest()
+
+
+def _add(total: hashlib._Hash, paths: list[Path]) -> None:
     for path in paths:
         name = path.relative_to(CONTENT).as_posix() if path.is_relative_to(CONTENT) else path.name
         total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()

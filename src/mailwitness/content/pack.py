@@ -9,19 +9,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
-from mailwitness.content import loader
+from mailwitness.content import documents, kept, loader
 from mailwitness.content.foreign import load as foreign
 from mailwitness.content.playbook import Question, questions
 from mailwitness.content.schemas import Chain, Explanation, Parser, Rule, RulePlatform
 
 SHIPPED = loader.CONTENT / "translations.json.gz"
-_OFF = {"0", "off", "no"}
 _MOST_TRANSLATIONS = 5000
 
 
@@ -83,9 +81,9 @@ def load(*folders: Path) -> Pack:
     """
     digest = loader.digest(*folders)
     key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|6".encode()).hexdigest()
-    kept = _read(key)
-    if kept is not None:
-        return kept
+    ready = _read(key)
+    if ready is not None:
+        return ready
     ruled, chained = loader.rules(), loader.chains()
     given = foreign.load(*folders)
     return Pack(
@@ -127,70 +125,39 @@ def save(pack: Pack, translations: dict[str, str]) -> None:
     The translations are kept a second time by themselves: a pack with one rule more still finds those of
     all other rules.
     """
-    path = _path(f"pack-{pack.key[:32]}")
+    documents.save()
+    path = kept.place(f"pack-{pack.key[:32]}.msgpack")
     if path is None or not pack.key or path.exists():
         return
     pack.sql = dict(translations)
-    _write(path, msgspec.msgpack.encode(pack))
+    kept.write(path, msgspec.msgpack.encode(pack))
     known = _translations()
     if not translations.keys() <= known.keys():
         # Queries that nobody asks any more would pile up for ever.
-        kept = translations if len(known) > _MOST_TRANSLATIONS else known | translations
-        _write(_translations_path(), msgspec.msgpack.encode(kept))
-
-
-def _write(path: Path | None, content: bytes) -> None:
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = path.with_suffix(f".tmp-{os.getpid()}")
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError:
-        return
-
-
-def _path(name: str) -> Path | None:
-    if os.environ.get("MAILWITNESS_CACHE", "").lower() in _OFF:
-        return None
-    given = os.environ.get("XDG_CACHE_HOME")
-    root = Path(given) if given else Path("~/.cache").expanduser()
-    return root / "mailwitness" / f"{name}.msgpack"
+        lasting = translations if len(known) > _MOST_TRANSLATIONS else known | translations
+        kept.write(_translations_path(), msgspec.msgpack.encode(lasting))
 
 
 def _translations_path() -> Path | None:
     # A translation depends on the query, the translator, and the columns of the tables.
     versions = hashlib.sha256(f"{engine_version()}|{loader.tables_digest()}".encode()).hexdigest()
-    return _path(f"translations-{versions[:32]}")
-
-
-def _own(path: Path) -> bytes:
-    """Return a cache file's bytes; somebody else's file could bring somebody else's SQL.
-
-    Raises:
-        OSError: it cannot be read, or somebody else could have written it.
-    """
-    status = path.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(path)
-    return path.read_bytes()
+    return kept.place(f"translations-{versions[:32]}.msgpack")
 
 
 def _translations() -> dict[str, str]:
     path = _translations_path()
     try:
-        return msgspec.msgpack.decode(_own(path), type=dict[str, str]) if path else {}
+        return msgspec.msgpack.decode(kept.read(path), type=dict[str, str]) if path else {}
     except (OSError, msgspec.MsgspecError):
         return {}
 
 
 def _read(key: str) -> Pack | None:
-    path = _path(f"pack-{key[:32]}")
+    path = kept.place(f"pack-{key[:32]}.msgpack")
     if path is None:
         return None
     try:
-        kept = msgspec.msgpack.decode(_own(path), type=Pack)
+        found = msgspec.msgpack.decode(kept.read(path), type=Pack)
     except (OSError, msgspec.MsgspecError):
         return None
-    return kept if kept.key == key else None
+    return found if found.key == key else None

@@ -12,6 +12,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import msgspec
+
 from mailwitness.errors import CaseError, CaseLocked, NotACase
 from mailwitness.evidence.names import display_name
 
@@ -95,7 +97,9 @@ class CaseFolder:
         Raises:
             CaseError: the file cannot be written.
         """
-        return self.write_bytes(name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode("ascii"))
+        # Python writes without lines ten times as fast as with them; msgspec only sets the lines.
+        written = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+        return self.write_bytes(name, msgspec.json.format(written, indent=1) + b"\n")
 
     def describe(self, **fields: Any) -> None:  # noqa: ANN401 - any JSON value is allowed
         """Write facts about the case into case.json beside the marker; facts written before are kept.

@@ -18,6 +18,7 @@ from mailwitness.report.charts.graph import draw_graph
 from mailwitness.report.charts.heat import draw_heat
 from mailwitness.report.charts.rhythm import draw_rhythm
 from mailwitness.report.charts.strip import draw_strip
+from mailwitness.report.compiled import CompiledTemplates
 from mailwitness.report.document import read_report
 from mailwitness.report.first import start_of
 from mailwitness.report.timeline import fold, read_timeline
@@ -132,6 +133,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=CompiledTemplates(),
     )
     environment.filters.update(
         show=text.visible_html,

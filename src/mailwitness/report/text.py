@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
@@ -76,6 +77,8 @@ _CONTROLS = [
     "US",
 ]
 _REPEATS_SHOWN = 3
+# Names and titles, not whole messages.
+_REMEMBERED = 400
 _MARKS = re.compile(
     f"(?P<hidden>[{_HIDDEN}])(?P=hidden)*|(?<=[{_STACKING}]{{{_STACK_ALLOWED}}})[{_STACKING}]+"
 )
@@ -103,11 +106,22 @@ def visible_html(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = Fa
     Made-visible characters are `<span class="mark">` with the Unicode name as title,
     so they differ from the same symbols typed by an attacker.
     """
+    if len(text) > _REMEMBERED:
+        return _isolated(text, limit, keep_lines=keep_lines)
+    return _isolated_again(text, limit, keep_lines=keep_lines)
+
+
+def _isolated(text: str, limit: int, *, keep_lines: bool) -> Markup:
     shown = [
         _mark(piece, name) if name else escape(piece) if keep_lines else _breakable(piece)
         for piece, name in _pieces(text, limit, keep_lines=keep_lines)
     ]
-    return Markup("<bdi>{}</bdi>").format(Markup("").join(shown))
+    # Every piece is escaped; joining them again as Markup would look at each once more.
+    return Markup(f"<bdi>{''.join(shown)}</bdi>")  # noqa: S704
+
+
+# A page names the same accounts, files and rules again and again. Typed: what is Markup already equals text that is not.
+_isolated_again = lru_cache(maxsize=4096, typed=True)(_isolated)
 
 
 def plain(value: object) -> str:
@@ -218,8 +232,11 @@ def _mark(shown: str, name: str) -> Markup:
 
 def _breakable(piece: str) -> Markup:
     """Escape, and let an address or path that is wider than its line break where a reader would break it."""
+    split = _LONG_WORDS.split(piece)
+    if len(split) == 1:
+        return escape(piece)
     parts = []
-    for at, words in enumerate(_LONG_WORDS.split(piece)):
+    for at, words in enumerate(split):
         whole = Markup("<wbr>").join(escape(part) for part in _BREAKS.split(words))
         parts.append(Markup('<span class="unit">{}</span>').format(whole) if at % 2 else escape(words))
     return Markup("").join(parts)
