@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import activities, chain_check, content_lint, findings, question_check, tables
+from mailwitness import activities, chain_check, content_lint, findings, question_check, rule_form, tables
 from mailwitness.content import loader, playbook
 from mailwitness.content.schemas import Parser, Proof, Recovery
 from mailwitness.errors import ContentError, MailwitnessError
@@ -121,11 +121,12 @@ def rule_tests(bench: Bench, path: Path, rule: Rule) -> Iterator[Outcome]:
     place = _place(path)
     for test in rule.tests:
         yield Outcome(place, test.name, _problem(bench, rule.query, test, place))
-    expectations = {test.expect for test in rule.tests}
-    if expectations != {"hit", "silent"}:
-        yield Outcome(
-            place, "has a hit and a near-miss", "a rule needs at least one hit and one silent near-miss"
-        )
+    if rule.kind == "Hunting":
+        if {test.expect for test in rule.tests} != {"hit", "silent"}:
+            yield Outcome(place, "has a hit and a silent test", "a hunt needs at least one of each")
+        return
+    for problem in rule_form.kinds(rule.tests):
+        yield Outcome(place, "has a hit, a near-miss and a benign twin", problem)
 
 
 def explanation_tests(bench: Bench, path: Path, explanation: Explanation) -> Iterator[Outcome]:
@@ -346,6 +347,9 @@ def lint(paths: list[Path]) -> int:
         for problem in content_lint.problems(rule, bench.engine, vocabulary, now=TEST_NOW):
             found += 1
             print(f"{_place(path)}: {problem}")
+    for problem in [] if paths else rule_form.mutable_elements([rule for _, rule in rules]):
+        found += 1
+        print(problem)
     for path, explanation in [] if paths else loader.explanations():
         for problem in content_lint.explanation_problems(explanation, bench.engine, vocabulary, now=TEST_NOW):
             found += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from mailwitness import rule_form
 from mailwitness.content import loader
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, words
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mailwitness.kql import KqlEngine, Token
 
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
-_TECHNIQUE = re.compile(r"^T\d{4}(?:\.\d{3})?$")
 # Tables that a run fills when all rules have run.
 _AFTER_RULES = (
     "Baselines", "CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow", "FindingActs", "Findings",
@@ -88,17 +88,7 @@ def _parameters(item: Rule | Explanation) -> Iterator[str]:
 def _form(rule: Rule) -> Iterator[str]:
     if not _GUID.match(rule.id):
         yield "id is not a lower-case GUID"
-    for technique in [*rule.relevantTechniques, *rule.attack.v18, *rule.attack.v19]:
-        if not _TECHNIQUE.match(technique):
-            yield f"{technique!r} is not a technique id"
-    if not rule.falsePositives:
-        yield "falsePositives is empty: say what benign work looks like this"
-    if not rule.gaps:
-        yield "gaps is empty: say what this rule knowingly misses"
-    if rule.finding is None:
-        yield "finding is missing: say how a finding is worded"
-    if not rule.reasons:
-        yield "reasons is missing: say why this severity and confidence"
+    yield from rule_form.problems(rule)
 
 
 def _filters(rule: Rule, tables: set[str]) -> Iterator[str]:

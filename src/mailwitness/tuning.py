@@ -26,6 +26,9 @@ _KINDS = {
 _TEXT = re.compile(r"^h?@?[\"']")
 _DYNAMIC = re.compile(r"^dynamic\(\s*\[.*\]\s*\)$", re.DOTALL)
 _LONGEST_TEXT = 10_000
+# Texts that no pattern about mail has a reason to match: one that does matches everything.
+_NEUTRAL = ("", "x", ".", "/", "/opt/x", "C:\\x")
+_CLASSES = re.compile(r"\\[pP](?:\{\^?\w+\}|\w)")
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -92,12 +95,39 @@ def refuse_unused(settings: Sequence[Setting], used: set[Setting]) -> None:
             )
 
 
+def is_pattern(query: str, name: str) -> bool:
+    """Tell whether a query uses a parameter as a regular expression."""
+    return bool(re.search(rf"\bmatches\s+regex\s+{re.escape(name)}\b", query))
+
+
+def matches_everything(pattern: str) -> bool:
+    """Tell whether a regular expression matches texts that say nothing, so that it no longer decides anything.
+
+    Classes of Unicode, which Python's expressions do not know, count as none of the neutral texts' characters.
+    """
+    try:
+        compiled = re.compile(_CLASSES.sub("\0", pattern))
+    except re.error:
+        return False
+    return any(compiled.search(text) for text in _NEUTRAL)
+
+
+def _refuse_everything(item: Rule | Explanation, one: Setting) -> None:
+    if isinstance(one.value, str) and is_pattern(item.query, one.parameter) and matches_everything(one.value):
+        raise ConfigError(
+            f"{one.rule}.{one.parameter} would match everything",
+            place="--set",
+            remedy="Give a regular expression that leaves something out.",
+        )
+
+
 def _with(item: Rule | Explanation, one: Setting) -> str:
     if one.parameter not in item.parameters:
         known = ", ".join(item.parameters) or "none"
         raise ConfigError(
             f"{item.name!r} has no parameter {one.parameter!r}", place="--set", remedy=f"It has: {known}."
         )
+    _refuse_everything(item, one)
     start, end = _place(item, one.parameter)
     return item.query[:start] + _literal(item.query[start:end].strip(), one) + item.query[end:]
 

@@ -20,11 +20,16 @@ Rows = dict[str, list[dict[str, Any]]]  # Any: literal cell values as written in
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A test at the bottom of a content file: rows in, hit or silence out."""
+    """A test at the bottom of a content file: rows in, hit or silence out.
+
+    Attributes:
+        kind: of a silent test of a rule: near_miss (an attack with one thing missing) or benign_twin (work that looks alike).
+    """
 
     name: str
     expect: Literal["hit", "silent"]
     rows: Rows
+    kind: Literal["", "near_miss", "benign_twin"] = ""
     hits: int | None = None
     row: dict[str, Any] | None = None  # Any: expected cells of the first result row
 
