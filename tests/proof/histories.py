@@ -16,7 +16,15 @@ Row = dict[str, Any]  # Any: cells
 
 NOW = dt.datetime(2026, 4, 1, tzinfo=dt.UTC)
 START = dt.datetime(2026, 3, 1)  # noqa: DTZ001 - as the database gives times
-TABLES = ("MailboxActivity", "PresentMessage", "OfficeActivity", "EmailEvents", "Syslog", "MailStoreIndex")
+TABLES = (
+    "MailboxActivity",
+    "PresentMessage",
+    "OfficeActivity",
+    "EmailEvents",
+    "Syslog",
+    "MailStoreIndex",
+    "WitnessComparison",
+)
 
 
 def at(minute: int) -> str:

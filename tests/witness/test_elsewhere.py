@@ -126,10 +126,17 @@ def test_an_object_asks_for_compliance_until_its_day(tmp_path: Path, monkeypatch
         "ObjectLockMode": "COMPLIANCE",
         "ObjectLockRetainUntilDate": NOW + dt.timedelta(days=30),
     }
+    asked = {"Bucket": "evidence", "Key": "mailwitness/segments/1", "VersionId": "1"}
     with Stubber(bucket._client) as stub:
-        stub.add_response("put_object", {}, expected)
+        stub.add_response("put_object", {"VersionId": "1"}, expected)
+        stub.add_response("head_object", {}, asked)
+        stub.add_response("put_object", {"VersionId": "2"}, expected)
+        locked = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": NOW + dt.timedelta(days=30)}
+        stub.add_response("head_object", locked, {**asked, "VersionId": "2"})
         stub.add_client_error("put_object", "InvalidRequest", "Bucket is missing Object Lock Configuration")
 
+        with pytest.raises(WitnessError, match="does not say that it is locked"):
+            bucket.put("segments/1", b"content", now=NOW)
         bucket.put("segments/1", b"content", now=NOW)
         with pytest.raises(WitnessError, match="missing Object Lock"):
             bucket.put("segments/1", b"content", now=NOW)

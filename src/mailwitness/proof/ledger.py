@@ -33,7 +33,7 @@ _ACTIVITY = "MailboxActivity"
 SEGMENT = "ledger"
 # The kinds of proof in the order in which a row names them: a row keeps one bit for each.
 KINDS = (
-    "message trace", "tracking log", "mail log", "Gmail log", "audit log", "read record", "index", "listing",
+    "message trace", "tracking log", "mail log", "Gmail log", "audit log", "read record", "index", "witness", "listing",
 )  # fmt: skip
 _SHAPE = {
     "TimeGenerated": "TIMESTAMP", "Mailbox": "VARCHAR", "MessageId": "VARCHAR", "ItemId": "VARCHAR", "NetworkId": "VARCHAR",

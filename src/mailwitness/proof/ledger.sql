@@ -122,6 +122,12 @@ FROM every LEFT JOIN whole USING (Mailbox) LEFT JOIN timeless USING (Mailbox) LE
 CREATE OR REPLACE TEMP TABLE acts AS
 SELECT Mailbox, TimeGenerated, Activity, Actor, Session, ClientIP, Folder, Items, Exhibit, Position FROM keyed WHERE What = 'act' AND Mailbox <> '';
 
+-- step: missed
+-- What the witness held and a comparison with its host did not find, or found otherwise.
+CREATE OR REPLACE TEMP TABLE missed AS
+SELECT Mailbox, Key, max(TimeGenerated) FILTER (What = 'missed') AS MissedAt, max(TimeGenerated) FILTER (What = 'altered') AS RewrittenAt
+FROM keyed WHERE Proof = 'witness' AND What IN ('missed', 'altered') AND Key <> '' GROUP BY 1, 2;
+
 -- step: instances
 -- Exchange and Gmail keep one copy that moves; a Linux store has one for each folder. A draft is a copy of its own everywhere: clients delete it
 -- as they send, which removes nothing that was sent. Orders are numbers (mw_order), because texts of a million groups would not fit into memory;
@@ -221,12 +227,12 @@ WITH joined AS (
     p.MessageId AS ListedId, p.Subject AS ListedSubject, m.Key IS NOT NULL AS HasRecords, p.Key IS NOT NULL AS IsListed
   FROM read_parquet({messages}) AS m FULL JOIN read_parquet({shown}) AS p ON m.Mailbox = p.Mailbox AND m.Key = p.Key),
 scoped AS (
-  SELECT j.*, b.WholeAt, b.TimelessListing, b.PartFolders, b.PartAt, b.DeliveriesFrom, b.DeliveriesTo,
+  SELECT j.*, b.WholeAt, b.TimelessListing, b.PartFolders, b.PartAt, b.DeliveriesFrom, b.DeliveriesTo, x.MissedAt, x.RewrittenAt,
     coalesce(InPresent, 0) > 0 AS IsThere,
     CASE WHEN IsListed AND coalesce(InPresent, 0) = 0 AND (Alive IS NULL OR Latest.t >= Alive.t) THEN Latest.t ELSE Alive.t END AS AliveAt,
     CASE WHEN IsListed AND coalesce(InPresent, 0) = 0 AND (Alive IS NULL OR Latest.t >= Alive.t) THEN Latest.f ELSE Alive.f END AS AliveFolder,
     coalesce(Deliveries, 1) > 1 OR coalesce(Bodies, 0) > 1 AS IsContested
-  FROM joined AS j LEFT JOIN boxes AS b ON j.Mailbox = b.Mailbox AND j.Mailbox <> ''),
+  FROM joined AS j LEFT JOIN boxes AS b ON j.Mailbox = b.Mailbox AND j.Mailbox <> '' LEFT JOIN missed AS x ON j.Mailbox = x.Mailbox AND j.Key = x.Key),
 -- A folder that was deleted took its messages along.
 folders AS (
   SELECT s.*, f.Latest.t AS FolderGoneAt, f.Latest.a AS FolderGoneBy, f.Latest.s AS FolderSession, f.Latest.i AS FolderIP, f.Latest.e AS FolderExhibit, f.Latest.n AS FolderPosition
@@ -260,6 +266,8 @@ SELECT *,
     WHEN IsRemoved THEN 'removed'
     WHEN ListingDecides AND LastActRemoves THEN 'removed'
     WHEN ListingDecides THEN 'gone'
+    WHEN MissedAt IS NOT NULL AND NOT IsContested AND (AliveAt IS NULL OR AliveAt <= MissedAt) THEN 'gone-witnessed'
+    WHEN RewrittenAt IS NOT NULL AND NOT IsContested THEN 'altered-witnessed'
     WHEN WholeAt IS NOT NULL THEN 'after-listing'
     WHEN TimelessListing IS NOT NULL THEN 'timeless'
     WHEN PartFolders IS NOT NULL AND list_contains(PartFolders, AliveFolder) AND (PartAt IS NULL OR AliveAt <= PartAt) THEN 'left-folder'
@@ -270,16 +278,16 @@ FROM settled;
 -- step: ledger
 COPY (
   WITH worded AS (
-    SELECT j.*, coalesce(v.Verdict, 'unknown') AS Verdict, coalesce(v.Reason, '') AS Words FROM judged AS j LEFT JOIN verdicts AS v ON j.Finding = v.Finding),
+    SELECT j.*, CASE j.Finding WHEN 'gone-witnessed' THEN MissedAt WHEN 'altered-witnessed' THEN RewrittenAt ELSE WholeAt END AS DecidedAt, coalesce(v.Verdict, 'unknown') AS Verdict, coalesce(v.Reason, '') AS Words FROM judged AS j LEFT JOIN verdicts AS v ON j.Finding = v.Finding),
   lost AS (
     SELECT w.Mailbox, w.Key, max({t: a.TimeGenerated, e: a.Exhibit, n: a.Position, v: a.Activity, a: a.Actor}) AS near
-    FROM worded AS w JOIN acts AS a ON w.Mailbox = a.Mailbox AND a.TimeGenerated >= coalesce(w.AliveAt, w.FirstAt) AND a.TimeGenerated <= w.WholeAt
+    FROM worded AS w JOIN acts AS a ON w.Mailbox = a.Mailbox AND a.TimeGenerated >= coalesce(w.AliveAt, w.FirstAt) AND a.TimeGenerated <= w.DecidedAt
     WHERE w.Verdict = 'gone without record' GROUP BY 1, 2)
   SELECT 0::UTINYINT AS _State, w.FirstAt AS TimeGenerated, w.Mailbox, left(coalesce(RecordedId, ListedId, ''), 1000) AS MessageId, left(w.Key, 1100) AS MessageKey,
     CASE WHEN starts_with(w.Key, 'item ') THEN 'item id' WHEN starts_with(w.Key, 'description ') THEN 'description' ELSE 'message id' END AS KeyKind,
     CASE WHEN IsContested THEN 'contested' WHEN mw_is_message_key(w.Key) THEN 'strong' ELSE 'weak' END AS KeyStrength,
     coalesce(RecordedSubject, ListedSubject, '') AS Subject, w.Verdict,
-    replace(replace(replace(replace(replace(w.Words, '{folder}', coalesce(nullif(AliveFolder, ''), 'its folder')), '{when}', coalesce(strftime(WholeAt, '%Y-%m-%d %H:%M:%S'), 'an unknown time')),
+    replace(replace(replace(replace(replace(w.Words, '{folder}', coalesce(nullif(AliveFolder, ''), 'its folder')), '{when}', coalesce(strftime(DecidedAt, '%Y-%m-%d %H:%M:%S'), 'an unknown time')),
       '{deliveries}', CAST(coalesce(Deliveries, 1) AS VARCHAR)), '{removals}', CAST(coalesce(Removals, 0) AS VARCHAR)), '{copies}', CAST(coalesce(InPresent, 0) AS VARCHAR)) AS Reason,
     list_aggregate(list_filter({proofs}, lambda p: (coalesce(Proofs, 0) >> (list_position({proofs}, p) - 1)) & 1 = 1 OR (p = 'listing' AND IsListed)), 'string_agg', ', ') AS Proofs,
     CAST(coalesce(Records, 0) + coalesce(Rows, 0) AS BIGINT) AS Records, w.FirstAt AS FirstSeen,
@@ -290,7 +298,7 @@ COPY (
     CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.v WHEN FolderGoneAt IS NOT NULL THEN 'FolderDeleted' WHEN w.Verdict = 'never stored' THEN coalesce(Discarded.v, '') ELSE '' END AS RemovalActivity,
     CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.s ELSE coalesce(FolderSession, '') END AS RemovalSession,
     CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.i ELSE coalesce(FolderIP, '') END AS RemovalIP,
-    coalesce(CASE WHEN IsThere THEN Newest.f END, '') AS PresentFolder, CASE WHEN IsThere THEN Newest.t WHEN ListingDecides THEN WholeAt END AS ListedAt,
+    coalesce(CASE WHEN IsThere THEN Newest.f END, '') AS PresentFolder, CASE WHEN IsThere THEN Newest.t WHEN ListingDecides THEN WholeAt WHEN ends_with(Finding, '-witnessed') THEN DecidedAt END AS ListedAt,
     CAST(coalesce(Deliveries, 0) AS BIGINT) AS Deliveries, CAST(coalesce(Removals, 0) AS BIGINT) AS Removals, CAST(coalesce(InPresent, 0) AS BIGINT) AS Copies, coalesce(SizeBytes, StoreSize) AS SizeBytes,
     coalesce(near.v, '') AS NearestAct, near.t AS NearestActAt, coalesce(near.a, '') AS NearestActBy, coalesce(Platform, '') AS Platform,
     to_json(list_filter([

@@ -75,6 +75,7 @@ class Bucket:
                 "copies to S3 need boto3", place="s3", remedy="Install mailwitness[witness]."
             ) from error
         self._settings = settings
+        self._is_proved = False
         # Any: boto3 makes its clients while running
         self._client: Any = boto3.client(
             "s3", endpoint_url=settings.endpoint or None, region_name=settings.region or None
@@ -84,11 +85,11 @@ class Bucket:
         """Write an object that nobody can delete before the retention has passed.
 
         Raises:
-            WitnessError: the bucket refused, or cannot be reached.
+            WitnessError: the bucket refused, keeps objects without a lock, or cannot be reached.
         """
         until = now + dt.timedelta(days=self._settings.retention_days)
         try:
-            self._client.put_object(
+            written = self._client.put_object(
                 Bucket=self._settings.bucket,
                 Key=self._settings.prefix + name,
                 Body=content,
@@ -96,6 +97,8 @@ class Bucket:
                 ObjectLockMode="COMPLIANCE",
                 ObjectLockRetainUntilDate=until,
             )
+            if not self._is_proved:
+                self._is_proved = self._is_locked(name, str(written.get("VersionId", "")), until)
         except Exception as error:
             # boto3 makes its exceptions while running; they share no type with a meaning.
             raise WitnessError(
@@ -103,6 +106,26 @@ class Bucket:
                 place=self._settings.bucket,
                 remedy="Check that the bucket exists with Object Lock and that the account may put objects.",
             ) from error
+        if not self._is_proved:
+            raise WitnessError(
+                f"the bucket took {name}, but does not say that it is locked until {until.isoformat()}",
+                place=self._settings.bucket,
+                remedy="Use a bucket with Object Lock, and let the account read the retention of objects.",
+            )
+
+    def _is_locked(self, name: str, version: str, until: dt.datetime) -> bool:
+        """Ask the store whether it keeps to what it was asked for: some take the words and lock nothing."""
+        if not version:
+            return False
+        key = self._settings.prefix + name
+        found = self._client.head_object(Bucket=self._settings.bucket, Key=key, VersionId=version)
+        date = found.get("ObjectLockRetainUntilDate")
+        # Stores keep whole seconds, or milliseconds.
+        return (
+            found.get("ObjectLockMode") == "COMPLIANCE"
+            and bool(date)
+            and date > until - dt.timedelta(seconds=1)
+        )
 
 
 def encryption(recipients: Sequence[str]) -> Callable[[bytes], bytes] | None:
