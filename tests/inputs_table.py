@@ -35,6 +35,7 @@ What has been read, and what became of it: every set of public logs and every re
 Records are loaded, duplicates or quarantined, and the three add up; salvaged ones are among the loaded.
 Activities are the rows of MailboxActivity that the shipped rules, chains and explanations ask for.
 A file that is no log (a listing, a transcript, a configuration) is not recognised, and the report of a run says so.
+A folder of public sets holds what its authors gave to test parsers, damage and remarks included: the second table says why records are in quarantine.
 """
 
 
@@ -47,6 +48,7 @@ class Row(msgspec.Struct, kw_only=True):
     counts: Counter[str] = msgspec.field(default_factory=Counter)
     tables: Counter[str] = msgspec.field(default_factory=Counter)
     activities: Counter[str] = msgspec.field(default_factory=Counter)
+    reasons: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 def load(sample: str, paths: list[Path]) -> list[Row]:
@@ -81,11 +83,13 @@ def load(sample: str, paths: list[Path]) -> list[Row]:
         row.tables.update(tally.tables)
     for exhibit_id, activity, count in acts:
         of_exhibit[exhibit_id].activities[activity] += count
+    for kept in intake.quarantine:
+        of_exhibit[kept.exhibit].reasons[kept.reason] += 1
     return sorted(rows.values(), key=lambda row: row.source)
 
 
 def _other(notes: list[str]) -> str:
-    return notes[-1] if notes else "no records"
+    return notes[-1].partition("; it begins")[0] if notes else "no records"
 
 
 def sets() -> list[tuple[str, list[Path]]]:
@@ -108,7 +112,19 @@ def _files(path: Path) -> list[Path]:
     return [item for item in sorted(path.rglob("*")) if item.is_file() and item.name not in _NOTES]
 
 
-def _line(row: Row) -> str:
+def why(rows: list[Row]) -> str:
+    """Return the table of the reasons for which records are in quarantine."""
+    cells = [
+        f"| `{row.sample}` | {number} | {visible(reason, 160).replace('|', '/')} |\n"
+        for row in rows
+        for reason, number in row.reasons.most_common()
+    ]
+    return "\n| Sample | Quarantined | Why |\n|---|---|---|\n" + "".join(cells)
+
+
+def line(row: Row) -> str:
+    """Return the line of the page for what one source made of one set."""
+
     def listed(counts: Counter[str]) -> str:
         return ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) or "-"
 
@@ -141,7 +157,8 @@ def main() -> int:
     page = f"{_HEAD}\n{len(rows)} rows, {len({row.sample for row in rows})} sets, {sum(row.files for row in rows)} files: "
     page += ", ".join(f"{total[name]:,} {name}" for name in _COUNTS) + f"; {len(wrong)} errors.\n\n"
     page += "| " + " | ".join(titles) + " |\n|" + "---|" * len(titles) + "\n"
-    page += "".join(_line(row) + "\n" for row in sorted(rows, key=lambda row: (row.source, row.sample)))
+    rows.sort(key=lambda row: (row.source, row.sample))
+    page += "".join(line(row) + "\n" for row in rows) + why(rows)
     if not chosen:
         PAGE.write_text(page, encoding="utf-8")
     sys.stdout.write("\n".join(wrong or ["nothing is lost"]) + "\n")

@@ -158,12 +158,6 @@ class Recogniser:
             return ""
         return best
 
-    def nearest(self, names: Iterable[str]) -> str:
-        """Name the table that comes closest to an unrecognised input's columns; empty when none does."""
-        folded = {base_name(name) for name in names}
-        best = max(self.tables, key=lambda table: _likeness(folded, self.tables[table]))
-        return best if folded & self.tables[best] else ""
-
 
 def _likeness(names: set[str], columns: set[str]) -> tuple[int, float]:
     common = len(names & columns)

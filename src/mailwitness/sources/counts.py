@@ -112,18 +112,6 @@ class Counts:
         """Leave out of the report the records of an input that is none of ours."""
         self.quarantine = [kept for kept in self.quarantine if kept.exhibit != exhibit.id]
 
-    def not_recognised(
-        self, exhibit: Exhibit, looks_like: str, nearest: str = "", *, blocking: bool = True
-    ) -> None:
-        """Say that no source knows an input, what it looks like, and which source comes nearest."""
-        near = f"; the nearest table is {nearest}" if nearest else ""
-        self.not_read(
-            exhibit,
-            f"not recognised: it looks like {looks_like}{near}",
-            "Compare it with `mailwitness sources`." if blocking else "Nothing is lost; leave it out.",
-            blocking=blocking,
-        )
-
     def not_read(self, exhibit: Exhibit, reason: str, remedy: str, *, blocking: bool = True) -> None:
         """Say why nothing of an input was read."""
         self.tallies[exhibit.id].notes.append(reason)

@@ -15,11 +15,13 @@ from mailwitness.own_sources import NONE, Own
 from mailwitness.readers import csv_records, json_records, text, text_document
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.recognise import Recogniser
-from mailwitness.sources import json_files, read_files, repeats, table_files
+from mailwitness.sources import json_files, read_files, repeats, table_files, unknown
 from mailwitness.sources.counts import Counts, Tally
 from mailwitness.sources.segments import Segments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import duckdb
 
     from mailwitness.loading import Wanted
@@ -32,18 +34,6 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 1024 * 1024
 _PARQUET_MAGIC = b"PAR1"
 _AS_IT_IS = {"utf-8", "utf-8-sig", "ascii"}
-_MAGICS = {
-    b"ElfFile\x00": "a Windows event log (EVTX)",
-    b"\xd0\xcf\x11\xe0": "an OLE compound file (such as Outlook .msg)",
-    b"!BDN": "an Outlook data file (PST or OST)",
-    b"SQLite format 3\x00": "an SQLite database",
-    b"\x37\x7f\x06": "an SQLite write-ahead log, which is read together with its database",
-    b"bplist": "a binary property list",
-    b"%PDF": "a PDF document",
-    b"\x7fELF": "a Linux program",
-    b"MZ": "a Windows program",
-    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
-}
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -136,10 +126,10 @@ class Intake:
 
     def _add_text(self, opened: Opened, head: bytes) -> None:
         exhibit = opened.exhibit
-        binary = next((name for magic, name in _MAGICS.items() if head.startswith(magic)), "")
-        encoding = "" if binary else text.detect_encoding(head)
-        if binary or not encoding:
-            self.counts.not_recognised(exhibit, binary or "binary data")
+        binary = unknown.binary_kind(head)
+        encoding = text.detect_encoding(head)
+        if binary:
+            self.not_recognised(opened, head, binary)
         elif encoding in _AS_IT_IS:
             self._add_decoded(opened, head)
         else:
@@ -159,10 +149,25 @@ class Intake:
         elif shape := csv_records.sniff_csv(head):
             table_files.add_csv(self, opened, shape)
         else:
-            text_kind = text_document.describe(opened.path, name)
-            self.counts.not_recognised(opened.exhibit, text_kind.looks_like, blocking=text_kind.blocking)
+            kind_of_text = text_document.describe(opened.path, name)
+            looks_like = "binary data" if unknown.is_binary(head) else kind_of_text.looks_like
+            self.not_recognised(opened, head, looks_like, blocking=kind_of_text.blocking)
 
     # -- for the ways of loading -------------------------------------------------------------
+
+    def not_recognised(
+        self, opened: Opened, head: bytes, looks_like: str, keys: Iterable[str] = (), *, blocking: bool = True
+    ) -> None:
+        """Say that no source knows an input, what it looks like, how it begins, and which source comes nearest."""
+        near = unknown.nearest(self.recogniser, head, keys) if blocking else ""
+        words = [f"it looks like {looks_like}", unknown.first_bytes(head)]
+        words.append(f"the nearest is {near}" if near else "no source comes near")
+        self.counts.not_read(
+            opened.exhibit,
+            f"not recognised: {'; '.join(words if blocking else words[:1])}",
+            "Compare it with `mailwitness sources`." if blocking else "Nothing is lost; leave it out.",
+            blocking=blocking,
+        )
 
     def preparer(self, match: Match) -> Any:  # noqa: ANN401 - a Preparer of any reader
         """Return the preparer of the exhibit being read; it remembers what earlier records of that exhibit said."""

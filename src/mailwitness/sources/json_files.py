@@ -41,6 +41,9 @@ def add(intake: Intake, opened: Opened, kind: str) -> None:
     is_small = opened.path.stat().st_size < limits.SMALL_BYTES
     if is_small or not _load_lines(intake, opened, lines_path, at, longest):
         routing.route_all(intake, opened, at)
+    if not opened.tally.records:
+        # A reply with an empty list, or nothing but blank lines: nothing was lost, and nothing was seen.
+        intake.counts.not_read(opened.exhibit, "it holds no records", "Check how it was collected.")
     if lines_path not in {opened.path, opened.exhibit.location}:
         lines_path.unlink(missing_ok=True)
 

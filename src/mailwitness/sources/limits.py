@@ -8,3 +8,5 @@ LARGEST_RECORD_BYTES = 64 * 1024 * 1024
 BULK_BYTES = 8 * 1024 * 1024
 # Records of small inputs are written as a segment when so much of them has gathered.
 BATCH_BYTES = 64 * 1024 * 1024
+# So much of the first record of an unknown kind is looked at to say what it is.
+SHOWN_RECORD_BYTES = 64 * 1024

@@ -57,7 +57,16 @@ def route_all(intake: Intake, opened: Opened, at: Records) -> None:
     if tally.records and tally.loaded == 0 and not tally.sources:
         intake.counts.forget_quarantine(opened.exhibit)
         tally.notes.append(f"{tally.records} records of an unknown kind")
-        intake.counts.not_recognised(opened.exhibit, "JSON of an unknown kind")
+        looks_like = "JSON of an unknown kind" if at.shape is None else "a table of an unknown kind"
+        first = _first_record(at)
+        intake.not_recognised(opened, first, looks_like, read_record(first, at.shape)[0])
+
+
+def _first_record(at: Records) -> bytes:
+    if not len(at.original):
+        return b""
+    index = line_index.index_lines(at.path).records if at.index is None else at.index
+    return index.read(at.path, 0, limits.SHOWN_RECORD_BYTES)
 
 
 def route(intake: Intake, opened: Opened, at: Records, numbers: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from mailwitness.loading import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, record_
 from mailwitness.readers import csv_records, csv_shape
 from mailwitness.readers.blocks import Damage
 from mailwitness.recognise import base_name
-from mailwitness.sources import limits, routing
+from mailwitness.sources import limits, routing, unknown
 from mailwitness.sources.routing import Records
 from mailwitness.tables import identifier, literal
 
@@ -29,8 +29,10 @@ def add_csv(intake: Intake, opened: Opened, shape: csv_records.CsvShape) -> None
     """Load an exhibit of delimited records."""
     match = intake.recogniser.match(dict.fromkeys(shape.header, ""), "csv")
     if match is None:
-        near = intake.recogniser.nearest(shape.header)
-        intake.counts.not_recognised(opened.exhibit, "a table of comma separated values", near)
+        with opened.path.open("rb") as handle:
+            head = handle.read(4096)
+        looks_like = "binary data" if unknown.is_binary(head) else "a table of separated values"
+        intake.not_recognised(opened, head, looks_like, [] if unknown.is_binary(head) else shape.header)
         return
     index = csv_records.index_csv(opened.path, shape)
     at = Records(opened.path, index, intake.save_index(opened, index), shape=shape)
@@ -122,7 +124,7 @@ def add_parquet(intake: Intake, opened: Opened) -> None:
     kinds = {str(row[0]): str(row[1]) for row in described if row[0] != "file_row_number"}
     match = intake.recogniser.match(dict.fromkeys(kinds, ""), "csv")
     if match is None or match.record:
-        intake.counts.not_recognised(exhibit, "a Parquet table", intake.recogniser.nearest(kinds))
+        intake.not_recognised(opened, b"PAR1", "a Parquet table", kinds)
         return
     mapping = intake.writer.mapping(match.mapping, match.table)
     relation = _parquet_relation(file, kinds, match, mapping)
