@@ -13,7 +13,7 @@ PAGE = inputs_table.PAGE.read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in PAGE.splitlines()
-    if line.startswith("| ") and len(line.split("|")) == 11 and "| Sample |" not in line
+    if line.startswith("| ") and len(line.split("|")) == 12 and "| Sample |" not in line
 ]
 COUNTS = ("records", "loaded", "duplicates", "quarantined", "salvaged")
 needs_data = pytest.mark.skipif(not inputs_table.DATA.is_dir(), reason="the public sets are not here")
