@@ -38,7 +38,9 @@ def test_every_record_in_quarantine_has_its_reason_on_the_page() -> None:
     """What is not loaded is explained, record by record."""
     explained = re.findall(r"^\| `[^`]+` \| (\d+) \| [^|]+ \|$", PAGE, re.MULTILINE)
 
-    assert sum(map(int, explained)) == sum(int(row[6]) for row in ROWS)
+    # What is not recognised at all says so itself.
+    known = [row for row in ROWS if not row[0].startswith("not recognised")]
+    assert sum(map(int, explained)) == sum(int(row[6]) for row in known)
 
 
 @needs_data
