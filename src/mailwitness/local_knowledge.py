@@ -70,17 +70,17 @@ def knowledge(
     plain = pack.load(*rules)
     if not watchlists and not parameters and not sources:
         return plain
+    whole = digest(plain.digest, watchlists, parameters, sources)
+    # A pack under its own key: the next run with the same parameters finds its translations.
+    key = hashlib.sha256(f"{plain.key}|{whole}".encode()).hexdigest()
+    ready = pack.ready(key)
+    if ready is not None:
+        return ready
     tuned, used = tuning.apply(plain.rules, parameters)
     explanations, used_too = tuning.apply(plain.explanations, parameters)
     tuning.refuse_unused(parameters, used | used_too)
-    whole = digest(plain.digest, watchlists, parameters, sources)
-    # A pack under its own key: the next run with the same parameters finds its translations.
     return msgspec.structs.replace(
-        plain,
-        rules=tuned,
-        explanations=explanations,
-        digest=whole,
-        key=hashlib.sha256(f"{plain.key}|{whole}".encode()).hexdigest(),
+        plain, rules=tuned, explanations=explanations, digest=whole, key=key, sql=dict(plain.sql)
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from jinja2 import Environment
 from jinja2.bccache import Bucket
 
+from mailwitness import local_knowledge, tuning
 from mailwitness.content import documents, loader, pack
 from mailwitness.report.compiled import CompiledTemplates
 
@@ -38,6 +39,42 @@ def test_a_pack_comes_back_from_the_cache_as_it_was(tmp_path: Path, monkeypatch:
     back = pack.load()
 
     assert (back.rules, back.parsers, back.digest) == (made.rules, made.parsers, made.digest)
+
+
+def test_what_a_later_run_learns_is_kept_beside_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MAILWITNESS_CACHE", raising=False)
+    pack.save(pack.load(), {"first": "1"})
+    one, other = pack.load(), pack.load()
+
+    for run, query in ((one, "one"), (other, "other")):
+        run.sql[query] = "2"
+        pack.save(run, run.sql)
+    (file,) = tmp_path.rglob("pack-*.msgpack")
+    written = file.stat().st_ino
+    again = pack.load()
+    pack.save(again, again.sql)
+
+    assert again.sql.keys() == {"first", "one", "other"}
+    assert file.stat().st_ino == written, "nothing was learnt, and the file was written all the same"
+
+
+def test_a_run_with_parameters_finds_what_the_last_one_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MAILWITNESS_CACHE", raising=False)
+    parameters = (tuning.parse("One message deleted and then purged by the same person.window=1h"),)
+    first = local_knowledge.knowledge((), (), parameters)
+    pack.save(first, {"asked": "SELECT 3"})
+
+    second = local_knowledge.knowledge((), (), parameters)
+
+    assert second.sql == {"asked": "SELECT 3"}
+    assert (second.rules, second.digest) == (first.rules, first.digest)
+    assert pack.load().rules != first.rules
 
 
 def test_a_pack_with_a_rule_more_still_knows_the_translations(

@@ -22,6 +22,7 @@ from mailwitness import tables, verification
 from mailwitness.content import loader
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.outcome import VOLATILE
+from mailwitness.sources import limits
 
 from .cases import NOW_TEXT, Json, called, environment, investigate, mailwitness, program
 from .records import hard_delete, inbox_rule, ndjson, purview_csv
@@ -151,14 +152,14 @@ def test_a_second_run_while_one_works_is_refused(evidence: Path, tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an export of about 20 MB with planted chains and damage, and a small archive beside it."""
+    """Return an export that is read as large ones are, with planted chains and damage, and a small archive beside it."""
     folder = tmp_path_factory.mktemp("large") / "evidence"
     command = [
         sys.executable,
         "-m",
         "bench.generate",
         "--records",
-        "11000",
+        "5500",
         "--damage",
         "0.001",
         "--out",
@@ -167,6 +168,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     for manifest in folder.glob("*.json"):
         manifest.unlink()
+    assert (folder / "export.ndjson").stat().st_size > limits.BULK_BYTES
     shutil.make_archive(str(folder / "more"), "zip", root_dir=_small(folder.parent / "small"))
     return folder
 

@@ -206,36 +206,31 @@ def test_large_files_load_the_same_rows_as_small_ones(tmp_path: Path) -> None:
     assert {str(-7300 - row["_Position"]) for row in rows} == {row["EventId"] for row in rows}
 
 
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [
-        (1, "Sent"),
-        (2, "Delivered"),
-        (11, "Sent"),
-        (13, "MovedToDeletedItems"),
-        (14, "Updated"),
-        (27, "HardDeleted"),
-        (31, "Read"),
-        (33, "Read"),
-        (34, "PermissionGranted"),
-    ],
-)
-def test_mail_event_numbers_are_decoded(tmp_path: Path, number: int, expected: str) -> None:
+MAIL_EVENTS = {
+    1: "Sent",
+    2: "Delivered",
+    11: "Sent",
+    13: "MovedToDeletedItems",
+    14: "Updated",
+    27: "HardDeleted",
+    31: "Read",
+    33: "Read",
+    34: "PermissionGranted",
+}
+
+
+def test_mail_event_numbers_are_decoded(tmp_path: Path) -> None:
     """The number nests four parameters deep; the message keeps its id and subject."""
-    run(
-        tmp_path,
-        {
-            "a.json": json.dumps(
-                activity("gmail", mail(number, leaf("delegate_user_email", "Mallory@contoso.example")))
-            )
-        },
-    )
+    session = leaf("delegate_user_email", "Mallory@contoso.example")
+    lines = [json.dumps(activity("gmail", mail(number, session), number=number)) for number in MAIL_EVENTS]
+
+    run(tmp_path, {"a.jsonl": "\n".join(lines) + "\n"})
     rows = acts(tmp_path)
 
-    assert [(expected, "<a@fabrikam.example>", 'Say "hello", {eva}')] == [
+    assert [(one, "<a@fabrikam.example>", 'Say "hello", {eva}') for one in MAIL_EVENTS.values()] == [
         (row["Activity"], row["MessageId"], row["Subject"]) for row in rows
     ]
-    assert expected == "Delivered" or {"mallory@contoso.example"} == {row["Actor"] for row in rows}
+    assert {row["Actor"] for row in rows if row["Activity"] != "Delivered"} == {"mallory@contoso.example"}
 
 
 def test_rows_of_the_bigquery_api_get_their_names_back() -> None:
@@ -311,7 +306,7 @@ def test_hostile_parameters_never_break_a_run(
             record[place] = value
         records.append(record)
 
-    intake = run(tmp_path_factory.mktemp("hostile"), {"a.json": json.dumps(records)})
+    intake = run(tmp_path_factory.mktemp("hostile"), {"a.json": json.dumps(records)}, proof="always")
 
     assert len(records) == intake[0]["records"] or intake[0]["records"] == 0
 

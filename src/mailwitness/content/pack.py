@@ -30,6 +30,8 @@ class Pack(msgspec.Struct, kw_only=True):
         refused: rules of the given folders that cannot be used, each with its reason.
         platforms: id of a shipped rule -> whose acts it is about; rules about every platform are not in it.
         covers: id of a rule or chain -> ids of the rules whose finding about the same record says nothing more.
+        sql: query, or what is asked of it -> its translation or answer.
+        learnt: how many of these the cache holds.
     """
 
     digest: str
@@ -43,6 +45,7 @@ class Pack(msgspec.Struct, kw_only=True):
     platforms: dict[str, RulePlatform] = {}
     sql: dict[str, str] = {}
     key: str = ""
+    learnt: int = 0
 
 
 class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,10 +83,10 @@ def load(*folders: Path) -> Pack:
         ContentError: a content file is wrong.
     """
     digest = loader.digest(*folders)
-    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|6".encode()).hexdigest()
-    ready = _read(key)
-    if ready is not None:
-        return ready
+    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|7".encode()).hexdigest()
+    found = ready(key)
+    if found is not None:
+        return found
     ruled, chained = loader.rules(), loader.chains()
     given = foreign.load(*folders)
     return Pack(
@@ -122,14 +125,17 @@ def engine_version() -> str:
 def save(pack: Pack, translations: dict[str, str]) -> None:
     """Keep the pack with its translations for the next run; a cache that cannot be written is no error.
 
-    The translations are kept a second time by themselves: a pack with one rule more still finds those of
-    all other rules.
+    Evidence of another kind asks for other translations, so a pack is written again whenever a run learnt some.
+    They are kept a second time by themselves: a pack with one rule more still finds those of all other rules.
     """
     documents.save()
     path = kept.place(f"pack-{pack.key[:32]}.msgpack")
-    if path is None or not pack.key or path.exists():
+    if path is None or not pack.key or (len(translations) <= pack.learnt and path.exists()):
         return
-    pack.sql = dict(translations)
+    other = ready(pack.key)
+    # What another process has learnt meanwhile stays.
+    pack.sql = translations if other is None else other.sql | translations
+    pack.learnt = len(pack.sql)
     kept.write(path, msgspec.msgpack.encode(pack))
     known = _translations()
     if not translations.keys() <= known.keys():
@@ -152,7 +158,8 @@ def _translations() -> dict[str, str]:
         return {}
 
 
-def _read(key: str) -> Pack | None:
+def ready(key: str) -> Pack | None:
+    """Return the pack that the cache holds under a key."""
     path = kept.place(f"pack-{key[:32]}.msgpack")
     if path is None:
         return None
