@@ -233,3 +233,6 @@ CREATE MACRO mw_mail_fields(t) AS CASE WHEN contains(t, ', size=') AND NOT mw_ma
 CREATE MACRO mw_no_fields() AS {'message_id': '', 'size': '', 'vsize': '', 'sender': '', 'subject': ''};
 CREATE MACRO mw_mail_record(p, m) AS list_transform([mw_mail_line(p, m)], lambda l: {
   'line': l, 'fields': CASE WHEN l.uid <> '' THEN mw_mail_fields(l.tail) ELSE mw_no_fields() END, 'is_ambiguous': l.uid <> '' AND mw_mail_is_ambiguous(mw_mail_middle(l.tail))})[1];
+
+-- The flags of open(2) and openat(2) as the kernel logs them: hexadecimal, without 0x. 1 and 2 write, 512 empties the file (O_TRUNC).
+CREATE MACRO mw_audit_flags(call, a1, a2) AS coalesce(try_cast('0x' || CASE WHEN call = 'openat' THEN a2 ELSE a1 END AS BIGINT), 0);
