@@ -25,13 +25,17 @@ Record = dict[str, Any]  # Any: values of an answer: text, lists, None
 _LARGEST_BYTES = 1 << 30
 # An envelope nests three deep; more is an attempt to exhaust the reader.
 _DEEPEST = 40
+# date, subject, from, sender, reply-to, to, cc, bcc, in-reply-to, message-id; name, route, mailbox, host (RFC 3501 section 7.4.2).
+_ENVELOPE_MEMBERS = 10
+_ADDRESS_MEMBERS = 4
 _LITERAL = re.compile(rb"\{(\d{1,10})\+?\}\r?\n?\Z")
 _FETCH = re.compile(rb"\* (\d{1,10}) FETCH (?=\()", re.IGNORECASE)
 _OPENED = re.compile(
     rb"(?:[A-Za-z0-9.>: ]{1,40} )?(?:SELECT|EXAMINE) (\"(?:[^\"\\\r\n]|\\.)*\"|[^\s\"(){]+)", re.IGNORECASE
 )
 _FRAME = re.compile(
-    rb"(?:[<>CS]:? ?)?(?:\* |\+ |[A-Za-z0-9.]{1,20} (?:OK|NO|BAD|LOGIN|AUTHENTICATE|LIST|LSUB|SELECT|EXAMINE|UID|FETCH|LOGOUT|STATUS|SEARCH|CAPABILITY|NOOP|CLOSE|ID|ENABLE|IDLE)\b)",
+    rb"(?:[<>CS]:? ?)?(?:\* |\+ |[A-Za-z0-9.]{1,20} (?:OK|NO|BAD|LOGIN|AUTHENTICATE|LIST|LSUB|SELECT|EXAMINE|UID|FETCH|LOGOUT|STATUS|SEARCH"
+    rb"|CAPABILITY|NOOP|CLOSE|ID|ENABLE|IDLE)\b)",
     re.IGNORECASE,
 )
 _TOKEN = re.compile(rb'[ \r\n]*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|\{(\d{1,10})\+?\}\r?\n|([^\s()"{]+))')
@@ -111,9 +115,8 @@ def _identity(items: Record) -> Record:
             block = value.encode("utf-8", "surrogateescape")
             digest = hashlib.sha256(block.partition(b"\r\n\r\n")[0]).hexdigest()
             return mail_headers.identity(block) | {"HeaderDigest": digest}
-    # date, subject, from, sender, reply-to, to, cc, bcc, in-reply-to, message-id (RFC 3501 section 7.4.2).
     envelope = items.get("ENVELOPE")
-    if not isinstance(envelope, list) or len(envelope) < 10:  # noqa: PLR2004 - the ten members of an envelope
+    if not isinstance(envelope, list) or len(envelope) < _ENVELOPE_MEMBERS:
         return {}
     return {
         "MessageId": mail_headers.message_id(_text(envelope[9])),
@@ -126,9 +129,8 @@ def _identity(items: Record) -> Record:
 
 def _addresses(value: Any) -> str:  # noqa: ANN401 - a value of an answer
     """Return addresses of an envelope: lists of name, route, mailbox and host."""
-    people = (
-        [one for one in value if isinstance(one, list) and len(one) == 4] if isinstance(value, list) else []
-    )  # noqa: PLR2004 - as above
+    listed = value if isinstance(value, list) else []
+    people = [one for one in listed if isinstance(one, list) and len(one) == _ADDRESS_MEMBERS]
     return ", ".join(f"{_text(one[2])}@{_text(one[3])}".lower() for one in people if one[2] and one[3])
 
 
@@ -136,12 +138,14 @@ def _text(value: Any) -> str:  # noqa: ANN401 - a value of an answer
     return value if isinstance(value, str) else ""
 
 
-def _list(answer: bytes, place: int) -> list[Any] | None:  # Any: values of an answer
+def _list(  # noqa: C901 - one loop over the five kinds of token
+    answer: bytes, place: int
+) -> list[Any] | None:  # Any: values of an answer
     """Parse the parenthesised list that begins at a place; None when it does not end."""
     open_lists: list[list[Any]] = []
     while token := _TOKEN.match(answer, place):
         place = token.end()
-        begins, ends, quoted, literal, atom = token.groups()
+        begins, ends, quoted, literal, _ = token.groups()
         if begins:
             if len(open_lists) >= _DEEPEST:
                 return None
