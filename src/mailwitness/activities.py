@@ -14,7 +14,7 @@ from mailwitness.tables import empty, identifier, literal
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import duckdb
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from mailwitness.content.schemas import Column, Parser
     from mailwitness.kql import KqlEngine
 
-# MailboxActivity with acts that only the proof and the questions ask for.
-EVERY = "EveryActivity"
+# MailboxActivity with acts that only chains, the proof and the questions ask for, as far as they were computed at the start.
+COMPUTED = "mw_computed"
+# What a parser says of its bulk rows before they are acts.
+KEYS = ("Actor", "ApplicationId", "ClientIP", "Host", "Mailbox", "SessionId")
+_PLACE = "TimeGenerated, _Exhibit, _Position"
+_NOWHERE = "NULL::TIMESTAMP AS TimeGenerated, '' AS _Exhibit, 0::BIGINT AS _Position"
 
 
 def vocabulary(parsers: Iterable[Parser]) -> set[str]:
@@ -41,6 +45,7 @@ def wanted(
     parsers: list[Parser],
     queries: list[str],
     needed: Needs,
+    early: Needs,
     *,
     now: dt.datetime,
     for_ledger: bool = False,
@@ -51,7 +56,8 @@ def wanted(
         engine: translates the parsers.
         parsers: read the tables for MailboxActivity.
         queries: the rules.
-        needed: the activities that the rules name.
+        needed: the activities that are asked.
+        early: those that are asked before any other.
         now: the clock of the run.
         for_ledger: the message ledger will be computed; it also reads what rules do not.
     """
@@ -69,7 +75,7 @@ def wanted(
         columns_of.setdefault(parser.table, set()).update(_read_columns(engine, parser, now=now))
     bulk: dict[str, list[str]] = {}
     for parser in parsers:
-        without = left_out(parser, needed.of(parser)) + ([] if for_ledger else parser.shallow)
+        without = left_out(parser, first_of(parser, needed, early)) + ([] if for_ledger else parser.shallow)
         # What one parser of a table can do without, another may read.
         bulk[parser.table] = [name for name in without if name in bulk.get(parser.table, without)]
     return Wanted(columns=columns_of, bulk=bulk, whole=whole)
@@ -118,21 +124,31 @@ def left_out(parser: Parser, needed: set[str]) -> list[str]:
     return [name for activity, names in parser.bulk.items() if activity not in needed for name in names]
 
 
+def first_of(parser: Parser, needed: Needs, early: Needs) -> set[str]:
+    """Return the activities of a parser that are computed before the rules run."""
+    return early.of(parser) if parser.keys else needed.of(parser)
+
+
+def bulk(parsers: Iterable[Parser]) -> set[str]:
+    """Return the activities that fill audit logs and that a run can leave for when they are asked."""
+    return {activity for parser in parsers for activity in parser.bulk if parser.keys}
+
+
 def parser_sql(
     connection: duckdb.DuckDBPyConnection,
     engine: KqlEngine,
     parser: Parser,
     *,
     now: dt.datetime,
-    needed: Needs | None = None,
+    relation: str = "",
 ) -> str:
-    """Return the SELECT that gives a parser's rows all columns of MailboxActivity, never a null string."""
+    """Return the SELECT that gives a parser's rows all columns of MailboxActivity, never a null string.
+
+    ``relation`` is the SELECT of the rows that are read instead of all of the parser's table.
+    """
     sql = engine.to_sql(parser.query, now=now)
-    without = [] if needed is None else left_out(parser, needed.of(parser))
-    if without:
-        names = ", ".join(literal(operation) for operation in without)
-        table = identifier(parser.table)
-        sql = sql.replace(f"FROM {table}", f"FROM (SELECT * FROM {table} WHERE Operation NOT IN ({names}))")
+    if relation:
+        sql = sql.replace(f"FROM {identifier(parser.table)}", f"FROM ({relation})")
     given = _columns_of(connection, engine, parser, sql)
     defaults = {"SourceTable": literal(parser.table)}
     shown = []
@@ -166,6 +182,7 @@ def union_sql(
     *,
     now: dt.datetime,
     needed: Needs | None = None,
+    early: Needs | None = None,
 ) -> str:
     """Return the SELECT that gives the acts of all tables that have rows.
 
@@ -176,12 +193,112 @@ def union_sql(
         present: tables with rows.
         now: the clock of the run.
         needed: leave out parsers that yield none of these activities; None keeps all.
+        early: leave out the operations that yield none of these activities; None takes ``needed``.
     """
-    parts = [
-        parser_sql(connection, engine, parser, now=now, needed=needed)
-        for parser in parsers
-        if parser.table in present and (needed is None or needed.of(parser) & set(parser.activities))
-    ]
+    parts = []
+    for parser in parsers:
+        if parser.table in present and (needed is None or needed.of(parser) & set(parser.activities)):
+            without = [] if needed is None else left_out(parser, first_of(parser, needed, early or needed))
+            table = identifier(parser.table)
+            relation = f"SELECT * FROM {table} WHERE Operation NOT IN ({_listed(without)})" if without else ""
+            parts.append(parser_sql(connection, engine, parser, now=now, relation=relation))
+    return _united(parts)
+
+
+class Later:
+    """Acts that are only computed when they are asked: of a case's accounts, or where many stand close together.
+
+    Attributes:
+        activities: those of these acts.
+        shown: activities that MailboxActivity shows; the computed acts may be more.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        engine: KqlEngine,
+        parsers: Iterable[Parser],
+        present: set[str],
+        *,
+        now: dt.datetime,
+        needed: Needs,
+        early: Needs,
+    ) -> None:
+        """Take the same as :func:`union_sql`: what it leaves out although it is needed is what is asked here."""
+        self._connection = connection
+        self._engine = engine
+        self._now = now
+        self.activities: set[str] = set()
+        self.shown: set[str] = set()
+        self._operations: list[tuple[Parser, dict[str, list[str]]]] = []
+        for parser in parsers:
+            later = needed.of(parser) - first_of(parser, needed, early)
+            names = {activity: listed for activity, listed in parser.bulk.items() if activity in later}
+            if parser.table in present and names:
+                self._operations.append((parser, names))
+                self.activities |= names.keys()
+
+    def sql(self, *, asked: str = "true", near: str = "", among: Iterable[str] = ()) -> str:
+        """Return the SELECT that gives the acts, in all columns.
+
+        Args:
+            asked: SQL over the columns that the parsers name as keys; acts for which it does not hold are left out.
+            near: the same with window functions, which see the acts of ``among`` that were computed at the start too.
+            among: only acts of these activities; empty for all.
+        """
+        parts = [
+            parser_sql(self._connection, self._engine, parser, now=self._now, relation=relation)
+            for parser, relation in self._relations(asked, near, set(among) or self.activities)
+        ]
+        listed = ", ".join(identifier(column.name) for column in columns())
+        kept = _listed(sorted(self.activities)) or "''"
+        return f"SELECT {listed} FROM ({_united(parts)}) WHERE Activity IN ({kept})"
+
+    def keys(self) -> str:
+        """Return the SELECT that gives the place and the keys of every act, which costs a small part of the acts."""
+        parts = [sql for _, _, sql in self._keyed(self.activities)]
+        nothing = ", ".join(f"'' AS {column}" for column in sorted(KEYS))
+        return " UNION ALL ".join(parts) or f"SELECT {_NOWHERE}, {nothing} WHERE false"
+
+    def _relations(self, asked: str, near: str, among: set[str]) -> Iterator[tuple[Parser, str]]:
+        keyed = self._keyed(among)
+        seen = [f"SELECT * FROM ({sql}) WHERE {asked}" for _, _, sql in keyed]
+        if near:
+            acts = f"FROM {COMPUTED} WHERE Activity IN ({_listed(sorted(among))})"
+            computed = f"SELECT {_PLACE}, {', '.join(sorted(KEYS))} {acts}"
+            seen = [f"SELECT * FROM ({' UNION ALL '.join([*seen, computed])}) QUALIFY {near}"] * len(keyed)
+        for (parser, rows, _), chosen in zip(keyed, seen, strict=True):
+            narrowed = f" AND (_Exhibit, _Position) IN (SELECT (_Exhibit, _Position) FROM ({chosen}))"
+            yield parser, f"SELECT * {rows}" + (narrowed if near or asked != "true" else "")
+
+    def _keyed(self, among: set[str]) -> list[tuple[Parser, str, str]]:
+        """Return every parser with its rows and their keys as SQL."""
+        keyed = []
+        for parser, names in self._operations:
+            operations = _listed(name for one in sorted(among & names.keys()) for name in names[one]) or "''"
+            rows = f"FROM {identifier(parser.table)} WHERE Operation IN ({operations})"
+            keys = ", ".join(f"{sql} AS {column}" for column, sql in sorted(parser.keys.items()))
+            keyed.append((parser, rows, f"SELECT {_PLACE}, {keys} {rows}"))
+        return keyed
+
+    def held(self) -> set[str]:
+        """Return the activities of which there is a record."""
+        found: set[str] = set()
+        for parser, names in self._operations:
+            for activity, listed in names.items():
+                asked = (
+                    f"SELECT 1 FROM {identifier(parser.table)} WHERE Operation IN ({_listed(listed)}) LIMIT 1"
+                )
+                if self._connection.execute(asked).fetchall():
+                    found.add(activity)
+        return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(literal(name) for name in names)
+
+
+def _united(parts: list[str]) -> str:
     if not parts:
         nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in columns())
         return f"SELECT {nothing} WHERE false"
@@ -224,8 +341,18 @@ def materialise(
     )
 
 
-def narrow(connection: duckdb.DuckDBPyConnection, needed: set[str]) -> None:
-    """Show only the acts that rules name: what was computed besides must not change what they count."""
-    kept = ", ".join(literal(activity) for activity in sorted(needed)) or "''"
-    connection.execute(f"ALTER VIEW {TABLE} RENAME TO {EVERY}")
-    connection.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM {EVERY} WHERE Activity IN ({kept})")
+def narrow(connection: duckdb.DuckDBPyConnection, shown: set[str]) -> None:
+    """Show only the acts that rules name: what was computed besides must not change what they count.
+
+    Args:
+        connection: has MailboxActivity, from :func:`materialise`.
+        shown: activities that rules name.
+    """
+    kept = _listed(sorted(shown)) or "''"
+    connection.execute(f"ALTER VIEW {TABLE} RENAME TO {COMPUTED}")
+    connection.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM {COMPUTED} WHERE Activity IN ({kept})")
+
+
+def held(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the computed activities of which there is an act."""
+    return {str(row[0]) for row in connection.execute(f"SELECT DISTINCT Activity FROM {COMPUTED}").fetchall()}

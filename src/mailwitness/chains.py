@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mailwitness.activities import COMPUTED
 from mailwitness.chain_acts import ACT_SQL, filter_query
 from mailwitness.chain_keys import Act, microseconds
 from mailwitness.chain_machine import Machine, machine
@@ -37,6 +38,8 @@ _MOST_MATCHES = 500
 _STEP_TIMEOUT_SECONDS = 600
 _MOST_QUERY_ROWS = 1_000_000
 _TEXTS = tuple(name for name in Act._fields if name[0].isupper() and name != "Messages")
+# Any time that the database can write as a number of microseconds.
+_EVER = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - times in the database are naive UTC
 
 
@@ -48,6 +51,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         predicate: SQL over MailboxActivity; empty when the acts come from a query or a rule.
         sql: the query's SQL.
         near: SQL that holds for acts with enough others near them, for a step that counts.
+        table: the table of acts that has what the filter names, or a SELECT in brackets.
+        named: the activities that it names.
         blind: why the evidence cannot show it; empty when it can.
     """
 
@@ -58,6 +63,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     predicate: str = ""
     sql: str = ""
     near: str = ""
+    table: str = ACTIVITY
+    named: set[str] = set()
     rule: str = ""
     blind: str = ""
 
@@ -118,7 +125,12 @@ def _part(
     if predicate is None:
         raise MailwitnessError("a step's filter cannot stand alone", place=chain.name)
     return msgspec.structs.replace(
-        part, predicate=predicate, near=_near(chain, name), blind=_blind(step.filter, opened)
+        part,
+        predicate=predicate,
+        near=_near(chain, name),
+        table=opened.acts(step.filter),
+        named=named_activities(step.filter, opened.vocabulary),
+        blind=_blind(step.filter, opened),
     )
 
 
@@ -199,9 +211,11 @@ def _feed(
     limits = _limits(alive, spans)
     streams += [_bursts(opened, part, limits) for part in listed if part.near]
     listed = [part for part in listed if not part.near]
-    predicates = list(dict.fromkeys(part.predicate for part in listed))
-    chunks = [predicates[at : at + _MASK_BITS] for at in range(0, len(predicates), _MASK_BITS)]
-    streams += [_from_activity(opened, listed, chunk, limits) for chunk in chunks]
+    for table in dict.fromkeys(part.table for part in listed):
+        asked = [part for part in listed if part.table == table]
+        predicates = list(dict.fromkeys(part.predicate for part in asked))
+        chunks = [predicates[at : at + _MASK_BITS] for at in range(0, len(predicates), _MASK_BITS)]
+        streams += [_from_activity(opened, table, asked, chunk, limits) for chunk in chunks]
     for _, parts, act in heapq.merge(*streams, key=lambda fed: fed[0]):
         # Later steps first: a record that passes two filters must not follow itself.
         for part in sorted(parts, key=lambda part: -part.index):
@@ -212,19 +226,24 @@ def _feed(
 
 
 def _spans(opened: OpenCase, ready: list[Prepared]) -> dict[str, tuple[int, int]]:
-    """Return the first and the last time of each filter that some row passes: one scan for all filters."""
-    predicates = list(
-        dict.fromkeys(part.predicate for item in ready for part in item.parts if part.predicate)
-    )
+    """Return the first and the last time of each filter that some row passes.
+
+    Acts that are computed when they are asked are not asked for their times alone: those may be any.
+    """
+    listed = [part for item in ready for part in item.parts if part.predicate]
+    late = {part.predicate: _EVER for part in listed if part.table != ACTIVITY}
+    predicates = list(dict.fromkeys(part.predicate for part in listed if part.table == ACTIVITY))
     if not predicates:
-        return {}
+        return late
     # A query for each filter lets the database skip what its first condition excludes; filters inside one aggregate
     # are all computed for every row, which cost four times as much.
     asked = " UNION ALL ".join(
         f"SELECT {i} AS number, epoch_us(min(TimeGenerated)), epoch_us(max(TimeGenerated)) FROM {ACTIVITY} WHERE {p}"
         for i, p in enumerate(predicates)
     )
-    return {predicates[row[0]]: (row[1], row[2]) for row in _fetch(opened, asked) if row[1] is not None}
+    return late | {
+        predicates[row[0]]: (row[1], row[2]) for row in _fetch(opened, asked) if row[1] is not None
+    }
 
 
 def _may_match(item: Prepared, spans: dict[str, tuple[int, int]], elsewhere: set[tuple[str, str]]) -> bool:
@@ -264,12 +283,20 @@ def _bursts(opened: OpenCase, part: Part, limits: dict[str, tuple[int, int]]) ->
     first, last = limits[part.predicate]
     cursor = opened.connection.cursor()
     cursor.execute(
-        f"SELECT {ACT_SQL} FROM (SELECT *, {part.near} AS mw_near FROM {ACTIVITY} WHERE ({part.predicate}) "
+        f"SELECT {ACT_SQL} FROM (SELECT *, {part.near} AS mw_near FROM {_acts(opened, part)} WHERE ({part.predicate}) "
         f"AND TimeGenerated BETWEEN make_timestamp({first}) AND make_timestamp({last})) "
         "WHERE mw_near ORDER BY TimeGenerated, _Exhibit, _Position"
     )
     while rows := cursor.fetchmany(_BATCH):
         yield from ((row[0], (part,), Act._make(row)) for row in rows)
+
+
+def _acts(opened: OpenCase, part: Part) -> str:
+    """Return the acts that a step can count; of late ones only those that have enough others near them."""
+    if opened.later is None or not part.named or not part.named <= opened.later.activities:
+        return part.table
+    late = opened.later.sql(near=part.near, among=part.named)
+    return f"(SELECT * FROM {COMPUTED} UNION ALL {late})"
 
 
 def _near(chain: Chain, name: str) -> str:
@@ -295,9 +322,13 @@ def _near(chain: Chain, name: str) -> str:
 
 
 def _from_activity(
-    opened: OpenCase, listed: list[Part], predicates: list[str], limits: dict[str, tuple[int, int]]
+    opened: OpenCase,
+    table: str,
+    listed: list[Part],
+    predicates: list[str],
+    limits: dict[str, tuple[int, int]],
 ) -> Iterator[Fed]:
-    """Yield the rows of MailboxActivity that pass a filter, with the steps they belong to."""
+    """Yield the acts that pass a filter, with the steps they belong to."""
     bits = " + ".join(
         f"(CASE WHEN ({p}) AND TimeGenerated BETWEEN make_timestamp({limits[p][0]}) AND make_timestamp({limits[p][1]}) "
         f"THEN {1 << i} ELSE 0 END)"
@@ -309,7 +340,7 @@ def _from_activity(
     steps_of: dict[int, tuple[Part, ...]] = {}
     cursor = opened.connection.cursor()
     cursor.execute(
-        f"SELECT ({bits})::BIGINT AS mask, {ACT_SQL} FROM {ACTIVITY} "
+        f"SELECT ({bits})::BIGINT AS mask, {ACT_SQL} FROM {table} "
         "WHERE mask <> 0 ORDER BY TimeGenerated, mask, _Exhibit, _Position"
     )
     while rows := cursor.fetchmany(_BATCH):

@@ -67,6 +67,12 @@ def named_activities(kql: str, known: set[str]) -> set[str]:
     return set(_strings(kql)) & known
 
 
+def is_of(kql: str, activities: set[str], vocabulary: set[str]) -> bool:
+    """Tell whether a query asks MailboxActivity for nothing but some of these activities."""
+    named = named_activities(kql, vocabulary)
+    return TABLE in words(kql) and bool(named) and named <= activities
+
+
 @lru_cache(maxsize=2048)
 def _strings(kql: str) -> frozenset[str]:
     return frozenset(token.text.strip("@h").strip("\"'") for token in tokens(kql) if token.kind == "string")

@@ -16,6 +16,7 @@ from mailwitness.proof import ledger, recoverability, settings, visibility
 if TYPE_CHECKING:
     import duckdb
 
+    from mailwitness.activities import Later
     from mailwitness.proof.ledger import Given
 
 
@@ -36,6 +37,8 @@ class OpenCase:
         vocabulary: all activities that any parser can yield.
         now: the clock of the run, aware UTC.
         work: folder for files of this run; it is removed at its end.
+        held: activities of which there is an act.
+        later: the acts that are computed when they are asked; None when MailboxActivity has all.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class OpenCase:
         *,
         now: dt.datetime,
         work: Path,
+        held: set[str] | None = None,
+        later: Later | None = None,
     ) -> None:
         self.connection = connection
         self.engine = engine
@@ -55,6 +60,20 @@ class OpenCase:
         self.vocabulary = activities.vocabulary(knowledge.parsers)
         self.now = now
         self.work = work
+        self.held = held or set()
+        self.later = later
+
+    def acts(self, kql: str) -> str:
+        """Return the table that has all acts that a condition can mean, or the SELECT of them in brackets."""
+        named = needs.named_activities(kql, self.vocabulary)
+        if self.later is None or (named and named <= self.later.shown):
+            return needs.TABLE
+        late = (named or self.vocabulary) & self.later.activities
+        return (
+            f"(SELECT * FROM {activities.COMPUTED} UNION ALL {self.later.sql(among=late)})"
+            if late
+            else activities.COMPUTED
+        )
 
     def close(self) -> None:
         """Release the database; keep what was translated for the next run."""
@@ -95,6 +114,21 @@ def needed(knowledge: pack.Pack) -> Needs:
     return needs.of_queries(queries(knowledge), activities.vocabulary(knowledge.parsers))
 
 
+def early(knowledge: pack.Pack) -> Needs:
+    """Return the activities that must be computed before the rules run.
+
+    What fills audit logs (reads, sign-ins) and is only asked by chains and questions is left for when they ask: by
+    then a run knows of which accounts and days.
+    """
+    vocabulary = activities.vocabulary(knowledge.parsers)
+    bulk = activities.bulk(knowledge.parsers)
+    asked = [*(rule.query for rule in knowledge.rules), *(item.query for item in knowledge.explanations)]
+    asked += [
+        query for query in chain_acts.queries(knowledge.chains) if not needs.is_of(query, bulk, vocabulary)
+    ]
+    return needs.of_queries(asked, vocabulary).plus(questioned(knowledge) - bulk)
+
+
 def open_case(
     folder: Path,
     knowledge: pack.Pack,
@@ -121,18 +155,26 @@ def open_case(
     store.create_views(connection)
     engine = new_engine(knowledge)
     present = store.tables()
-    wanted = needed(knowledge).plus(questioned(knowledge))
+    ruled = needed(knowledge)
+    wanted = ruled.plus(questioned(knowledge))
+    first = early(knowledge)
     asked = [*queries(knowledge), *question_queries(knowledge)]
     named = {word for query in asked for word in words(query)} | ALWAYS_STORED
     if given is not None:
-        wanted = wanted.plus(
+        proved = (
             ledger.activities()
             | visibility.activities()
             | recoverability.activities()
             | settings.activities()
         )
+        wanted, first = wanted.plus(proved), first.plus(proved)
         named |= ledger.columns() | visibility.columns() | recoverability.columns() | settings.columns()
-    union = activities.union_sql(connection, engine, knowledge.parsers, present, now=now, needed=wanted)
+    union = activities.union_sql(
+        connection, engine, knowledge.parsers, present, now=now, needed=wanted, early=first
+    )
+    later = activities.Later(
+        connection, engine, knowledge.parsers, present, now=now, needed=wanted, early=first
+    )
     activities.materialise(
         connection, union, work / "activity.parquet", needed=wanted.activities(), named=named
     )
@@ -141,22 +183,31 @@ def open_case(
         recoverability.store(connection, store, now=now)
         settings.store(connection, store, present=present)
         visibility.store(connection, store, present=present, now=now)
-    activities.narrow(connection, needed(knowledge).activities())
-    found = evidence(connection, knowledge, store.tables())
+    left = activities.bulk(knowledge.parsers) - early(knowledge).activities()
+    later.shown = ruled.activities() - left
+    activities.narrow(connection, later.shown)
+    held = activities.held(connection) | later.held()
+    found = evidence(connection, knowledge, store.tables(), held)
     tables.lock(connection, [folder / "tables", work])
-    return OpenCase(connection, engine, knowledge, found, now=now, work=work)
+    return OpenCase(connection, engine, knowledge, found, now=now, work=work, held=held, later=later)
 
 
-def evidence(connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, present: set[str]) -> Evidence:
-    """Say what the case can show, and what its records cannot although their table is there."""
+def evidence(
+    connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, present: set[str], shown: set[str]
+) -> Evidence:
+    """Say what the case can show, and what its records cannot although their table is there.
+
+    Args:
+        connection: has a view for every table.
+        knowledge: the content of the run.
+        present: tables with rows.
+        shown: activities of which there is an act.
+    """
     provided = {
         activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
     }
     told, of_host = families.absent(connection, pack.families(), knowledge.parsers, present)
     # Whatever kind of record is missing: an act that is there has been shown, and no rule about it may be skipped.
-    shown = {
-        str(row[0]) for row in connection.execute(f"SELECT DISTINCT Activity FROM {needs.TABLE}").fetchall()
-    }
     absent = {activity: reason for activity, reason in told.items() if activity not in shown}
     of_host &= set(absent.values())
     # A mailbox audit of a server without its cmdlets must not silence the cmdlets of its event log.

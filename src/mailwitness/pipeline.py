@@ -38,6 +38,7 @@ from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleO
 from mailwitness.neighbours import Neighbours
 from mailwitness.open_case import (
     OpenCase,
+    early,
     needed,
     new_engine,
     open_case,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import duckdb
-
 TOOL = f"mailwitness {__version__}"
 _ABSENT_AUDIT = "Export the audit log without that filter, and check that auditing was on."
 _ABSENT_HOST = "Turn that logging on for the next time; the mail store, its index files and a copy of the logs may still show it."
@@ -371,6 +371,8 @@ class _Run:
             in_order=True,
         )
         self.given_proof = _proof_of(exhibits, self.settings.proof)
+        # Where the proof reads nested values, there is no first pass that could leave them out.
+        proved = questioned(self.knowledge) | ledger.activities() if self.given_proof is not None else set()
         wanted = activities.wanted(
             new_engine(self.knowledge),
             self.knowledge.parsers,
@@ -379,9 +381,8 @@ class _Run:
                 *question_queries(self.knowledge),
                 *(_proof_queries() if self.given_proof is not None else []),
             ],
-            needed(self.knowledge)
-            .plus(questioned(self.knowledge))
-            .plus(ledger.activities() if self.given_proof is not None else ()),
+            needed(self.knowledge).plus(questioned(self.knowledge)).plus(proved),
+            early(self.knowledge).plus(proved),
             now=self.settings.now,
             for_ledger=self.given_proof is not None,
         )

@@ -17,7 +17,14 @@ def test_a_column_that_only_a_filter_reads_is_stored() -> None:
     knowledge = pack.load()
     parser = next(one for one in knowledge.parsers if one.table == "EmailEvents")
 
-    wanted = activities.wanted(new_engine(knowledge), [parser], [], Needs().plus(parser.activities), now=NOW)
+    wanted = activities.wanted(
+        new_engine(knowledge),
+        [parser],
+        [],
+        Needs().plus(parser.activities),
+        Needs().plus(parser.activities),
+        now=NOW,
+    )
 
     assert "DeliveryAction" in wanted.columns["EmailEvents"]
 
@@ -27,8 +34,10 @@ def test_messages_that_were_read_are_only_stored_for_the_ledger() -> None:
     parsers = [one for one in knowledge.parsers if one.table == "OfficeActivity"]
     everything = Needs().plus(activities.vocabulary(parsers))
 
-    without = activities.wanted(new_engine(knowledge), parsers, [], everything, now=NOW)
-    with_ledger = activities.wanted(new_engine(knowledge), parsers, [], everything, now=NOW, for_ledger=True)
+    without = activities.wanted(new_engine(knowledge), parsers, [], everything, everything, now=NOW)
+    with_ledger = activities.wanted(
+        new_engine(knowledge), parsers, [], everything, everything, now=NOW, for_ledger=True
+    )
 
     assert without.bulk["OfficeActivity"] == ["MailItemsAccessed"]
     assert with_ledger.bulk["OfficeActivity"] == []
@@ -49,4 +58,4 @@ def test_what_one_parser_of_a_table_reads_is_stored_although_another_does_not() 
     engine = new_engine(pack.load())
 
     for parsers in ([one, other], [other, one]):
-        assert activities.wanted(engine, parsers, [], Needs(), now=NOW).bulk["OfficeActivity"] == []
+        assert activities.wanted(engine, parsers, [], Needs(), Needs(), now=NOW).bulk["OfficeActivity"] == []

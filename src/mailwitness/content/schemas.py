@@ -285,6 +285,8 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             rules do not name the activity, because they are most of an audit log.
         shallow: operations of which rules and chains read nothing that is nested in the record; only the
             message ledger does.
+        keys: column of MailboxActivity -> SQL over the table that has the same value, whatever its case, for every
+            row of ``bulk``; with all of ``activities.KEYS``, such rows can be left for when they are asked.
     """
 
     id: str
@@ -296,6 +298,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     description: str = ""
     bulk: dict[str, list[str]] = {}
     shallow: list[str] = []
+    keys: dict[str, str] = {}
     tests: list[Case] = []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailwitness import finding_tables
-from mailwitness.activities import EVERY as EVERY_ACT
+from mailwitness.activities import COMPUTED
 from mailwitness.cases import Story
 from mailwitness.content import loader
 from mailwitness.kql import DUCKDB_TYPES
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 JsonDict = dict[str, Any]  # Any: JSON values
 TABLES = ("CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow")
+# The acts that name anybody or anything of a case.
+_NEAR = "mw_case_acts"
 # A new password, device or consent comes weeks before its use; what follows is seen within days.
 _DAYS_BEFORE, _DAYS_AFTER = 30, 7
 # An address or application of more accounts than this is an office or a product, and ties nobody to a case.
@@ -60,7 +62,29 @@ def create(opened: OpenCase, stories: Sequence[Story], activities: set[str]) -> 
         finding_tables.replace(
             opened.connection, table, finding_tables.rows_sql(path, columns, listed) + " ORDER BY ALL"
         )
-    finding_tables.replace(opened.connection, "CaseActs", _acts_sql(opened.connection, activities))
+    stored = _columns(opened.connection)
+    _gather(opened, stored)
+    finding_tables.replace(opened.connection, "CaseActs", _acts_sql(stored, activities))
+
+
+def _gather(opened: OpenCase, columns: list[str]) -> None:
+    """Collect the acts of the days of each case that name anybody or anything of it: what all others were is not asked."""
+    keys = opened.later.keys() if opened.later else f"SELECT * FROM {COMPUTED} WHERE false"
+    opened.connection.execute(f"CREATE OR REPLACE TEMP TABLE mw_crowds AS {_crowds(keys)}")
+    opened.connection.execute(
+        "CREATE OR REPLACE TEMP TABLE mw_days AS SELECT DISTINCT Kind, Name, CAST(unnest(range("
+        f"CAST(FirstTime - INTERVAL {_DAYS_BEFORE} DAY AS DATE), LastTime + INTERVAL {_DAYS_AFTER + 1} DAY, INTERVAL 1 DAY)) AS DATE) AS Day "
+        "FROM CaseSubjects JOIN CaseWindow USING (CaseId) ANTI JOIN mw_crowds USING (Kind, Name)"
+    )
+    asked = " OR ".join(
+        f"(lower({column}), CAST(TimeGenerated AS DATE)) IN (SELECT (Name, Day) FROM mw_days WHERE Kind = {literal(kind)})"
+        for kind, (column, _) in _KINDS.items()
+    )
+    listed = ", ".join(map(identifier, columns))
+    opened.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_NEAR} AS SELECT {listed} FROM {COMPUTED} WHERE {asked}"
+        + (f" UNION ALL SELECT {listed} FROM ({opened.later.sql(asked=asked)})" if opened.later else "")
+    )
 
 
 def _window(story: Story) -> JsonDict:
@@ -115,10 +139,13 @@ def _usual(story: Story) -> Iterator[JsonDict]:
         }  # fmt: skip
 
 
-def _acts_sql(connection: duckdb.DuckDBPyConnection, activities: set[str]) -> str:
+def _columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    present = {str(row[0]) for row in connection.execute(f"DESCRIBE {COMPUTED}").fetchall()}
+    return [c.name for c in loader.tables()[ACTIVITY].columns if c.name in present]
+
+
+def _acts_sql(columns: list[str], activities: set[str]) -> str:
     """Return the SELECT for CaseActs: one scan of the acts against a few small lists, whatever the number of cases."""
-    present = {str(row[0]) for row in connection.execute(f"DESCRIBE {EVERY_ACT}").fetchall()}
-    columns = [c.name for c in loader.tables()[ACTIVITY].columns if c.name in present]
     listed = ", ".join(f"m.{identifier(name)}" for name in columns)
     named = ", ".join(literal(activity) for activity in sorted(activities)) or "''"
     joins = " ".join(
@@ -130,11 +157,11 @@ def _acts_sql(connection: duckdb.DuckDBPyConnection, activities: set[str]) -> st
         f"list_contains(m.{kind}Cases, m.CaseId) AS {flag}" for kind, (_, flag) in _KINDS.items()
     )
     return (
-        f"WITH crowds AS ({_crowds()}), subjects AS (SELECT * FROM CaseSubjects ANTI JOIN crowds USING (Kind, Name)), "
+        "WITH subjects AS (SELECT * FROM CaseSubjects ANTI JOIN mw_crowds USING (Kind, Name)), "
         "lists AS (SELECT Kind, Name, list(CaseId ORDER BY CaseId) AS Cases FROM subjects GROUP BY Kind, Name), "
         f"touched AS (SELECT {listed}, unnest(list_distinct(flatten([{', '.join(cases.values())}]))) AS CaseId, "
         + ", ".join(f"{sql} AS {kind}Cases" for kind, sql in cases.items())
-        + f" FROM {EVERY_ACT} AS m {joins} WHERE m.Activity IN ({named}) "
+        + f" FROM {_NEAR} AS m {joins} WHERE m.Activity IN ({named}) "
         f"AND ({' OR '.join(f'{kind}.Cases IS NOT NULL' for kind in _KINDS)})) "
         f"SELECT m.CaseId, {flags}, m.TimeGenerated BETWEEN w.FirstTime AND w.LastTime AS IsInWindow, {listed} "
         "FROM touched AS m JOIN CaseWindow AS w USING (CaseId) "
@@ -142,10 +169,11 @@ def _acts_sql(connection: duckdb.DuckDBPyConnection, activities: set[str]) -> st
     )
 
 
-def _crowds() -> str:
+def _crowds(keys: str) -> str:
     """Return the SELECT of addresses and applications that too many accounts share."""
     return " UNION ALL ".join(
-        f"SELECT {literal(kind)} AS Kind, lower({column}) AS Name FROM {EVERY_ACT} "
+        f"SELECT {literal(kind)} AS Kind, lower({column}) AS Name "
+        f"FROM (SELECT {column}, Actor FROM {COMPUTED} UNION ALL SELECT {column}, Actor FROM ({keys})) "
         f"WHERE lower({column}) IN (SELECT Name FROM CaseSubjects WHERE Kind = {literal(kind)}) "
         f"GROUP BY ALL HAVING count(DISTINCT lower(Actor)) > {_SHARED}"
         for kind, column in (("Address", "ClientIP"), ("Application", "ApplicationId"))

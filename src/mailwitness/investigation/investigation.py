@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mailwitness.activities import EVERY as EVERY_ACT
 from mailwitness.errors import MailwitnessError
 from mailwitness.investigation import answers, case_tables, escalation
 from mailwitness.models import NotEvaluated
@@ -63,12 +62,11 @@ def _answers(opened: OpenCase, stories: Sequence[Story]) -> dict[str, list[Answe
 
 def _ground(opened: OpenCase) -> answers.Ground:
     evidence = opened.evidence
-    held = opened.connection.execute(f"SELECT DISTINCT Activity FROM {EVERY_ACT}").fetchall()
     return answers.Ground(
         tables=evidence.tables | ({"Watchlists"} if evidence.watchlists else set()),
         activities=evidence.activities,
         absent=evidence.absent,
-        records={str(row[0]) for row in held},
+        records=opened.held,
     )
 
 
