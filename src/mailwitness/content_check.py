@@ -9,13 +9,14 @@ import datetime as dt
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mailwitness import activities, chain_check, content_lint, findings, question_check, rule_form, tables
-from mailwitness.content import loader, playbook
+from mailwitness.content import documents, loader, pack, playbook
 from mailwitness.content.schemas import Parser, Proof, Recovery
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
@@ -48,11 +49,18 @@ class Bench:
         self._folder = tempfile.TemporaryDirectory(prefix="mailwitness-")
         self.connection = tables.connect(memory="512MB", threads=1, temporary=Path(self._folder.name))
         known = loader.tables()
-        self.engine = KqlEngine({name: [c.name for c in table.columns] for name, table in known.items()})
+        # Translating all queries takes a minute; what is tested is what a run would use.
+        self._known = len(_translations())
+        self.engine = KqlEngine(
+            {name: [c.name for c in table.columns] for name, table in known.items()}, _translations()
+        )
         self._made: set[str] = set()
 
     def close(self) -> None:
-        """Release the database."""
+        """Release the database; keep what was translated for the next check."""
+        if len(self.engine.cache) > self._known:
+            pack.keep(self.engine.cache)
+        documents.save()
         self.connection.close()
         self._folder.cleanup()
 
@@ -71,6 +79,7 @@ class Bench:
             self.connection.execute(f"CREATE TABLE {tables.identifier(name)} ({made})")
             self._made.add(name)
         self.connection.execute(f"DELETE FROM {tables.identifier(name)}")
+        listed = []
         for i, row in enumerate(rows):
             unknown = sorted(set(row) - set(columns))
             if unknown:
@@ -79,10 +88,12 @@ class Bench:
                 )
             given = {"_Exhibit": "E1", "_Position": i, **_times(columns), **row}
             cells = {c: _cell(column.type, given.get(c)) for c, column in columns.items()}
-            listed = ", ".join(
+            written = (
                 f"CAST({tables.literal(v)} AS {DUCKDB_TYPES[columns[c].type]})" for c, v in cells.items()
             )
-            self.connection.execute(f"INSERT INTO {tables.identifier(name)} VALUES ({listed})")
+            listed.append(f"({', '.join(written)})")
+        if listed:
+            self.connection.execute(f"INSERT INTO {tables.identifier(name)} VALUES {', '.join(listed)}")
 
     def ask(self, kql: str, test: Case, place: str) -> list[dict[str, Any]]:  # Any: query cells
         """Fill the tables of a test, empty the others the query names, and return its rows."""
@@ -90,6 +101,12 @@ class Bench:
             self.fill(name, test.rows.get(name, []), place)
         sql = self.engine.to_sql(kql, now=TEST_NOW)
         return findings.execute(self.connection, sql, timeout_seconds=60, limit=10_000)
+
+
+@cache
+def _translations() -> dict[str, str]:
+    """Return the translations of this process: lint and tests ask the same queries."""
+    return pack.translations()
 
 
 def _times(columns: dict[str, Any]) -> dict[str, str]:  # Any: Column

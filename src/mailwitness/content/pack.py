@@ -99,9 +99,14 @@ def load(*folders: Path) -> Pack:
         chains=[*(chain for _, chain in chained), *(item.chain for item in given.chains)],
         covers=loader.covers(ruled, chained),
         platforms=loader.platforms(ruled),
-        sql=shipped() | _translations(),
+        sql=translations(),
         key=key,
     )
+
+
+def translations() -> dict[str, str]:
+    """Return all translations that a first run starts with: those that come with the package, and those that were kept."""
+    return shipped() | _translations()
 
 
 def shipped() -> dict[str, str]:
@@ -113,8 +118,8 @@ def shipped() -> dict[str, str]:
         found = json.loads(gzip.decompress(SHIPPED.read_bytes()))
     except (OSError, ValueError, EOFError):
         return {}
-    translations: dict[str, str] = found["sql"] if found.get("engine") == engine_version() else {}
-    return translations
+    listed: dict[str, str] = found["sql"] if found.get("engine") == engine_version() else {}
+    return listed
 
 
 def engine_version() -> str:
@@ -122,7 +127,7 @@ def engine_version() -> str:
     return f"duckdb-kql {version('duckdb-kql')}, duckdb {version('duckdb')}"
 
 
-def save(pack: Pack, translations: dict[str, str]) -> None:
+def save(pack: Pack, learnt: dict[str, str]) -> None:
     """Keep the pack with its translations for the next run; a cache that cannot be written is no error.
 
     Evidence of another kind asks for other translations, so a pack is written again whenever a run learnt some.
@@ -130,17 +135,22 @@ def save(pack: Pack, translations: dict[str, str]) -> None:
     """
     documents.save()
     path = kept.place(f"pack-{pack.key[:32]}.msgpack")
-    if path is None or not pack.key or (len(translations) <= pack.learnt and path.exists()):
+    if path is None or not pack.key or (len(learnt) <= pack.learnt and path.exists()):
         return
     other = ready(pack.key)
     # What another process has learnt meanwhile stays.
-    pack.sql = translations if other is None else other.sql | translations
+    pack.sql = learnt if other is None else other.sql | learnt
     pack.learnt = len(pack.sql)
     kept.write(path, msgspec.msgpack.encode(pack))
+    keep(learnt)
+
+
+def keep(learnt: dict[str, str]) -> None:
+    """Keep translations by themselves, for every pack that asks the same."""
     known = _translations()
-    if not translations.keys() <= known.keys():
+    if not learnt.keys() <= known.keys():
         # Queries that nobody asks any more would pile up for ever.
-        lasting = translations if len(known) > _MOST_TRANSLATIONS else known | translations
+        lasting = learnt if len(known) > _MOST_TRANSLATIONS else known | learnt
         kept.write(_translations_path(), msgspec.msgpack.encode(lasting))
 
 
