@@ -91,3 +91,11 @@ def test_an_element_that_no_rule_of_its_analytic_has_is_told() -> None:
     bare = Rule(id="", name="", description="", severity="Low", query="", attack=Attack(analytics=["AN0738"]))
 
     assert any("MailFolderPath" in said for said in rule_form.mutable_elements([bare]))
+
+
+def test_every_platform_of_the_rules_has_hunting_queries_beside_it() -> None:
+    ruled = {path.parent.name for path, _ in loader.rules()}
+    hunted = {path.parent.name for path, _ in loader.hunts()}
+
+    assert hunted == ruled
+    assert all(rule.kind == "Hunting" and rule.severity == "Informational" for _, rule in loader.hunts())
