@@ -55,7 +55,10 @@ def chain_outcome(
     given(folder / "rules", one=text(correlation, EVENTS, LATER))
     (folder / "export.json").write_text(json.dumps(records), "utf-8")
     report = investigate(
-        [folder / "export.json"], folder / "case", Settings(now=NOW, rules=(folder / "rules",)), Progress()
+        [folder / "export.json"],
+        folder / "case",
+        Settings(now=NOW, rules=(folder / "rules",), proof="never"),
+        Progress(),
     ).report
     outcomes = {rule["name"]: rule["outcome"] for rule in report["chains"]}
     matches = [
@@ -114,6 +117,30 @@ def test_events_are_counted_within_the_timespan(tmp_path: Path, number: int, out
 
 
 @pytest.mark.parametrize(
+    ("owners", "outcome"),
+    [(("eva", "bob", "vic"), "found"), (("eva", "eva", "eva"), "clear"), (("eva", "EVA", "bob"), "clear")],
+    ids=["three mailboxes", "one mailbox", "two mailboxes in two spellings"],
+)
+def test_different_values_of_a_field_are_counted(
+    tmp_path: Path, owners: tuple[str, ...], outcome: str
+) -> None:
+    counted = {
+        "type": "value_count",
+        "rules": ["cleared"],
+        "group-by": ["UserId"],
+        "timespan": "10m",
+        "condition": {"field": "MailboxOwnerUPN", "gte": 3},
+    }
+    records = [
+        record(i, f"2026-03-02T08:0{i}:00", "HardDelete", "mallory@contoso.example")
+        | {"MailboxOwnerUPN": f"{owner}@contoso.example"}
+        for i, owner in enumerate(owners)
+    ]
+
+    assert chain_outcome(tmp_path, counted, records)[0] == outcome
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"type": "value_sum"}, "value_sum"),
@@ -121,7 +148,8 @@ def test_events_are_counted_within_the_timespan(tmp_path: Path, number: int, out
         ({"group-by": ["Operation"]}, "'Operation'"),
         ({"rules": ["made", "elsewhere"]}, "'elsewhere'"),
         ({"type": "event_count", "condition": {"lt": 3}}, "least number"),
-        ({"type": "value_count", "condition": {"field": "UserId", "gte": 3}}, "different values"),
+        ({"type": "value_count", "condition": {"gte": 3}}, "names no field"),
+        ({"type": "value_count", "condition": {"field": "Nowhere.At.All", "gte": 3}}, "no place"),
         ({"rules": 5}, "'5'"),
     ],
 )

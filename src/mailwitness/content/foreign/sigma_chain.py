@@ -19,6 +19,8 @@ Json = dict[str, Any]  # Any: YAML values
 
 # Column of a finding -> how chains join by it.
 _WAYS = {"Actor": "actor", "Host": "host", "ClientIP": "address", "Mailbox": "mailbox"}
+# Column of an act into which the field goes whose different values are counted: nothing joins by it.
+_COUNTED = "SettingAfter"
 _TYPES = {"temporal", "temporal_ordered", "event_count", "value_count"}
 _NAMESPACE = uuid.UUID("b1f0a1de-77c5-4a52-9b39-64c9a2f0c7e5")
 _REMEDY = "Say it as a chain (see docs/how-to/bring-your-own-rules.md), or leave it out."
@@ -57,6 +59,10 @@ def _chain(document: Json, rules: list[Json]) -> schemas.Chain:
     compiled = {str(name): _rule(str(name), rules) for name in names or []}
     way = _way(asked, compiled)
     counted = _counted(asked, way) if asked["type"].endswith("_count") else None
+    if asked["type"] == "value_count":
+        compiled = {
+            name: (rule, _valued(asked, name, rule, query)) for name, (rule, query) in compiled.items()
+        }
     steps = {
         f"step{i}": {
             "title": " ".join(str(rule.title).split())[:200],
@@ -134,14 +140,11 @@ def _way(asked: Json, compiled: dict[str, tuple[SigmaRule, str]]) -> str:
 
 def _column(rule: SigmaRule, field: str) -> str:
     """Return the column of a finding in which a Sigma field stands."""
-    asked = rule.logsource
-    found = logsources.find(
-        *(str(part or "").lower() for part in (asked.product, asked.category, asked.service))
-    )
-    if found is None:
+    source = _source(rule)
+    if source is None:
         return ""
-    place = found[0].place_of(field)
-    return next((name for name, text in found[0].show.items() if text == place and name in _WAYS), "")
+    place = source.place_of(field)
+    return next((name for name, text in source.show.items() if text == place and name in _WAYS), "")
 
 
 def _counted(asked: Json, way: str) -> Json:
@@ -152,5 +155,28 @@ def _counted(asked: Json, way: str) -> Json:
     if not isinstance(least, int) or set(condition) - {"gte", "gt", "field"}:
         raise _Refusal("its condition is not a least number of events (gte, gt)")
     if asked["type"] == "value_count":
-        raise _Refusal("it counts different values of a field that the steps of a chain do not carry")
+        if not condition.get("field"):
+            raise _Refusal("it counts different values and names no field")
+        return {"gte": least, "by": way, "timespan": str(asked.get("timespan")), "field": _COUNTED}
     return {"gte": least, "by": way, "timespan": str(asked.get("timespan"))}
+
+
+def _valued(asked: Json, name: str, rule: SigmaRule, query: str) -> str:
+    """Return a step's query with the field whose values are counted in the column that the chain counts."""
+    field = str(asked["condition"]["field"])
+    field = str((asked.get("aliases") or {}).get(field, {}).get(name, field))
+    source = _source(rule)
+    place = source.place_of(field) if source else ""
+    if not place:
+        raise _Refusal(f"it counts values of {field!r}, which has no place in the table of its rule {name!r}")
+    steps, _, shown = query.rpartition("\n| project ")
+    kept = ", ".join(part for part in shown.split(", ") if not part.startswith(_COUNTED))
+    return f"{steps}\n| extend {_COUNTED} = tostring({place})\n| project {_COUNTED}, {kept}"
+
+
+def _source(rule: SigmaRule) -> logsources.LogSource | None:
+    asked = rule.logsource
+    found = logsources.find(
+        *(str(part or "").lower() for part in (asked.product, asked.category, asked.service))
+    )
+    return found[0] if found else None
