@@ -16,6 +16,9 @@ from mailwitness.models import ChainMatch, Finding
 
 # Findings of one actor, mailbox or session belong together while no gap is longer than this.
 STORY_GAP = dt.timedelta(days=7)
+# Work without a login, on a host where a person's act on the same mailbox stands this near, is that person's until something says
+# otherwise: a shell put into the background and a job made for the purpose leave no login either.
+NEAR = dt.timedelta(hours=1)
 # Times of findings are naive UTC, as the database gives them.
 _EARLIEST = dt.datetime(1, 1, 1)  # noqa: DTZ001
 _LATEST = dt.datetime(9999, 12, 31)  # noqa: DTZ001
@@ -46,7 +49,8 @@ def group(
 ) -> list[Story]:
     """Make cases of findings: those that share actor, mailbox or session within a story.
 
-    Work of the product's own services is kept apart: it would tie every mailbox together.
+    Work of the product's own services is kept apart: it would tie every mailbox together. Where it hit a mailbox on a host within
+    an hour of a person's act on the same mailbox there, and nothing explains it, it belongs to that person's story.
     A chain is a finding too, and draws in every finding that shares an account or a record with one of its steps.
 
     Args:
@@ -61,8 +65,9 @@ def group(
     parents = list(range(len(findings)))
     by_key: dict[tuple[str, str], list[int]] = defaultdict(list)
     full = full_names(findings)
+    led = _led(findings, full)
     for i, finding in enumerate(findings):
-        for key in _keys(finding, full):
+        for key in _keys(finding, full) if i not in led else [led[i]]:
             by_key[key].append(i)
     for i, match in chained.items():
         for name in match.accounts:
@@ -126,13 +131,35 @@ def full_names(findings: list[Finding]) -> dict[str, str]:
 
 
 def _keys(finding: Finding, full: dict[str, str]) -> list[tuple[str, str]]:
-    if finding.actor_type == "System" or finding.severity == "informational":
+    if _is_noise(finding):
         return [("noise", f"{finding.rule}|{finding.actor.lower()}")]
     names = {full.get(value.lower(), value.lower()) for value in (finding.actor, finding.mailbox) if value}
     keys = [("account", name) for name in sorted(names)]
     if finding.session:
         keys.append(("session", finding.session))
     return keys or [("rule", finding.rule)]
+
+
+def _led(findings: list[Finding], full: dict[str, str]) -> dict[int, tuple[str, str]]:
+    """Return the work without a login that lies near a person's act on the same mailbox and host, with the key of that story."""
+    acts: dict[tuple[str, str], list[tuple[dt.datetime, dt.datetime]]] = defaultdict(list)
+    for finding in findings:
+        if finding.host and finding.mailbox and finding.time and finding.actor and not _is_noise(finding):
+            place = (finding.host.lower(), finding.mailbox.lower())
+            acts[place].append((finding.time, finding.last_time or finding.time))
+    found: dict[int, tuple[str, str]] = {}
+    for i, finding in enumerate(findings):
+        if finding.actor_type != "System" or finding.severity == "informational" or finding.explanations:
+            continue
+        time, mailbox = finding.time, finding.mailbox.lower()
+        near = acts.get((finding.host.lower(), mailbox), [])
+        if time and any(first - NEAR <= time <= last + NEAR for first, last in near):
+            found[i] = ("account", full.get(mailbox, mailbox))
+    return found
+
+
+def _is_noise(finding: Finding) -> bool:
+    return finding.actor_type == "System" or finding.severity == "informational"
 
 
 def _root(parents: list[int], i: int) -> int:

@@ -458,6 +458,43 @@ def test_cases_can_be_grouped_without_a_history() -> None:
     assert [(story.severity, story.usual) for story in stories] == [("medium", ())]
 
 
+def without_a_login(**changes: Any) -> Finding:
+    given = {"rule": "r2", "actor": "root", "actor_type": "System", "mailbox": "bob", "host": "mx1", "severity": "low"}
+    return finding(**given | {"time": dt.datetime(2026, 3, 2, 8, 30)} | changes)  # noqa: DTZ001
+
+
+def by_a_person() -> Finding:
+    return finding(actor="mallory", mailbox="bob", host="mx1", session="14", time=dt.datetime(2026, 3, 2, 8))  # noqa: DTZ001
+
+
+def test_work_without_a_login_near_a_persons_act_on_the_same_mailbox_is_part_of_the_story() -> None:
+    stories = cases.group([by_a_person(), without_a_login()])
+
+    assert [{f.actor for f in story.findings} for story in stories] == [{"mallory", "root"}]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"host": "mx2"},
+        {"mailbox": "eva"},
+        {"time": dt.datetime(2026, 3, 2, 9, 30)},  # noqa: DTZ001
+        {"severity": "informational"},
+    ],
+    ids=["another host", "another mailbox", "later", "only information"],
+)
+def test_work_without_a_login_elsewhere_or_later_is_a_story_of_its_own(changes: dict[str, Any]) -> None:
+    stories = cases.group([by_a_person(), without_a_login(**changes)])
+
+    assert len(stories) == len([by_a_person(), without_a_login()])
+
+
+def test_a_job_on_many_mailboxes_does_not_tie_them_to_the_one_story() -> None:
+    stories = cases.group([by_a_person(), without_a_login(), without_a_login(mailbox="eva")])
+
+    assert sorted(sorted({f.mailbox for f in story.findings}) for story in stories) == [["bob"], ["eva"]]
+
+
 def test_every_explanation_keeps_its_own_promises() -> None:
     bench = content_check.Bench()
     vocabulary = activities.vocabulary(loader.parsers())
