@@ -459,7 +459,14 @@ def test_cases_can_be_grouped_without_a_history() -> None:
 
 
 def without_a_login(**changes: Any) -> Finding:
-    given = {"rule": "r2", "actor": "root", "actor_type": "System", "mailbox": "bob", "host": "mx1", "severity": "low"}
+    given = {
+        "rule": "r2",
+        "actor": "root",
+        "actor_type": "System",
+        "mailbox": "bob",
+        "host": "mx1",
+        "severity": "low",
+    }
     return finding(**given | {"time": dt.datetime(2026, 3, 2, 8, 30)} | changes)  # noqa: DTZ001
 
 
