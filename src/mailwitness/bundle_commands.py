@@ -42,7 +42,14 @@ def pack(*, case: Path, out: Path, with_originals: bool = False, now: str | None
 
 
 @bundle_app.command
-def verify(file: Path, *, key: str = "", originals: Path | None = None, memory: str | None = None) -> int:
+def verify(
+    file: Path,
+    *,
+    key: str = "",
+    originals: Path | None = None,
+    witness_key: str = "",
+    memory: str | None = None,
+) -> int:
     """Check every byte, the signature and the custody chain of a bundle, and run its rules on its evidence again.
 
     Exit code 0: everything is confirmed; 2: something is wrong or could not be confirmed.
@@ -55,13 +62,15 @@ def verify(file: Path, *, key: str = "", originals: Path | None = None, memory: 
         Public key of the one who made it, got by another way than the bundle.
     originals
         Folder with the evidence, when the bundle holds only its digests.
+    witness_key
+        Public key of the witness as noted when it was set up, for the proofs that the bundle holds of it.
     memory
         Memory limit of the database.
     """
     from mailwitness.bundles.check import State, check
     from mailwitness.report.text import visible
 
-    lines = check(file, key=key, originals=originals, memory=memory or "")
+    lines = check(file, key=key, originals=originals, memory=memory or "", witness_key=witness_key)
     for line in lines:
         print(f"{line.state:<13} {visible(line.text, 600)}")
     return CLEAR if all(line.state is State.CONFIRMED for line in lines) else FAILED

@@ -177,7 +177,7 @@ def canary(*, config: Path, reader: Path, seconds: float = 60.0) -> int:
 
 
 @witness_app.command
-def compare(
+def compare(  # noqa: PLR0913 - the flags of the command
     *targets: Path,
     client: str,
     reader: Path | None = None,
@@ -186,6 +186,7 @@ def compare(
     named: str = "",
     out: Path = Path("witness-comparison.jsonl"),
     proofs: Path | None = None,
+    settings_root: Path | None = None,
     now: str | None = None,
 ) -> int:
     """Show what the witness holds that is gone, altered or inserted here: line by line, message by message.
@@ -210,6 +211,9 @@ def compare(
         File for the result; give it to `mailwitness investigate` as evidence.
     proofs
         File for proofs that `mailwitness witness verify` checks offline.
+    settings_root
+        Root of the host, or of a copy, whose settings of logrotate and journald say what left by rotation or expiry;
+        default / unless --named is given.
     now
         Time of the comparison, ISO 8601 UTC; default the present time.
     """
@@ -229,6 +233,8 @@ def compare(
         named=named,
         out=out,
         proofs=proofs,
+        # A target under its own name lies on its host, whose settings are at hand.
+        settings_root=settings_root or (None if named else Path("/")),
     )
     return witness_compare.run(request, now)
 

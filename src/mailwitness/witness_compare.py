@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mailwitness.errors import WitnessError
+from mailwitness.posture.root import Root
 from mailwitness.report.text import visible
 from mailwitness.settings import clock
 from mailwitness.witness import comparison_file, proofs, targets
@@ -16,6 +17,7 @@ from mailwitness.witness import config as configuration
 from mailwitness.witness.client import Client
 from mailwitness.witness.compare import Comparison, Difference, iso
 from mailwitness.witness.held import Held, LocalSource, RemoteSource
+from mailwitness.witness.retention import Kept, counted, explain, of_journal, of_log
 
 if TYPE_CHECKING:
     from mailwitness.witness.held import Source
@@ -37,6 +39,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     named: str
     out: Path
     proofs: Path | None
+    settings_root: Path | None = None
 
 
 def run(request: Request, now: str | None) -> int:
@@ -62,6 +65,7 @@ def _compare(source: Source, request: Request, now: dt.datetime) -> int:
         for comparison in targets.compare(held, target, named=request.named)
     ]
     now_us = int(now.timestamp() * 1_000_000)
+    found = [_explained(comparison, request, now_us) for comparison in found]
     written = "".join(comparison_file.lines(found, request.client, source.head, now_us=now_us))
     request.out.write_text(written, encoding="utf-8")
     numbers = [d.number for comparison in found for d in comparison.differences]
@@ -70,7 +74,31 @@ def _compare(source: Source, request: Request, now: dt.datetime) -> int:
     _show(found, held, source)
     if not any(comparison.held for comparison in found):
         return _NOT_EVALUATED
-    return _FOUND if any(comparison.differences for comparison in found) else _CLEAR
+    return _FOUND if any(one.cause != "expired" for each in found for one in each.differences) else _CLEAR
+
+
+def _explained(comparison: Comparison, request: Request, now_us: int) -> Comparison:
+    """Tell apart what was cleared from what the host's own settings of rotation and expiry took."""
+    things = {one.thing for one in comparison.differences}
+    if "Message" in things or not things:
+        return comparison
+    if request.settings_root is None:
+        kept = Kept(days=None, said="the settings of the host were not given")
+    elif "JournalEntry" in things:
+        kept = of_journal(
+            _texts(request.settings_root, "/etc/systemd/journald.conf", "/etc/systemd/journald.conf.d")
+        )
+    else:
+        kept = of_log(
+            comparison.path, _texts(request.settings_root, "/etc/logrotate.conf", "/etc/logrotate.d")
+        )
+    return explain(comparison, kept, oldest_left=comparison.oldest_left, now_us=now_us)
+
+
+def _texts(path: Path, main: str, folder: str) -> dict[str, str]:
+    root = Root(path)
+    names = [main, *(f"{folder}/{name}" for name in root.names(folder))]
+    return {name: root.text(name) or "" for name in names}
 
 
 def _show(found: list[Comparison], held: Held, source: Source) -> None:
@@ -85,6 +113,9 @@ def _show(found: list[Comparison], held: Held, source: Source) -> None:
             f"\n{visible(comparison.path, 200)}: {comparison.held} held, {comparison.same} the same, "
             f"{comparison.new} not yet at the witness; {words}"
         )
+        causes = counted(comparison.differences)
+        if causes:
+            print(f"  of what is missing: {causes} ({visible(comparison.kept, 200)})")
         for difference in comparison.differences[:_SHOWN]:
             print(_line(difference))
         if len(comparison.differences) > _SHOWN:

@@ -267,3 +267,54 @@ def test_the_key_is_for_its_owner_only(tmp_path: Path) -> None:
         signing.load(path)
     with pytest.raises(ConfigError, match="no signing key"):
         signing.load(tmp_path / "absent")
+
+
+def proved(folder: Path) -> tuple[bytes, str]:
+    """Return a proof file of two records of a witness, and the witness's key."""
+    import hashlib
+
+    import msgspec
+
+    from mailwitness.witness import proofs
+    from mailwitness.witness.heads import Signer
+    from mailwitness.witness.held import LocalSource
+    from mailwitness.witness.records import Entry, Kind
+    from mailwitness.witness.store import Store
+
+    signer = Signer(folder / "keys")
+    store = Store(folder / "store", signer=signer, guard=False)
+    lines = [b"line %d" % number for number in range(9)]
+    store.append(
+        [Entry(Kind.SYSLOG, "mail", hashlib.sha256(line).digest(), line) for line in lines], now_us=1
+    )
+    store.publish(now_us=2)
+    store.close()
+    return msgspec.json.encode(proofs.make(LocalSource(folder / "store", signer.key), [3, 5])), signer.key
+
+
+def of_witness(bundle: Path, key: str = "") -> list[tuple[State, str]]:
+    return [
+        (line.state, line.text)
+        for line in check(bundle, key=public_text(KEY), witness_key=key)
+        if line.text.startswith("witness:")
+    ]
+
+
+def test_the_witnesss_proofs_in_a_bundle_are_checked_and_said_in_words(copied: Path, tmp_path: Path) -> None:
+    content, key = proved(tmp_path)
+    (copied / "witness").mkdir()
+    (copied / "witness" / "mail.json").write_bytes(content)
+    make(copied, tmp_path / "good.zip", KEY, with_originals=False, now=NOW)
+    (copied / "witness" / "mail.json").write_bytes(content.replace(b'"number":3', b'"number":4'))
+    make(copied, tmp_path / "bad.zip", KEY, with_originals=False, now=NOW)
+
+    pinned, unpinned = of_witness(tmp_path / "good.zip", key), of_witness(tmp_path / "good.zip")
+
+    assert [state for state, _ in pinned] == [State.CONFIRMED, State.CONFIRMED]
+    assert "2 records lead to the head of 9 records" in pinned[0][1]
+    assert [state for state, _ in unpinned] == [State.CONFIRMED, State.OPEN]
+    assert [state for state, _ in of_witness(tmp_path / "good.zip", "ab" * 32)] == [
+        State.CONFIRMED,
+        State.WRONG,
+    ]
+    assert [state for state, _ in of_witness(tmp_path / "bad.zip", key)] == [State.WRONG]

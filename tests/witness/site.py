@@ -32,10 +32,10 @@ def environment() -> dict[str, str]:
 class Site:
     """Folders of a witness, clients ``mail`` and ``other``, and the reader ``kim``."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self.folder = folder / "site"
+    def __init__(self, folder: Path, *, address: str = "127.0.0.1", **settings: str) -> None:
+        self.folder, self.address = folder / "site", address
         self.pinned = pki.initialise(
-            self.folder, server=["127.0.0.1"], clients=["mail", "other"], readers=["kim"], now=NOW
+            self.folder, server=[address], clients=["mail", "other"], readers=["kim"], now=NOW
         )
         self.settings: dict[str, str] = {"guard": "false", "head_seconds": "1", **settings}
         self.port: dict[str, int] = {"https": 0, "syslog": 0}
@@ -54,8 +54,8 @@ class Site:
             "certificate": '"tls.crt"',
             "key": '"tls.key"',
             "ca": '"ca.crt"',
-            "https": f'"127.0.0.1:{self.port["https"]}"',
-            "syslog": f'"127.0.0.1:{self.port["syslog"]}"',
+            "https": f'"{self.address}:{self.port["https"]}"',
+            "syslog": f'"{self.address}:{self.port["syslog"]}"',
             "readers": '["kim"]',
             "clients": '["mail", "other"]',
             **self.settings,
@@ -109,7 +109,7 @@ class Site:
     def shipper(self, folder: Path, **settings: object) -> Ship:
         tls = self.folder / "clients" / "mail"
         given: dict[str, object] = {
-            "witness": f"https://127.0.0.1:{self.port['https']}",
+            "witness": f"https://{self.address}:{self.port['https']}",
             "certificate": str(tls / "tls.crt"),
             "key": str(tls / "tls.key"),
             "ca": str(tls / "ca.crt"),
@@ -123,7 +123,7 @@ class Site:
     def reader_settings(self, folder: Path | None = None) -> Reader:
         tls = folder or self.folder / "readers" / "kim"
         return Reader(
-            witness=f"https://127.0.0.1:{self.port['https']}",
+            witness=f"https://{self.address}:{self.port['https']}",
             certificate=str(tls / "tls.crt"),
             key=str(tls / "tls.key"),
             ca=str(tls / "ca.crt"),

@@ -15,7 +15,7 @@ import msgspec
 
 from mailwitness import local_knowledge, pipeline, signing
 from mailwitness import outcome as outcome_document
-from mailwitness.bundles import archive, manifest
+from mailwitness.bundles import archive, manifest, witnessed
 from mailwitness.bundles.make import restored_name
 from mailwitness.content import loader
 from mailwitness.errors import EvidenceError, MailwitnessError
@@ -77,7 +77,9 @@ def _decoded(content: bytes, kind: Any, path: Path) -> Any:  # noqa: ANN401 - wh
         ) from error
 
 
-def check(path: Path, *, key: str = "", originals: Path | None = None, memory: str = "") -> list[Line]:
+def check(
+    path: Path, *, key: str = "", originals: Path | None = None, memory: str = "", witness_key: str = ""
+) -> list[Line]:
     """Compare a bundle with itself and with what its evidence gives here.
 
     Args:
@@ -85,6 +87,7 @@ def check(path: Path, *, key: str = "", originals: Path | None = None, memory: s
         key: public key of the one who made it, hexadecimal, got by another way than the bundle.
         originals: folder with the evidence, when the bundle holds only its digests.
         memory: limit of the database.
+        witness_key: public key of the witness, hexadecimal, got by another way than the bundle.
 
     Returns:
         One line for each thing, in words; a bundle with a changed byte gives one line that says so.
@@ -102,6 +105,7 @@ def check(path: Path, *, key: str = "", originals: Path | None = None, memory: s
         with tempfile.TemporaryDirectory(prefix="mailwitness-bundle-") as temporary:
             work = Path(temporary)
             lines += _custody(bundle, report, work)
+            lines += _witness(bundle, report, witness_key)
             lines.append(_rules(bundle, report, settings))
             lines += _evidence(bundle, report, settings, originals, work, memory)
     except MailwitnessError as error:
@@ -158,6 +162,18 @@ def _custody(bundle: _Bundle, report: JsonDict, work: Path) -> Iterator[Line]:
         yield Line(State.CONFIRMED, "report: it is the one that the custody log records")
     else:
         yield Line(State.WRONG, "report: it is not the one that the custody log records")
+
+
+def _witness(bundle: _Bundle, report: JsonDict, pinned: str) -> Iterator[Line]:
+    """Check what the bundle holds of the witness; the proofs need neither the witness nor the host."""
+    prefix = f"{manifest.PROOFS}/witness/"
+    held = {
+        name.removeprefix(prefix): bundle.content(name) for name in bundle.places if name.startswith(prefix)
+    }
+    sources = {str(item.get("source", "")) for item in report["intake"]}
+    states = {True: State.CONFIRMED, False: State.WRONG, None: State.OPEN}
+    for said in witnessed.statements(held, sources, pinned=pinned):
+        yield Line(states[said.holds], said.text)
 
 
 def _rules(bundle: _Bundle, report: JsonDict, settings: manifest.RunSettings) -> Line:

@@ -1,11 +1,11 @@
-"""A Linux host's settings as rows of SettingsSnapshot, read from its files; nothing is run and nothing is changed."""
+"""A Linux host's settings as rows of SettingsSnapshot, read from its files and from the kernel's audit rules; nothing is changed."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from mailwitness.posture import audit_rules, log_settings, mail_settings, places
+from mailwitness.posture import audit_rules, loaded_rules, log_settings, mail_settings, places
 from mailwitness.posture.accounts import Accounts
 from mailwitness.posture.root import Root
 
@@ -51,6 +51,7 @@ def _rows(root: Root, now: dt.datetime) -> Iterator[JsonDict]:
     yield from accounts.facts(root)
     if accounts.users:
         yield from audit_rules.facts(root, rules)
+        yield from loaded_rules.facts(root, rules)
     yield from places.facts(root, accounts, mail_settings.stores(root), rules)
     yield from mail_settings.dovecot(root)
     yield from mail_settings.postfix(root)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mailwitness.witness.held import Held, Line
     from mailwitness.witness.observed import Observed
 
+Cause = Literal["", "cleared", "expired", "not known"]
 What = Literal["Missing", "Altered", "Inserted", "Contradicted", "Moved"]
 Thing = Literal["LogLine", "Message", "JournalEntry"]
 _ROTATED = re.compile(r"[.-]\d[\d.-]*(?:\.(?:gz|bz2|xz))?")
@@ -51,6 +52,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         received_us: when the witness received it, microseconds since 1970 UTC; 0 for what it never had.
         noticed_us: when the shipper noticed that it was gone; 0 when it did not.
         number: of the record in the witness's log; -1 for what it never had.
+        cause: of what is missing from a log or journal: cleared, expired, or not known; empty otherwise.
     """
 
     what: What
@@ -64,6 +66,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     received_us: int = 0
     noticed_us: int = 0
     number: int = -1
+    cause: Cause = ""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +78,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         same: things that are on the host as the witness has them.
         new: things on the host behind everything that was shipped; the witness does not have them yet.
         differences: in the order of the witness's log.
+        oldest_left: number of the first record of which something is still on the host; -1 when nothing is.
+        kept: how long the host keeps it by its own settings, in words; empty for mail.
     """
 
     path: str
@@ -82,6 +87,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     same: int
     new: int
     differences: list[Difference]
+    oldest_left: int = -1
+    kept: str = ""
 
 
 # -- logs --------------------------------------------------------------------------------------
@@ -99,16 +106,19 @@ def compare_log(held: Held, path: str, files: Iterable[Path]) -> Comparison:
     host = [line for file in files for line in split_lines(_content(file), _LINE_BYTES)]
     differences: list[Difference] = []
     same, new = 0, 0
+    left: set[int] = set()
     for part in align([line.body for line in expected], host):
         ours, theirs = expected[part.a : part.a_end], host[part.b : part.b_end]
         if part.is_same:
             same += len(ours)
+            left.update(line.number for line in ours if not line.is_late)
             differences += [_late(path, line, part.b + i + 1) for i, line in enumerate(ours) if line.is_late]
             continue
         pairs = pair([line.body for line in ours], theirs)
+        left.update(ours[i].number for i, _ in pairs)
         differences += [_altered(path, ours[i], theirs[j], part.b + j + 1) for i, j in pairs]
-        left = {i for i, _ in pairs}
-        differences += [_missing(path, line) for i, line in enumerate(ours) if i not in left]
+        paired = {i for i, _ in pairs}
+        differences += [_missing(path, line) for i, line in enumerate(ours) if i not in paired]
         alone = [j for j in range(len(theirs)) if j not in {j for _, j in pairs}]
         if part.b_end == len(host) and part.a_end == len(expected):
             fresh = [j for j in alone if not pairs or j > pairs[-1][1]]
@@ -116,7 +126,14 @@ def compare_log(held: Held, path: str, files: Iterable[Path]) -> Comparison:
             alone = [j for j in alone if j not in fresh]
         differences += [_inserted(path, theirs[j], part.b + j + 1) for j in alone]
     differences += [_contradicted(path, line) for line in held.contradicted.get(path, [])]
-    return Comparison(path=path, held=len(expected), same=same, new=new, differences=differences)
+    return Comparison(
+        path=path,
+        held=len(expected),
+        same=same,
+        new=new,
+        differences=differences,
+        oldest_left=min(left, default=-1),
+    )
 
 
 def host_files(path: Path) -> list[Path]:
@@ -330,6 +347,7 @@ def compare_journal(held: Held, path: str, export: Path) -> Comparison:
         same=len(known) - len(differences),
         new=len(present.keys() - known.keys()) if last >= 0 else len(present),
         differences=differences,
+        oldest_left=min((line.number for cursor, line in known.items() if cursor in present), default=-1),
     )
 
 

@@ -43,6 +43,7 @@ def lines(comparisons: Sequence[Comparison], client: str, head: Head, *, now_us:
                 "Held": comparison.held,
                 "Same": comparison.same,
                 "New": comparison.new,
+                "Kept": comparison.kept,
                 **shared,
             }
         )
@@ -64,6 +65,7 @@ def _fields(difference: Difference) -> dict[str, Any]:  # Any: JSON values
         "ReceivedAt": iso(found["received_us"]),
         "NoticedAt": iso(found["noticed_us"]),
         "Number": found["number"],
+        "Cause": found["cause"],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import stat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -253,7 +254,9 @@ class Mboxes:
         for path in paths:
             try:
                 status = os.stat(path)  # noqa: PTH116 - as given
-                now = (status.st_ino, status.st_size, status.st_mtime_ns)
+                # A folder beside the mailboxes is none, and a pipe or device in place of one holds no messages.
+                is_file = stat.S_ISREG(status.st_mode)
+                now = (status.st_ino, status.st_size, status.st_mtime_ns) if is_file else (0, 0, 0)
             except FileNotFoundError:
                 now = (0, 0, 0)
             # The same at two visits: nobody is in the middle of rewriting it.
@@ -299,6 +302,8 @@ class Mboxes:
 
 def mbox_messages(path: Path, most_bytes: int = 0) -> Iterator[tuple[str, Digests]]:
     """Yield name and digests of the messages of an mbox, in order; nothing when there is no such file."""
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        return
     try:
         with path.open("rb") as file:
             message: _Message | None = None

@@ -84,11 +84,29 @@ def check(path: Path, *, pinned: str = "") -> list[Checked]:
         ConfigError: it is no proof file.
     """
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=ProofFile)
-    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        file = read(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"it is no proof file: {error}", place=str(path), remedy="Give what --proofs wrote."
         ) from error
+    return checked(file, pinned=pinned)
+
+
+def read(content: bytes) -> ProofFile:
+    """Return the proofs in the bytes of a file.
+
+    Raises:
+        ValueError: they are none.
+    """
+    try:
+        return msgspec.json.decode(content, type=ProofFile)
+    except RecursionError as error:
+        message = "it is nested too deeply"
+        raise ValueError(message) from error
+
+
+def checked(file: ProofFile, *, pinned: str = "") -> list[Checked]:
+    """Return one statement for the head, one for its key when one is pinned, and one for each record."""
     head = file.head
     lines = [
         Checked(
