@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
-
-from mailwitness.errors import ConfigError
 
 if TYPE_CHECKING:
     from mailwitness.casebook.book import CaseBook, CaseFile
@@ -17,8 +14,6 @@ if TYPE_CHECKING:
 case_app = App(name="case", help="List cases, read them, write notes, assign and decide them.")
 
 _DEFAULT_CASE = Path("mailwitness-case")
-# A database URL holds a password: it comes from the environment, never from a file.
-_URL = "MAILWITNESS_DATABASE"
 
 
 @case_app.command(name="list")
@@ -46,7 +41,7 @@ def list_cases(
         Clock, ISO 8601 UTC; default the present time.
     """
     from mailwitness import desk
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
     return desk.list_cases(
         case, now=clock(now), url=database(), status=status or "", assignee=assignee, as_json=json
@@ -69,7 +64,7 @@ def show(name: str, *, case: Path = _DEFAULT_CASE, json: bool = False, now: str 
         Clock, ISO 8601 UTC; default the present time.
     """
     from mailwitness import desk
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
     return desk.show_case(case, name, now=clock(now), url=database(), as_json=json)
 
@@ -253,18 +248,6 @@ def task(
 
 def _change(case: Path, now: str | None, act: Callable[[CaseBook], CaseFile]) -> int:
     from mailwitness import desk
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
     return desk.change(case, now=clock(now), url=database(), act=act)
-
-
-def database() -> str:
-    """Return the database URL of the case book from the environment; empty means the case folder."""
-    url = os.environ.get(_URL, "")
-    if url and "://" not in url:
-        raise ConfigError(
-            "it is no database URL",
-            place=_URL,
-            remedy="Write for example postgresql+psycopg://user:password@host/name.",
-        )
-    return url

@@ -205,8 +205,7 @@ def report(
         _show(found, folder.path, as_json=json)
         return CLEAR
     from mailwitness import report_pages
-    from mailwitness.case_commands import database
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
     reader = for_ or "technical"
     for path in report_pages.write(

@@ -6,10 +6,12 @@ name any column of any row: then the segments concerned are loaded again in full
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailwitness import own_sources, tables
+from mailwitness import activities, needs, own_sources, pipeline, tables
 from mailwitness.content import loader, pack
 from mailwitness.errors import ChangedWhileRead
 from mailwitness.evidence import custody, seal
@@ -20,7 +22,12 @@ from mailwitness.pipeline import TOOL, Settings
 from mailwitness.sources import Intake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+
     from mailwitness.evidence.store import CaseFolder
+    from mailwitness.kql import KqlEngine
     from mailwitness.tables import Segment
 
 
@@ -40,6 +47,36 @@ def missing_columns(segments: list[Segment], kql: str, asked: set[str]) -> set[s
         missing |= wanted - set(segment.columns)
         missing |= wanted & set(segment.partial)
     return missing
+
+
+@contextmanager
+def opened(
+    folder: CaseFolder, kql: str, settings: Settings
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, KqlEngine]]:
+    """Open the tables of a finished case for one query, completed and locked; all of MailboxActivity where it is named.
+
+    Args:
+        folder: the case.
+        kql: the query, or the name of the table it is about; empty needs nothing that is not stored.
+        settings: clock, memory and threads.
+
+    Raises:
+        ChangedWhileRead: an original is gone or not the sealed one any more.
+    """
+    knowledge = pack.load()
+    with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
+        work = Path(temporary)
+        complete(folder, kql, settings, work)
+        connection, engine = pipeline.open_tables(folder.path, settings, knowledge, work)
+        try:
+            if needs.TABLE in referenced_tables(kql, engine.schema):
+                present = tables.TableStore(folder.tables).tables()
+                union = activities.union_sql(connection, engine, knowledge.parsers, present, now=settings.now)
+                activities.create_view(connection, union)
+            tables.lock(connection, [folder.tables, work])
+            yield connection, engine
+        finally:
+            connection.close()
 
 
 def complete(folder: CaseFolder, kql: str, settings: Settings, work: Path) -> bool:

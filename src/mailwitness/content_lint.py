@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailwitness import rule_form
+from mailwitness import findings, rule_form
 from mailwitness.content import loader
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, words
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from mailwitness.kql import KqlEngine, Token
 
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
-# Tables that a run fills when all rules have run.
-_AFTER_RULES = (
-    "Baselines", "CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow", "FindingActs", "Findings",
-)  # fmt: skip
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -44,7 +40,7 @@ def problems(rule: Rule, engine: KqlEngine, vocabulary: set[str], *, now: dt.dat
     tables = referenced_tables(rule.query, engine.schema)
     if not tables:
         yield "the query names no known table"
-    for table in sorted(tables & {*_AFTER_RULES}):
+    for table in sorted(tables & findings.AFTER_RULES):
         yield f"the query names {table}, whose rows are made after the rules have run: it would never fire"
     if uses_clock(rule.query):
         yield "the query reads the clock (ago, now): the engine binds the period, remove it"

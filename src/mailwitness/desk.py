@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import activities, completion, needs, pipeline, tables, timeline
+from mailwitness import completion, needs, pipeline, timeline
 from mailwitness.casebook.book import CaseBook, CaseFile, investigation_of
 from mailwitness.casebook.sync import sync
-from mailwitness.content import pack
 from mailwitness.errors import CaseBookError, ConfigError
 from mailwitness.evidence import custody
 from mailwitness.evidence.store import CaseFolder
@@ -32,8 +30,13 @@ _OK = 0
 
 
 @contextmanager
-def open_book(case: Path, *, now: dt.datetime, url: str = "") -> Iterator[CaseBook]:
+def open_book(case: Path, *, now: dt.datetime, url: str) -> Iterator[CaseBook]:
     """Open the case book of a case, up to date with its report; every change is recorded in the custody log.
+
+    Args:
+        case: the case folder.
+        now: time of the changes, aware UTC.
+        url: database of the case book; empty means the file in the case folder.
 
     Raises:
         MailwitnessError: there is no case, another run works on it, or the database cannot be opened.
@@ -182,19 +185,6 @@ def _acts(
 @contextmanager
 def open_acts(case: Path, report: JsonDict) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a case's tables with all of MailboxActivity, at the clock of its report, locked."""
-    folder = CaseFolder(case, create=False)
-    now = dt.datetime.fromisoformat(report["evaluated"]["now"])
-    settings = pipeline.Settings(now=now)
-    knowledge = pack.load()
-    with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
-        completion.complete(folder, needs.TABLE, settings, Path(temporary))
-        connection, engine = pipeline.open_tables(folder.path, settings, knowledge, Path(temporary))
-        present = tables.TableStore(folder.tables).tables()
-        activities.create_view(
-            connection, activities.union_sql(connection, engine, knowledge.parsers, present, now=now)
-        )
-        tables.lock(connection, [folder.tables, Path(temporary)])
-        try:
-            yield connection
-        finally:
-            connection.close()
+    settings = pipeline.Settings(now=dt.datetime.fromisoformat(report["evaluated"]["now"]))
+    with completion.opened(CaseFolder(case, create=False), needs.TABLE, settings) as (connection, _):
+        yield connection

@@ -36,9 +36,9 @@ UNHELD = "no exhibit holds records of "
 _TITLE_CELL = 120
 _MAXIMUM_FINDINGS = 20_000
 # Explanations and questions ask these; to a rule they would look empty, and the rule clear.
-_AFTER_RULES = {
+AFTER_RULES = frozenset({
     "Baselines", "CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow", "FindingActs", "Findings",
-}  # fmt: skip
+})  # fmt: skip
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ def prepare(
 ) -> Prepared:
     """Translate a rule, or say why it cannot be evaluated on this evidence."""
     tables = referenced_tables(rule.query, engine.schema)
-    later = sorted(tables & _AFTER_RULES)
+    later = sorted(tables & AFTER_RULES)
     lists = watchlists_named(rule.query) - evidence.watchlists
     if later:
         reason = f"{later[0]} is filled only after all rules have run, so no rule can ask it"

@@ -6,18 +6,19 @@ import csv
 import datetime as dt
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailwitness import activities, completion, findings, needs, own_sources, pipeline, tables
-from mailwitness.content import loader, pack
+from mailwitness import completion, findings, local_knowledge, needs, own_sources, pipeline, tables
+from mailwitness.content import loader
 from mailwitness.content.foreign import load as foreign
-from mailwitness.errors import ConfigError
+from mailwitness.errors import ConfigError, QueryRefused
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.exports.formats import FORMATS
 from mailwitness.kql import referenced_tables
 from mailwitness.outcome import json_ready
+from mailwitness.proof import ledger, recoverability, visibility
+from mailwitness.proof import settings as setting_history
 from mailwitness.report.text import safe_csv_cell, visible
 from mailwitness.settings import clock
 from mailwitness.verification import read_report
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 _QUERY_TIMEOUT_SECONDS = 300
 _WIDEST_CELL = 80
-_OK, _NOTHING_EVALUATED = 0, 2
+_OK = 0
+# Tables of a run that no case keeps, and those of the proof, which a case keeps once they were computed.
+_PASSING = findings.AFTER_RULES | {local_knowledge.TABLE}
+_PROOF = {ledger.TABLE, recoverability.TABLE, setting_history.TABLE, visibility.TABLE}
 
 
 def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> int:
@@ -42,23 +46,45 @@ def query(kql: str, case: Path, *, form: str, limit: int, now: str | None) -> in
     folder = CaseFolder(case, create=False)
     moment = clock(now) if now else dt.datetime.fromisoformat(read_report(folder)["evaluated"]["now"])
     settings = pipeline.Settings(now=moment)
-    knowledge = pack.load()
-    with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
-        completion.complete(folder, kql, settings, Path(temporary))
-        connection, engine = pipeline.open_tables(folder.path, settings, knowledge, Path(temporary))
-        if needs.TABLE in referenced_tables(kql, engine.schema):
-            present = tables.TableStore(folder.tables).tables()
-            activities.create_view(
-                connection, activities.union_sql(connection, engine, knowledge.parsers, present, now=moment)
-            )
-        tables.lock(connection, [folder.tables, Path(temporary)])
+    _refuse_unkept(kql, folder)
+    with completion.opened(folder, kql, settings) as (connection, engine):
         sql = engine.to_sql(kql, now=moment)
         rows = findings.execute(connection, sql, timeout_seconds=_QUERY_TIMEOUT_SECONDS, limit=limit + 1)
-        connection.close()
+    print_first(rows, form, limit)
+    return _OK
+
+
+def _refuse_unkept(kql: str, folder: CaseFolder) -> None:
+    """Refuse a query whose tables the case does not keep: their silence would read as an answer.
+
+    Raises:
+        QueryRefused: a table is filled only while a run judges, or the proof was not computed.
+    """
+    named = referenced_tables(kql, loader.tables())
+    passing = sorted(named & _PASSING)
+    if passing:
+        raise QueryRefused(
+            f"{', '.join(passing)}: filled while a run judges, and not kept in the case",
+            place="query",
+            remedy="Read findings, answers and comparisons in report.json, or ask MailboxActivity.",
+        )
+    present = tables.TableStore(folder.tables).tables()
+    missing = sorted(named - present - {needs.TABLE})
+    if missing and set(missing) & _PROOF:
+        raise QueryRefused(
+            f"{', '.join(sorted(set(missing) & _PROOF))}: not computed for this case",
+            place="query",
+            remedy="Run `mailwitness ledger --case DIR` first, or investigate with --proof always.",
+        )
+    if missing:
+        print(f"no exhibit of the case holds {', '.join(missing)}", file=sys.stderr)
+
+
+def print_first(rows: list[dict[str, Any]], form: str, limit: int) -> None:  # Any: query cells
+    """Print at most ``limit`` rows, and say so where there are more."""
     print_rows(rows[:limit], form)
     if len(rows) > limit:
         print(f"only the first {limit} rows are shown; use --limit", file=sys.stderr)
-    return _OK
 
 
 def print_rows(rows: list[dict[str, Any]], form: str) -> None:  # Any: query cells
@@ -124,22 +150,10 @@ def export(formats: list[str], case: Path, *, out: Path | None, to_stdout: bool)
         content = FORMATS[name].write(report)
         if to_stdout:
             sys.stdout.buffer.write(content)
-        elif out is None:
-            print(folder.write_bytes(f"exports/{FORMATS[name].file}", content))
         else:
-            print(_write_new(out / FORMATS[name].file, content))
+            file = FORMATS[name].file
+            print(folder.put(f"exports/{file}", content, out / file if out else None))
     return _OK
-
-
-def _write_new(path: Path, content: bytes) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(
-            f"it cannot be written: {error.strerror}", place=str(path), remedy="Choose another folder."
-        ) from error
-    return path
 
 
 def list_sources(folders: list[Path], *, as_json: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from mailwitness import completion, findings, pipeline, tables
 from mailwitness.content import pack
 from mailwitness.errors import ConfigError
 from mailwitness.evidence.store import CaseFolder
-from mailwitness.interactive import print_rows
+from mailwitness.interactive import print_first
 from mailwitness.open_case import open_case
 from mailwitness.proof import recoverability
 from mailwitness.proof.ledger import TABLE
@@ -42,32 +41,18 @@ def ledger(case: Path, *, mailbox: str, gone: bool, form: str, limit: int) -> in
     folder = CaseFolder(case, create=False)
     moment = dt.datetime.fromisoformat(read_report(folder)["evaluated"]["now"])
     settings = pipeline.Settings(now=moment)
-    with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
-        work = Path(temporary)
-        store = tables.TableStore(folder.tables)
-        if not {TABLE, recoverability.TABLE} <= store.tables():
-            build(folder, settings, work)
-            store = tables.TableStore(folder.tables)
-        connection, _ = pipeline.open_tables(folder.path, settings, pack.load(), work)
-        tables.lock(connection, [folder.tables, work])
-        where = [_GONE] if gone else []
-        if mailbox:
-            name = tables.literal(mailbox.lower())
-            where.append(f"(Mailbox = {name} OR split_part(Mailbox, '@', 1) = {name})")
-        columns = _SHOWN if form == "table" else "*"
-        chosen = (
-            f"SELECT * EXCLUDE (_Salvaged) FROM {TABLE}{' WHERE ' + ' AND '.join(where) if where else ''}"
-        )
-        sql = (
-            f"SELECT {columns} FROM (SELECT l.*, {_SAVED} FROM ({chosen}) AS l LEFT JOIN {recoverability.TABLE} AS r "
-            "ON l.Mailbox = r.Mailbox AND l.MessageKey = r.MessageKey ORDER BY Mailbox, FirstSeen, MessageKey)"
-        )
-        rows = findings.execute(connection, sql, timeout_seconds=_TIMEOUT_SECONDS, limit=limit + 1)
-        connection.close()
-    print_rows(rows[:limit], form)
-    if len(rows) > limit:
-        print(f"only the first {limit} rows are shown; use --limit", file=sys.stderr)
-    return _CLEAR
+    _ensure(folder, settings, {TABLE, recoverability.TABLE})
+    where = [_GONE] if gone else []
+    if mailbox:
+        name = tables.literal(mailbox.lower())
+        where.append(f"(Mailbox = {name} OR split_part(Mailbox, '@', 1) = {name})")
+    columns = _SHOWN if form == "table" else "*"
+    chosen = f"SELECT * EXCLUDE (_Salvaged) FROM {TABLE}{' WHERE ' + ' AND '.join(where) if where else ''}"
+    sql = (
+        f"SELECT {columns} FROM (SELECT l.*, {_SAVED} FROM ({chosen}) AS l LEFT JOIN {recoverability.TABLE} AS r "
+        "ON l.Mailbox = r.Mailbox AND l.MessageKey = r.MessageKey ORDER BY Mailbox, FirstSeen, MessageKey)"
+    )
+    return _show(folder, settings, sql, form, limit)
 
 
 def setting_history(case: Path, *, mailbox: str, form: str, limit: int) -> int:
@@ -79,21 +64,27 @@ def setting_history(case: Path, *, mailbox: str, form: str, limit: int) -> int:
     folder = CaseFolder(case, create=False)
     moment = dt.datetime.fromisoformat(read_report(folder)["evaluated"]["now"])
     settings = pipeline.Settings(now=moment)
+    _ensure(folder, settings, {HISTORY})
+    name = tables.literal(mailbox.lower())
+    where = f" WHERE Mailbox IN ({name}, '') OR split_part(Mailbox, '@', 1) = {name}" if mailbox else ""
+    columns = _VERSION if form == "table" else "* EXCLUDE (_Salvaged)"
+    sql = f"SELECT {columns} FROM {HISTORY}{where} ORDER BY Mailbox, Kind, Name, TimeGenerated, _Exhibit, _Position"
+    return _show(folder, settings, sql, form, limit)
+
+
+def _ensure(folder: CaseFolder, settings: Settings, wanted: set[str]) -> None:
+    """Compute the tables of the proof where the case does not have them."""
+    if wanted <= tables.TableStore(folder.tables).tables():
+        return
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
-        work = Path(temporary)
-        if HISTORY not in tables.TableStore(folder.tables).tables():
-            build(folder, settings, work)
-        connection, _ = pipeline.open_tables(folder.path, settings, pack.load(), work)
-        tables.lock(connection, [folder.tables, work])
-        name = tables.literal(mailbox.lower())
-        where = f" WHERE Mailbox IN ({name}, '') OR split_part(Mailbox, '@', 1) = {name}" if mailbox else ""
-        columns = _VERSION if form == "table" else "* EXCLUDE (_Salvaged)"
-        sql = f"SELECT {columns} FROM {HISTORY}{where} ORDER BY Mailbox, Kind, Name, TimeGenerated, _Exhibit, _Position"
+        build(folder, settings, Path(temporary))
+
+
+def _show(folder: CaseFolder, settings: Settings, sql: str, form: str, limit: int) -> int:
+    # Tables of the proof are stored whole: nothing has to be completed for them.
+    with completion.opened(folder, "", settings) as (connection, _):
         rows = findings.execute(connection, sql, timeout_seconds=_TIMEOUT_SECONDS, limit=limit + 1)
-        connection.close()
-    print_rows(rows[:limit], form)
-    if len(rows) > limit:
-        print(f"only the first {limit} rows are shown; use --limit", file=sys.stderr)
+    print_first(rows, form, limit)
     return _CLEAR
 
 

@@ -17,6 +17,7 @@ from mailwitness.content.schemas import SEVERITIES
 from mailwitness.findings import UNHELD
 from mailwitness.proof import sight
 from mailwitness.readers.index import RecordIndex
+from mailwitness.response import planning
 
 if TYPE_CHECKING:
     from mailwitness.cases import Story
@@ -122,9 +123,9 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         now: the clock of the run.
         version: of this program.
         ledger: what became of the messages, from ``proof.summary``.
-        visibility: what could have been seen, from ``proof.sight``.
+        visibility: what could have been seen, from ``proof.sight``, with all lanes.
         pictures: case id -> what its charts show: ``deletions`` from ``deletion_hours``, ``acts`` from ``timeline``.
-        decided: case id -> its questions, escalation, tasks and plan.
+        decided: case id -> its questions, escalation and tasks.
         recoverability: what can still be saved, from ``proof.recoverability``.
     """
     spans = intake.spans
@@ -134,6 +135,8 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         _case(story, proof, visibility) | pictures.get(story.id, {}) | decided.get(story.id, {})
         for story in stories
     ]
+    plans, actions = planning.of_report(listed)
+    listed = [case | {"plan": plans.get(case["id"], [])} for case in listed]
     missing = _folded(not_evaluated)
     quarantined = sum(item["quarantined"] for item in taken)
     if quarantined:
@@ -157,9 +160,10 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         },
         "summary": _summary(listed, missing, taken, outcomes),
         "cases": listed,
+        "actions": actions,
         "not_evaluated": missing,
         "ledger": ledger,
-        "visibility": visibility,
+        "visibility": sight.shown(visibility),
         "recoverability": recoverability,
         "rules": [msgspec.to_builtins(item) for item in outcomes],
         "chains": [msgspec.to_builtins(item) for item in chains],
@@ -282,9 +286,11 @@ def _case(story: Story, proof: _Proof, visibility: JsonDict) -> JsonDict:
         "chains": [_chain(match) for match in story.chains],
         "questions": [],
         "visibility": sight.qualify(
-            visibility,
-            _distinct(f.mailbox for f in story.findings),
-            _distinct(f.host for f in story.findings),
+            sight.about(
+                visibility,
+                _distinct(f.mailbox for f in story.findings),
+                _distinct(f.host for f in story.findings),
+            ),
             min(times, default=None),
             max(times, default=None),
         ),

@@ -29,9 +29,9 @@ def show(name: str, *, case: Path = _DEFAULT_CASE, json: bool = False, now: str 
         Clock, ISO 8601 UTC; default the present time.
     """
     from mailwitness import plan_desk
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
-    return plan_desk.show(case, name, now=clock(now), as_json=json)
+    return plan_desk.show(case, name, now=clock(now), url=database(), as_json=json)
 
 
 @plan_app.command
@@ -50,9 +50,9 @@ def approve(name: str, step: str, *, case: Path = _DEFAULT_CASE, now: str | None
         Clock, ISO 8601 UTC; default the present time.
     """
     from mailwitness import plan_desk
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
-    return plan_desk.approve(case, name, step, now=clock(now))
+    return plan_desk.approve(case, name, step, now=clock(now), url=database())
 
 
 @plan_app.command
@@ -73,9 +73,9 @@ def done(name: str, step: str, *, evidence: str, case: Path = _DEFAULT_CASE, now
         Clock, ISO 8601 UTC; default the present time.
     """
     from mailwitness import plan_desk
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
-    return plan_desk.done(case, name, step, evidence, now=clock(now))
+    return plan_desk.done(case, name, step, evidence, now=clock(now), url=database())
 
 
 @plan_app.command
@@ -101,9 +101,9 @@ def verify(
         Clock, ISO 8601 UTC; default the present time.
     """
     from mailwitness import plan_desk
-    from mailwitness.settings import clock
+    from mailwitness.settings import clock, database
 
-    return plan_desk.verify(case, name, list(steps), now=clock(now), as_json=json)
+    return plan_desk.verify(case, name, list(steps), now=clock(now), url=database(), as_json=json)
 
 
 @plan_app.command

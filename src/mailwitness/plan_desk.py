@@ -29,9 +29,9 @@ _OK, _FOUND, _FAILED = 0, 1, 2
 _MOST_BYTES = 8 * 1024 * 1024
 
 
-def show(case: Path, name: str, *, now: dt.datetime, as_json: bool) -> int:
+def show(case: Path, name: str, *, now: dt.datetime, url: str, as_json: bool) -> int:
     """Print the steps of a case with their state."""
-    with desk.open_book(case, now=now) as book:
+    with desk.open_book(case, now=now, url=url) as book:
         found = book.case(name)
     steps = _plan(case, found)
     states = _states(found)
@@ -50,6 +50,7 @@ def show(case: Path, name: str, *, now: dt.datetime, as_json: bool) -> int:
 
 def _print(step: Step, state: str) -> None:
     about = f" {visible(step.value, 120)}" if step.value else ""
+    about += f" in {visible(step.mailbox, 120)}" if step.mailbox else ""
     print(f"  [{state}] {step.id}: {step.title}{':' if about else ''}{about}")
     print(f"      {step.do} Approved by: {step.approves}. Needs: {step.permission} ({step.role}).")
     if step.after:
@@ -63,22 +64,24 @@ def _print(step: Step, state: str) -> None:
     print(f"      verify: {step.verify} Undo: {step.undo}")
 
 
-def approve(case: Path, name: str, step: str, *, now: dt.datetime) -> int:
+def approve(case: Path, name: str, step: str, *, now: dt.datetime, url: str) -> int:
     """Approve a step."""
-    return _record(case, name, step, "approved", "", now)
+    return _record(case, name, step, "approved", "", now=now, url=url)
 
 
-def done(case: Path, name: str, step: str, evidence: str, *, now: dt.datetime) -> int:
+def done(case: Path, name: str, step: str, evidence: str, *, now: dt.datetime, url: str) -> int:
     """Mark an approved step as done."""
     if not evidence.strip():
         raise CaseBookError(
             "a step is done when something shows it", place=step, remedy="Name the file or the result."
         )
-    return _record(case, name, step, "done", evidence, now)
+    return _record(case, name, step, "done", evidence, now=now, url=url)
 
 
-def _record(case: Path, name: str, step: str, state: str, evidence: str, now: dt.datetime) -> int:
-    with desk.open_book(case, now=now) as book:
+def _record(
+    case: Path, name: str, step: str, state: str, evidence: str, *, now: dt.datetime, url: str
+) -> int:
+    with desk.open_book(case, now=now, url=url) as book:
         found = book.case(name)
         steps = _plan(case, found)
         states = _states(found)
@@ -100,15 +103,15 @@ def _record(case: Path, name: str, step: str, state: str, evidence: str, now: dt
 
 
 def _plan(case: Path, found: CaseFile) -> list[Step]:
-    listed = read_report(CaseFolder(case, create=False))["cases"]
-    one = next((item for item in listed if item["id"] == found.id), None)
+    report = read_report(CaseFolder(case, create=False))
+    one = next((item for item in report["cases"] if item["id"] == found.id), None)
     if one is None:
         raise CaseBookError(
             "the newest report no longer holds the case",
             place=found.id,
             remedy="Look at `mailwitness case list`.",
         )
-    return planning.plan(one)
+    return planning.from_report(report, one)
 
 
 def _states(found: CaseFile) -> dict[str, str]:
@@ -117,10 +120,10 @@ def _states(found: CaseFile) -> dict[str, str]:
     return {str(fields["step"]): str(fields["state"]) for fields in entries}
 
 
-def verify(case: Path, name: str, steps: Sequence[str], *, now: dt.datetime, as_json: bool) -> int:
+def verify(case: Path, name: str, steps: Sequence[str], *, now: dt.datetime, url: str, as_json: bool) -> int:
     """Judge the steps that were marked as done by the newest evidence; record and print what it says."""
     report = read_report(CaseFolder(case, create=False))
-    with desk.open_book(case, now=now) as book:
+    with desk.open_book(case, now=now, url=url) as book:
         found = book.case(name)
     marked = {str(e.fields["step"]): e for e in found.history if _is_done(e)}
     unmarked = [step for step in steps if step not in marked]
@@ -132,7 +135,7 @@ def verify(case: Path, name: str, steps: Sequence[str], *, now: dt.datetime, as_
         )
     # The case is locked while it is completed from its originals, so the book is opened once more afterwards.
     checked = _checked(case, report, found, {step: marked[step] for step in steps or marked})
-    with desk.open_book(case, now=now) as book:
+    with desk.open_book(case, now=now, url=url) as book:
         for result in checked:
             book.record_effect(found.id, result.step, result.result, result.sentence)
     _print_checked(checked, as_json=as_json)

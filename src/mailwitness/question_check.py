@@ -69,7 +69,23 @@ def problems(
         f"there is no table {name!r}" for name in question.needs.tables if name not in loader.tables()
     )
     yield from content_lint.dead_activities(question.query, vocabulary)
+    yield from _wrong_window(question, tables)
     yield from _truth_table(question)
+
+
+def _wrong_window(question: Question, tables: set[str]) -> Iterator[str]:
+    """Find an answer that would say it looked at another time than its query does."""
+    query = question.query.replace(" ", "")
+    if "IsInWindow" in query:
+        looked = "case"
+    elif "-7d)" in query:
+        looked = "week"
+    elif "CaseActs" in tables:
+        looked = "month"
+    else:
+        return
+    if question.window != looked:
+        yield f"window is {question.window!r}, but the query looks at {looked!r}"
 
 
 def _truth_table(question: Question) -> Iterator[str]:

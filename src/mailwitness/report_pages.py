@@ -12,7 +12,7 @@ import msgspec
 
 from mailwitness import outcome
 from mailwitness.casebook.book import CaseBook, investigation_of
-from mailwitness.errors import CaseError, ConfigError
+from mailwitness.errors import ConfigError
 from mailwitness.evidence import custody
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.report import csv_tables, pdf
@@ -70,7 +70,7 @@ def write(
     if form == "csv":
         return _write_tables(folder, found, reader, out)
     content = _content(folder, found, reader, form, now, url)
-    return [_put(folder, out, f"{reader}.{form}", content)]
+    return [folder.put(f"reports/{reader}.{form}", content, out)]
 
 
 def _content(
@@ -100,21 +100,8 @@ def _write_tables(folder: CaseFolder, found: JsonDict, reader: Reader, out: Path
     written = []
     for name, table in tables.items():
         content = table(document).encode("utf-8", "replace")
-        written.append(_put(folder, out / name if out else None, name, content))
+        written.append(folder.put(f"reports/{name}", content, out / name if out else None))
     return written
-
-
-def _put(folder: CaseFolder, out: Path | None, name: str, content: bytes) -> Path:
-    if out is None:
-        return folder.write_bytes(f"reports/{name}", content)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(content)
-    except OSError as error:
-        raise CaseError(
-            f"it cannot be written: {error.strerror}", place=str(out), remedy="Give another --out."
-        ) from error
-    return out
 
 
 def _beside(folder: CaseFolder, found: JsonDict, now: dt.datetime, url: str) -> Beside:

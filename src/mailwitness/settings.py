@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +18,8 @@ from mailwitness.pipeline import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# A database URL holds a password: it comes from the environment, never from a file.
+_DATABASE = "MAILWITNESS_DATABASE"
 _DEFAULT_FILE = Path("mailwitness.toml")
 _DEFAULT_CASE = Path("mailwitness-case")
 _PROOF = ("auto", "always", "never")
@@ -141,6 +144,22 @@ def _read(config: Path | None) -> File:
         return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), File)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(str(error), place=str(path), remedy="See docs/reference/settings.md.") from error
+
+
+def database() -> str:
+    """Return the database URL of the case book from the environment; empty means the case folder.
+
+    Raises:
+        ConfigError: it is no URL.
+    """
+    url = os.environ.get(_DATABASE, "")
+    if url and "://" not in url:
+        raise ConfigError(
+            "it is no database URL",
+            place=_DATABASE,
+            remedy="Write for example postgresql+psycopg://user:password@host/name.",
+        )
+    return url
 
 
 def clock(text: str | None) -> dt.datetime:

@@ -79,6 +79,12 @@ def watchlists(folder: Path, name: str, rows: str) -> Path:
     return lists
 
 
+def answer(case: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the answer to one question of a case."""
+    found: dict[str, Any] = next(one for one in case["questions"] if one["id"] == name)
+    return found
+
+
 def finding(**changes: Any) -> Finding:
     """Return a finding; the arguments say what matters."""
     plain = Finding(
@@ -113,6 +119,15 @@ def test_an_approved_ticket_authorises_what_its_assignee_did_upon_its_object(tmp
     assert any("change CHG42" in reason for reason in case["reasons"])
     assert all(item["rated"] and item["explanations"] for item in case["findings"])
     assert report["summary"]["outcome"] != "found"
+    # The decision ends with the reason that authorises it, and nothing is planned against it.
+    justified = answer(case, "legitimate_administration")
+    assert justified["answer"] == "yes"
+    assert "change CHG42" in justified["sentence"]
+    assert ADA in justified["visibility"] or "case-42" in justified["visibility"]
+    assert case["escalation"]["decision"] == "close"
+    assert justified["sentence"] in case["escalation"]["reasons_against"]
+    assert case["escalation"]["reasons_for"] == []
+    assert case["plan"] == []
 
 
 # Each lacks one thing of the ticket that authorises, in the test above.
@@ -133,9 +148,16 @@ def test_a_ticket_that_does_not_fit_explains_nothing(tmp_path: Path) -> None:
 
     report = run(tmp_path, EXPORT, tickets="".join(tickets))
 
-    assert report["cases"][0]["severity"] in {"high", "critical"}
-    assert [item["explanations"] for item in report["cases"][0]["findings"] if item["explanations"]] == []
+    case = report["cases"][0]
+    assert case["severity"] in {"high", "critical"}
+    assert [item["explanations"] for item in case["findings"] if item["explanations"]] == []
     assert report["intake"][1]["loaded"] == len(UNFIT)
+    assert answer(case, "legitimate_administration")["answer"] == "no"
+    assert case["escalation"]["decision"] == "escalate"
+    assert any(reason.startswith("nobody justifies it") for reason in case["escalation"]["reasons_for"])
+    assert case["plan"][0]["action"] in {
+        one["id"] for one in report["actions"] if one["phase"] == "preservation"
+    }
 
 
 def test_a_ticket_silences_no_case_that_also_has_an_attack_step(tmp_path: Path) -> None:

@@ -85,6 +85,12 @@ def test_a_query_says_when_it_shows_only_the_first_rows(case: Path) -> None:
     assert "first 1 rows" in ran.err
 
 
+def test_a_query_says_when_no_exhibit_holds_its_table(case: Path) -> None:
+    ran = called("query", "SigninLogs | project UserId", "--case", case)
+
+    assert (ran.code, ran.err) == (0, "no exhibit of the case holds SigninLogs\n")
+
+
 @pytest.mark.parametrize(
     ("kql", "code"),
     [
@@ -97,6 +103,11 @@ def test_a_query_says_when_it_shows_only_the_first_rows(case: Path) -> None:
         ("print x = read_text('/etc/passwd')", "MW50"),
         ("union ['case.json'], OfficeActivity | count", "MW50"),
         ("", "MW50"),
+        # What a run fills and no case keeps would read as "nothing found".
+        ("Findings | count", "MW501"),
+        ("union FindingActs, OfficeActivity | count", "MW501"),
+        ("Watchlists", "MW501"),
+        ("Baselines | take 1", "MW501"),
     ],
 )
 def test_a_refused_query_is_one_line_and_exit_code_2(kql: str, code: str, case: Path) -> None:

@@ -53,11 +53,11 @@ def worst(case: Path) -> dict[str, Any]:
 def mark_all(case: Path, capsys: pytest.CaptureFixture[str], until: str) -> tuple[str, dict[str, Any]]:
     """Approve and do every step up to the first of an action; return the case's name and that step."""
     name = worst(case)["id"]
-    plan_desk.show(case, name, now=NOW, as_json=True)
+    plan_desk.show(case, name, now=NOW, url="", as_json=True)
     steps = json.loads(capsys.readouterr().out)
     for step in steps:
-        plan_desk.approve(case, name, step["id"], now=NOW)
-        plan_desk.done(case, name, step["id"], "collected.ndjson", now=NOW)
+        plan_desk.approve(case, name, step["id"], now=NOW, url="")
+        plan_desk.done(case, name, step["id"], "collected.ndjson", now=NOW, url="")
         if step["action"] == until:
             capsys.readouterr()
             return name, step
@@ -74,7 +74,7 @@ def verified(
     case: Path, name: str, step: str, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, dict[str, Any]]:
     capsys.readouterr()
-    code = plan_desk.verify(case, name, [step], now=LATER, as_json=True)
+    code = plan_desk.verify(case, name, [step], now=LATER, url="", as_json=True)
     (found,) = json.loads(capsys.readouterr().out)
     return code, found
 
@@ -113,7 +113,7 @@ def test_a_recorded_effect_is_shown_with_its_record_and_a_later_contrary_act_out
     code, found = verified(case, worst(case)["id"], step["id"], capsys)
     assert (code, found["result"]) == (1, "contradicted")
 
-    with desk.open_book(case, now=LATER) as book:
+    with desk.open_book(case, now=LATER, url="") as book:
         history = book.case(worst(case)["id"]).history
     assert [e.fields["result"] for e in history if e.action == "verified"] == ["shown", "contradicted"]
 
@@ -133,7 +133,7 @@ def test_what_was_preserved_is_shown_when_it_is_an_exhibit(
 
 def test_a_step_that_nobody_did_cannot_be_verified(case: Path) -> None:
     with pytest.raises(CaseBookError, match="marked as done"):
-        plan_desk.verify(case, worst(case)["id"], [], now=NOW, as_json=False)
+        plan_desk.verify(case, worst(case)["id"], [], now=NOW, url="", as_json=False)
 
 
 def test_every_step_that_changes_something_can_be_contradicted_or_shown() -> None:

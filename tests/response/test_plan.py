@@ -172,11 +172,11 @@ def test_a_step_is_refused_until_its_evidence_is_saved_and_everything_is_recorde
     name = json.loads((folder / "report.json").read_bytes())["cases"][0]["id"]
 
     with pytest.raises(CaseBookError, match="has to preserve before"):
-        plan_desk.approve(folder, name, "reset_password.1", now=NOW)
+        plan_desk.approve(folder, name, "reset_password.1", now=NOW, url="")
     with pytest.raises(CaseBookError, match="not approved"):
-        plan_desk.done(folder, name, "hold_mailbox.1", "ticket 7", now=NOW)
-    plan_desk.approve(folder, name, "hold_mailbox.1", now=NOW)
-    plan_desk.done(folder, name, "hold_mailbox.1", "ticket 7", now=NOW)
+        plan_desk.done(folder, name, "hold_mailbox.1", "ticket 7", now=NOW, url="")
+    plan_desk.approve(folder, name, "hold_mailbox.1", now=NOW, url="")
+    plan_desk.done(folder, name, "hold_mailbox.1", "ticket 7", now=NOW, url="")
 
     assert '"step":"hold_mailbox.1"' in (folder / "custody.jsonl").read_text().replace(" ", "")
     assert custody.verify(folder / "custody.jsonl").ok

@@ -14,10 +14,18 @@ Shell = Literal["powershell", "graph", "gam", "sh"]
 
 
 class ByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The exact line for a person; ``{value}`` is the value the step is about, quoted for the shell."""
+    """The exact line for a person.
+
+    Holes are quoted for the shell: ``{value}`` is what the step is about, ``{mailbox}`` the mailbox of a rule, ``{family}``,
+    ``{range}`` and ``{range_type}`` what nftables and Graph call an address. ``{n}`` is the number of the step.
+
+    Attributes:
+        platforms: platforms of the case it is for; empty is all that its shell can reach.
+    """
 
     shell: Shell
     line: str
+    platforms: list[str] = []
 
 
 class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

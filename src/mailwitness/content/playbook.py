@@ -12,6 +12,9 @@ from mailwitness.content import loader
 from mailwitness.content.schemas import Level, Rows
 
 Said = Literal["yes", "no", "not_evaluated"]
+# Days before the first and after the last finding of a case of which a question speaks; ``all`` is the whole evidence.
+# A new password, device or consent comes weeks before its use; what follows is seen within days.
+WINDOWS = {"case": (0, 0), "week": (7, 7), "month": (30, 7)}
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +65,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         id: name of the file.
+        window: time that the query looks at: one of WINDOWS, or ``all``; the answer says so, and what was blind in it.
         playbook: rows of the playbook that it answers, as in ``playbook.yaml``.
         sources: sources of the table Visibility whose blindness qualifies the answer; empty takes all.
         numbers: name -> ``count``, or ``distinct``, ``sum``, ``min`` or ``max`` of a column, over the rows of the answer.
@@ -73,6 +77,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     id: str
     question: str
     playbook: list[str]
+    window: Literal["case", "week", "month", "all"]
     needs: Needs
     query: str
     answers: Sentences

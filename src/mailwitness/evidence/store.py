@@ -91,6 +91,21 @@ class CaseFolder:
             raise _unwritable(target, error) from error
         return target
 
+    def put(self, name: str, content: bytes, out: Path | None) -> Path:
+        """Write a file for somebody else: where they want it, or without ``out`` under its name in the case.
+
+        Raises:
+            CaseError: the file cannot be written.
+        """
+        if out is None:
+            return self.write_bytes(name, content)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_bytes(content)
+        except OSError as error:
+            raise _unwritable(out, error) from error
+        return out
+
     def write_json(self, name: str, content: Any) -> Path:  # noqa: ANN401 - any JSON value is allowed
         """Replace a JSON file of the case as a whole; ASCII only, keys in the order given.
 

@@ -21,6 +21,10 @@ _HIVE_SEVERITY = {"informational": 1, "low": 1, "medium": 2, "high": 3, "critica
 # The rows of IRIS's table of severities: 1 medium, 2 unspecified, 3 informational, 4 low, 5 high, 6 critical.
 _IRIS_SEVERITY = {"informational": 3, "low": 4, "medium": 1, "high": 5, "critical": 6}
 _IRIS_NEW = 2
+# IRIS takes no alert without a customer; 1 is the one that it makes for itself, and who has more puts theirs in its place.
+_IRIS_CUSTOMER = 1
+# The rows of IRIS's table of indicator types, as it seeds them: account, email, hostname, ip-any.
+_IRIS_TYPES = {"other": 3, "mail": 22, "hostname": 69, "ip": 76}
 _AMBER = 2
 
 
@@ -85,10 +89,17 @@ def _iris(case: JsonDict, report: JsonDict) -> JsonDict:
         },
         "alert_severity_id": _IRIS_SEVERITY[case["severity"]],
         "alert_status_id": _IRIS_NEW,
+        "alert_customer_id": _IRIS_CUSTOMER,
         "alert_source_event_time": (case["first_seen"] or report["evaluated"]["now"]).rstrip("Z"),
         "alert_tags": ",".join(tag.replace(",", " ") for tag in _tags(case)),
         "alert_iocs": [
-            {"ioc_value": value, "ioc_description": meaning, "ioc_tlp_id": _AMBER, "ioc_tags": kind}
+            {
+                "ioc_value": value,
+                "ioc_description": meaning,
+                "ioc_tlp_id": _AMBER,
+                "ioc_type_id": _IRIS_TYPES[kind],
+                "ioc_tags": kind,
+            }
             for kind, value, meaning in _observables(case)
         ],
     }

@@ -11,6 +11,7 @@ from mailwitness import finding_tables
 from mailwitness.activities import COMPUTED
 from mailwitness.cases import Story
 from mailwitness.content import loader
+from mailwitness.content.playbook import WINDOWS
 from mailwitness.kql import DUCKDB_TYPES
 from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.tables import identifier, literal
@@ -26,8 +27,7 @@ JsonDict = dict[str, Any]  # Any: JSON values
 TABLES = ("CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow")
 # The acts that name anybody or anything of a case.
 _NEAR = "mw_case_acts"
-# A new password, device or consent comes weeks before its use; what follows is seen within days.
-_DAYS_BEFORE, _DAYS_AFTER = 30, 7
+_DAYS_BEFORE, _DAYS_AFTER = WINDOWS["month"]
 # An address or application of more accounts than this is an office or a product, and ties nobody to a case.
 _SHARED = 3
 _KINDS = {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from mailwitness.content.playbook import WINDOWS, Question
 from mailwitness.errors import MailwitnessError
 from mailwitness.investigation import answers, case_tables, escalation
 from mailwitness.models import NotEvaluated
 from mailwitness.open_case import questioned
 from mailwitness.proof import sight
+from mailwitness.proof.summary import iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 JsonDict = dict[str, Any]  # Any: JSON values
 # Cases that are questioned: the worst first. All share one query for each question, but a person reads them one by one.
 MOST_CASES = 100
+# Names of mailboxes and hosts in one sentence.
+_NAMED = 3
 
 
 def investigate(
@@ -46,7 +51,8 @@ def investigate(
         said = _answers(opened, chosen)
     except MailwitnessError as error:
         return {}, [*unanswered, _failed(str(error))]
-    return {story.id: _decided(story, said[story.id], visibility) for story in chosen}, unanswered
+    asked = {question.id: question for question in opened.knowledge.questions}
+    return {story.id: _decided(story, said[story.id], visibility, asked) for story in chosen}, unanswered
 
 
 def _answers(opened: OpenCase, stories: Sequence[Story]) -> dict[str, list[Answer]]:
@@ -70,24 +76,58 @@ def _ground(opened: OpenCase) -> answers.Ground:
     )
 
 
-def _decided(story: Story, said: list[Answer], visibility: JsonDict) -> JsonDict:
+def _decided(story: Story, said: list[Answer], visibility: JsonDict, asked: dict[str, Question]) -> JsonDict:
     by_id = {answer.id: answer for answer in said}
+    looked = _Looked(story, visibility)
     return {
-        "questions": [_question(story, answer, visibility) for answer in said],
+        "questions": [_question(answer, *looked.at(asked[answer.id])) for answer in said],
         "escalation": escalation.decide(story, by_id),
         "tasks": escalation.tasks(story, by_id),
     }
 
 
-def _question(story: Story, answer: Answer, visibility: JsonDict) -> JsonDict:
-    times = [t for f in story.findings for t in (f.time, f.last_time) if t]
-    qualified = sight.qualify(
-        visibility,
-        list(dict.fromkeys(f.mailbox for f in story.findings)),
-        list(dict.fromkeys(f.host for f in story.findings)),
-        min(times, default=None),
-        max(times, default=None),
-    )
+class _Looked:
+    """At what the questions of a case look, and what of it could be seen; many questions look at the same."""
+
+    def __init__(self, story: Story, visibility: JsonDict) -> None:
+        times = [t for f in story.findings for t in (f.time, f.last_time) if t]
+        self.first, self.last = min(times, default=None), max(times, default=None)
+        mailboxes = list(dict.fromkeys(f.mailbox for f in story.findings if f.mailbox))
+        hosts = list(dict.fromkeys(f.host for f in story.findings if f.host))
+        self.part = sight.about(visibility, mailboxes, hosts)
+        self.names = _listed([*mailboxes, *hosts])
+        self.known: dict[tuple[str, ...], tuple[str, str, str]] = {}
+
+    def at(self, question: Question) -> tuple[str, str, str]:
+        """Return begin and end of the time that a question speaks of, and the sentence that qualifies its answer."""
+        key = (question.window, *question.sources)
+        if key not in self.known:
+            self.known[key] = self._at(question)
+        return self.known[key]
+
+    def _at(self, question: Question) -> tuple[str, str, str]:
+        first, last = self._times(question.window)
+        span = f" from {_minute(first)} to {_minute(last)} UTC" if first and last else ", the whole evidence"
+        qualified = sight.qualify(self.part, first, last, sources=question.sources, what="that time")
+        return iso(first), iso(last), f"Speaks of {self.names}{span}. {qualified}"
+
+    def _times(self, window: str) -> tuple[dt.datetime | None, dt.datetime | None]:
+        if window not in WINDOWS or self.first is None or self.last is None:
+            return None, None
+        before, after = WINDOWS[window]
+        return self.first - dt.timedelta(days=before), self.last + dt.timedelta(days=after)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more if names else "the whole evidence"
+
+
+def _minute(time: dt.datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"
+
+
+def _question(answer: Answer, first: str, last: str, visibility: str) -> JsonDict:
     return {
         "question": answer.question,
         "id": answer.id,
@@ -96,9 +136,9 @@ def _question(story: Story, answer: Answer, visibility: JsonDict) -> JsonDict:
         "numbers": answer.numbers,
         "rows": [{"exhibit": e, "record": p} for e, p in answer.rows],
         "confidence": answer.confidence,
-        "visibility": " ".join(part for part in (answer.doubt, qualified) if part)
-        if answer.said == "no"
-        else "",
+        "from": first,
+        "to": last,
+        "visibility": " ".join(part for part in (answer.doubt, visibility) if part),
         "reason": answer.reason,
     }
 

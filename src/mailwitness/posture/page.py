@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mailwitness import __version__
 from mailwitness.posture.evaluate import FAIL, NOT_EVALUATED, PASS
-from mailwitness.report.text import visible, visible_html
+from mailwitness.report.html import asset, content_security_policy, environment
+from mailwitness.report.text import visible
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -22,15 +20,6 @@ if TYPE_CHECKING:
 
 # What one screen can hold of one check; JSON has all.
 _SHOWN = 5
-_STYLE = """
-html{font:100%/1.5 system-ui,sans-serif;color:#16191d;background:#fff;color-scheme:light dark}
-body{margin:0 auto;max-width:60rem;padding:1rem}
-h2{margin:2rem 0 .5rem}article{border-left:4px solid #8a929c;padding:.1rem 0 .1rem 1rem;margin:1.2rem 0}
-article.fail{border-color:#a3123a}article.pass{border-color:#19693c}article h3{margin:.2rem 0}
-pre,code{font-family:ui-monospace,monospace;font-size:.9em;white-space:pre-wrap;overflow-wrap:anywhere}
-.soft{color:#525a64}.mark{background:#f3eafa;color:#6b1fa3}li,p{overflow-wrap:anywhere}
-@media(prefers-color-scheme:dark){html{color:#e7e9ec;background:#14171b}.soft{color:#a6aeb8}}
-"""
 
 
 def lines(found: Posture) -> Iterator[str]:
@@ -70,23 +59,19 @@ def _fail(one: Result) -> Iterator[str]:
 
 def render(found: Posture, *, now: dt.datetime) -> str:
     """Return the page; it runs nothing, loads nothing, and shows every name as text only."""
-    environment = Environment(
-        loader=PackageLoader("mailwitness.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["show"] = visible_html
-    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    return environment.get_template("posture.html.j2").render(
-        found=found,
-        groups=[
-            (word, [one for one in found.results if one.outcome == word])
-            for word in (FAIL, NOT_EVALUATED, PASS)
-        ],
-        version=__version__,
-        now=now.strftime("%Y-%m-%d %H:%M UTC"),
-        style=Markup(_STYLE),  # noqa: S704 - our own text
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+    style = asset("report.css") + asset("page.css") + asset("posture.css")
+    return (
+        environment()
+        .get_template("posture.html.j2")
+        .render(
+            found=found,
+            groups=[
+                (word, [one for one in found.results if one.outcome == word])
+                for word in (FAIL, NOT_EVALUATED, PASS)
+            ],
+            version=__version__,
+            now=now.strftime("%Y-%m-%d %H:%M UTC"),
+            style=Markup(style),  # noqa: S704 - our own files
+            policy=content_security_policy(style),
+        )
     )

@@ -9,6 +9,7 @@ from mailwitness.tables import rows
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
     import duckdb
 
@@ -20,7 +21,7 @@ _TOLD = 3
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
-    """Return the report's part on what could have been seen.
+    """Return what could have been seen, with every lane: what a case's answers are qualified by.
 
     Args:
         connection: has the table Visibility.
@@ -44,13 +45,25 @@ def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
             {
                 "source": source,
                 "subject": subject,
-                "stretches": found[:_STRETCHES],
+                "stretches": found,
                 "stretches_total": len(found),
             }
-            for (source, subject), found in list(lanes.items())[:_LANES]
+            for (source, subject), found in lanes.items()
         ],
         "lanes_total": len(lanes),
     }
+
+
+def shown(part: JsonDict) -> JsonDict:
+    """Return the part as a report can hold it: so many lanes, so many stretches, and how many there are."""
+    lanes = [lane | {"stretches": lane["stretches"][:_STRETCHES]} for lane in part["lanes"][:_LANES]]
+    return part | {"lanes": lanes}
+
+
+def about(part: JsonDict, mailboxes: list[str], hosts: list[str]) -> JsonDict:
+    """Return the part with the lanes of these mailboxes and hosts, and those of no one in particular."""
+    names = {name.lower() for name in [*mailboxes, *hosts] if name} | {""}
+    return part | {"lanes": [lane for lane in part["lanes"] if lane["subject"] in names]}
 
 
 def missing(reason: str) -> JsonDict:
@@ -85,28 +98,28 @@ def _sentence(lanes: int, blind: int, unknown: int) -> str:
 
 def qualify(
     part: JsonDict,
-    mailboxes: list[str],
-    hosts: list[str],
     first: dt.datetime | None,
     last: dt.datetime | None,
+    *,
+    sources: Sequence[str] = (),
+    what: str = "the time of this case",
 ) -> str:
-    """Return the sentence by which every negative answer of a case has to be read.
+    """Return the sentence by which every answer about a time has to be read.
 
     Args:
-        part: from :func:`describe` or :func:`missing`.
-        mailboxes: those of the case.
-        hosts: those of the case.
-        first: start of the case, naive UTC.
+        part: from :func:`about` or :func:`missing`.
+        first: start of the time, naive UTC; None when it is not known.
         last: its end.
+        sources: sources that the answer rests on; empty takes all.
+        what: the time, in words.
     """
     if not part["is_computed"]:
         return "Whether more could have been seen is not known: " + str(part["sentence"])
-    names = {name.lower() for name in [*mailboxes, *hosts] if name} | {""}
     start, end = iso(first), iso(last)
-    about = [lane for lane in part["lanes"] if lane["subject"] in names]
+    lanes = [lane for lane in part["lanes"] if not sources or lane["source"] in sources]
     ill = [
         (lane, one)
-        for lane in about
+        for lane in lanes
         for one in lane["stretches"]
         if one["state"] != "seen" and (not start or (one["from"] <= end and one["to"] >= start))
     ]
@@ -120,15 +133,16 @@ def qualify(
     running = sorted(
         {
             lane["source"]
-            for lane in about
+            for lane in lanes
             for one in lane["stretches"]
             if not start or (one["from"] <= start and one["to"] >= end)
         }
     )
     if not running:
-        return "No source covers the whole time of this case, so what was not found may have been invisible."
+        named = f"No {' or '.join(sources)}" if sources else "No source"
+        return f"{named} covers the whole of {what}, so what was not found may have been invisible."
     return (
-        f"Throughout the time of this case records were being written to: {', '.join(running)}. "
+        f"Throughout {what} records were being written to: {', '.join(running)}. "
         "What these do not show, they could have shown as far as their settings are known."
     )
 

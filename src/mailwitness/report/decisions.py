@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from mailwitness.report import wording
+from mailwitness.report import plan, wording
 from mailwitness.report.pages import common
 from mailwitness.report.pages.beside import Step
-from mailwitness.report.pages.blocks import Block, Bullets, Heading, Table, Text, cut
+from mailwitness.report.pages.blocks import Block, Bullets, Commands, Heading, Table, Text, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,32 @@ def _answered(one: Question) -> str:
     text = " ".join(part for part in (one.sentence, one.visibility) if part)
     begins = text.lower().startswith(word.lower())
     return f"{one.question} {'' if begins else f'{word}. '}{text}"
+
+
+def plan_blocks(report: Report, case: Case) -> Iterator[Block]:
+    """Give the response plan: for each action what it needs, disturbs and waits for, and the lines to type."""
+    phases = plan.phases_of(report, case)
+    if phases:
+        yield Heading("Response plan, in an order that destroys nothing", 3)
+    for phase in phases:
+        yield Text(phase.title, "lead")
+        for part in phase.parts:
+            yield from _part_blocks(part)
+
+
+def _part_blocks(part: plan.Part) -> Iterator[Block]:
+    action = part.action
+    told = (
+        ("needs", part.needs), ("approved by", action.approves), ("preserves", plan.spoken(action.preserves)),
+        ("disturbs", plan.spoken(action.disturbs)), ("only after", part.after), ("nothing here preserves", part.unpreserved),
+    )  # fmt: skip
+    about = "; ".join(f"{label} {words}" for label, words in told if words)
+    yield Text(f"{action.title}. {action.do} ({about}.) Verify: {action.verify} Undo: {action.undo}")
+    for step in part.steps:
+        words = "; ".join(one for one in (plan.about(step), step.note) if one)
+        yield Text(f"{step.id}{f': {words}' if words else ''}")
+        for shell, lines in groupby(step.lines, key=lambda one: one.shell):
+            yield Commands(tuple(one.line for one in lines), shell)
 
 
 def task_blocks(case: Case, worked: Worked | None) -> Iterator[Block]:

@@ -188,7 +188,7 @@ class Deletions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """One question of the playbook with its answer; `visibility` qualifies a no, `reason` says why there is none."""
+    """One question of the playbook with its answer; `visibility` says of what it speaks and what was blind, `reason` why there is none."""
 
     question: str = ""
     id: str = ""
@@ -198,6 +198,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     numbers: dict[str, Any] = {}
     rows: tuple[Row, ...] = ()
     confidence: str = ""
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
     visibility: str = ""
     reason: str = ""
 
@@ -217,6 +219,42 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     tier: str = ""
     title: str = ""
     known: str = ""
+
+
+class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line to type, and the shell that reads it."""
+
+    shell: str = ""
+    line: str = ""
+
+
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a plan: an action for one value."""
+
+    id: str = ""
+    action: str = ""
+    value: str = ""
+    mailbox: str = ""
+    after: tuple[str, ...] = ()
+    unpreserved: tuple[str, ...] = ()
+    lines: tuple[PlanLine, ...] = ()
+    note: str = ""
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step of a plan does, the same for every value."""
+
+    id: str = ""
+    title: str = ""
+    phase: str = ""
+    permission: str = ""
+    role: str = ""
+    do: str = ""
+    undo: str = ""
+    verify: str = ""
+    approves: str = ""
+    disturbs: tuple[str, ...] = ()
+    preserves: tuple[str, ...] = ()
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,6 +281,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     questions: tuple[Question, ...] = ()
     escalation: Escalation | None = None
     tasks: tuple[Task, ...] = ()
+    plan: tuple[PlanStep, ...] = ()
     visibility: str = ""
     deletions: Deletions | None = None
     acts: tuple[PhaseActs, ...] = ()
@@ -434,6 +473,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     evaluated: Evaluated = Evaluated()
     summary: Summary = Summary()
     cases: tuple[Case, ...] = ()
+    actions: tuple[Action, ...] = ()
     not_evaluated: tuple[NotEvaluated, ...] = ()
     ledger: Ledger | None = None
     visibility: Visibility | None = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mailwitness.report import record_layout, text, wording
+from mailwitness.report import plan, record_layout, text, wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.charts.clock import draw_clock
 from mailwitness.report.charts.graph import draw_graph
@@ -168,6 +168,11 @@ def environment() -> Environment:
         rhythm_of=draw_rhythm,
         graph_of=draw_graph,
         ill_stretches=_ill_stretches,
+        plan_of=plan.phases_of,
+        about_step=plan.about,
+        shell_of=plan.shell_of,
+        spoken=plan.spoken,
+        line_limit=plan.LINE_LIMIT,
     )
     return environment
 

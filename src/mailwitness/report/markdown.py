@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mailwitness.report import wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
+from mailwitness.report.plan_lines import plan_lines
 from mailwitness.report.proof import ledger_lines, recoverability_lines, visibility_lines
 from mailwitness.report.text import safe_markdown
 from mailwitness.report.timeline import fold, read_timeline
@@ -93,6 +94,7 @@ def _case(report: Report, case: Case, index: int) -> Iterator[str]:
     yield from _baseline(case, index)
     yield from _chains(case, index)
     yield from _playbook(case, index)
+    yield from plan_lines(report, case)
 
 
 def _playbook(case: Case, index: int) -> Iterator[str]:
@@ -113,6 +115,8 @@ def _playbook(case: Case, index: int) -> Iterator[str]:
             one.answer, wording.QUESTION_ANSWERS["not_evaluated"]
         )
         yield f"- **{safe_markdown(one.question)}** {safe_markdown(said, 600)}"
+        if one.visibility:
+            yield f"  <br>{safe_markdown(one.visibility, 700)}"
     yield from _left(
         len(case.questions) - _QUESTIONS_SHOWN, "more", f"jq '.cases[{index}].questions' report.json"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,14 @@ _SPOKEN = {
     "sh": {"Linux", "macOS"},
 }
 _RULES = {"rule": "InboxRule", "transport_rule": "TransportRule"}
+# Service principals of the vendor's own mail service end in this (Entra documentation, "first-party applications");
+# whoever blocks one of them stops the mail of the whole tenant.
+_VENDOR = "-0000-0ff1-ce00-000000000000"
+# Cases that get a plan in the report, the worst first; `plan show` makes one for any case.
+MOST_CASES = 100
+_QUIET = frozenset({"noise", "authorised"})
+_HIDDEN = "no line for this name: it is too long, hides what a line does, or reads as more than one name; work from a file"
+_NO_ADDRESS = "this is no address: find out in the record what stands there"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +40,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: action and number, such as ``revoke_sessions.1``.
         value: what it is done for; empty for the whole case.
+        mailbox: mailbox of an inbox rule; empty for anything else.
         after: ids of the steps that preserve what this one disturbs.
         unpreserved: kinds of evidence it disturbs and no step of the plan can preserve.
         lines: (shell, line) by hand, quoted; a line whose value cannot be written safely is left out.
@@ -41,6 +51,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     phase: str
     value: str
+    mailbox: str
     after: tuple[str, ...]
     unpreserved: tuple[str, ...]
     permission: str
@@ -63,7 +74,7 @@ def plan(case: JsonDict, listed: Sequence[Action] | None = None) -> list[Step]:
         listed: actions; None takes the shipped ones.
     """
     chosen = actions() if listed is None else listed
-    acts = {str(f["evidence"].get("Activity") or "") for f in case["findings"]}
+    acts = {_activity(finding) for finding in case["findings"]}
     platforms = {str(f["evidence"].get("Platform") or "") for f in case["findings"]} - {""}
     fitting = [one for one in chosen if _fits(one, acts, platforms)]
     made = [step for one in fitting for step in _steps(_spoken(one, platforms), case)]
@@ -87,45 +98,87 @@ def _fits(action: Action, acts: set[str], platforms: set[str]) -> bool:
 
 def _spoken(action: Action, platforms: set[str]) -> Action:
     """Leave out lines for products that the case is not about."""
-    lines = [one for one in action.by_hand if not platforms or platforms & _SPOKEN[one.shell]]
+    lines = [
+        one
+        for one in action.by_hand
+        if not platforms or platforms & (set(one.platforms) or _SPOKEN[one.shell])
+    ]
     return msgspec.structs.replace(action, by_hand=lines)
 
 
 def _steps(action: Action, case: JsonDict) -> list[Step]:
-    values = _values(action.each, case)
+    values = _values(action, case)
     left = len(values) - _EACH
     steps = [_step(action, number, value) for number, value in enumerate(values[:_EACH], 1)]
     if left > 0:
         more = f"and {left:,} more: the same line for each of them"
-        steps[-1] = msgspec.structs.replace(steps[-1], note=more)
+        steps[-1] = msgspec.structs.replace(
+            steps[-1], note="; ".join(part for part in (steps[-1].note, more) if part)
+        )
     return steps
 
 
-def _values(each: str, case: JsonDict) -> list[dict[str, str]]:
+def _values(action: Action, case: JsonDict) -> list[dict[str, str]]:
+    """Return what an action is done for: hole -> value of the case."""
+    each = action.each
     if each == "case":
         return [{}]
     if each in _RULES:
-        begins = _RULES[each]
-        found = [f for f in case["findings"] if str(f["evidence"].get("Activity") or "").startswith(begins)]
+        found = [f for f in case["findings"] if _activity(f).startswith(_RULES[each])]
         named = [(str(f["evidence"].get("ObjectName") or ""), f["mailbox"]) for f in found]
         return [{"value": name, "mailbox": box} for name, box in dict.fromkeys(named) if name]
+    if each == "application":
+        found = [f for f in case["findings"] if _activity(f) in action.activities]
+        ids = dict.fromkeys(str(f["evidence"].get("ApplicationId") or "") for f in found)
+        return [{"value": name} for name in ids if name and not name.endswith(_VENDOR)]
     plural = {"address": "addresses", "mailbox": "mailboxes"}.get(each, f"{each}s")
-    return [{"value": str(value)} for value in case.get(plural, [])]
+    return [{"value": str(value)} | _of_address(each, str(value)) for value in case[plural]]
+
+
+def _activity(finding: JsonDict) -> str:
+    return str(finding["evidence"].get("Activity") or "")
+
+
+def _of_address(each: str, value: str) -> dict[str, str]:
+    """Return how nftables and Graph name an address; nothing for a text that is none, whatever a record calls it.
+
+    nft joins its words and parses them again, so that no quote keeps ``; flush ruleset`` out of it.
+    """
+    if each != "address":
+        return {}
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return {}
+    # A scope id may be any text: fe80::1%; flush ruleset
+    if "%" in value:
+        return {}
+    is_four = address.version == 4  # noqa: PLR2004 - the version of the protocol
+    return {
+        "value": str(address),
+        "family": "ip" if is_four else "ip6",
+        "range": f"{address}/{address.max_prefixlen}",
+        "range_type": f"#microsoft.graph.iPv{address.version}CidrRange",
+    }
 
 
 def _step(action: Action, number: int, values: dict[str, str]) -> Step:
+    is_address = action.each != "address" or "family" in values
     # The number is ours: files of two mailboxes must not overwrite each other.
     lines = [
-        (one.shell, quoting.line(one.shell, one.line.replace("{n}", str(number)), values))
+        (
+            one.shell,
+            quoting.line(one.shell, one.line.replace("{n}", str(number)), values) if is_address else "",
+        )
         for one in action.by_hand
     ]
     unsafe = any(not text for _, text in lines)
     return Step(
         id=f"{action.id}.{number}", action=action.id, title=action.title, phase=action.phase, value=values.get("value", ""),
-        after=(), unpreserved=(), permission=action.permission, role=action.role, do=action.do, undo=action.undo,
-        verify=action.verify, approves=action.approves, disturbs=tuple(action.disturbs), preserves=tuple(action.preserves),
-        lines=tuple((shell, text) for shell, text in lines if text),
-        note="the name holds characters that hide what a line does: work from a file, not from a line" if unsafe else "",
+        mailbox=values.get("mailbox", ""), after=(), unpreserved=(), permission=action.permission, role=action.role,
+        do=action.do, undo=action.undo, verify=action.verify, approves=action.approves, disturbs=tuple(action.disturbs),
+        preserves=tuple(action.preserves), lines=tuple((shell, text) for shell, text in lines if text),
+        note=_NO_ADDRESS if not is_address else _HIDDEN if unsafe else "",
     )  # fmt: skip
 
 
@@ -158,3 +211,62 @@ def destroys(order: Iterable[str], steps: Sequence[Step]) -> str:
             return f"{name} would disturb {', '.join(step.disturbs)}, which {', '.join(waiting[:4])} has to preserve before"
         done.add(name)
     return ""
+
+
+# What a report says once for all steps of an action, and what it says of each step.
+_OF_ACTION = (
+    "title", "phase", "permission", "role", "do", "undo", "verify", "approves", "disturbs", "preserves",
+)  # fmt: skip
+_OF_STEP = ("id", "action", "value", "mailbox", "after", "unpreserved")
+
+
+def of_report(cases: Sequence[JsonDict]) -> tuple[dict[str, list[JsonDict]], list[JsonDict]]:
+    """Return the plans as a report holds them: what is the same for all steps of an action stands there once.
+
+    Args:
+        cases: ``cases`` of report.json, the worst first; noise and authorised work need no response.
+
+    Returns:
+        By case id its steps in order, and the actions that any of them carries out, in the same order.
+    """
+    chosen = actions()
+    grave = [case for case in cases if case["verdict"] not in _QUIET][:MOST_CASES]
+    plans = {case["id"]: plan(case, chosen) for case in grave}
+    used = {step.action: step for steps in plans.values() for step in steps}
+    listed = {name: [_brief(step) for step in steps] for name, steps in plans.items()}
+    return listed, [_shared(used[action.id]) for action in chosen if action.id in used]
+
+
+def _brief(step: Step) -> JsonDict:
+    lines = [{"shell": shell, "line": line} for shell, line in step.lines]
+    return _told(step, _OF_STEP) | {"lines": lines, "note": step.note}
+
+
+def _shared(step: Step) -> JsonDict:
+    return {"id": step.action} | _told(step, _OF_ACTION)
+
+
+def _told(step: Step, names: Sequence[str]) -> JsonDict:
+    values = ((name, getattr(step, name)) for name in names)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+
+
+def from_report(report: JsonDict, case: JsonDict) -> list[Step]:
+    """Return the plan of a case as its report holds it; one that holds none gets it from the present content.
+
+    Args:
+        report: report.json.
+        case: one of its cases.
+    """
+    known = {one["id"]: one for one in report.get("actions", [])}
+    if not case.get("plan"):
+        return plan(case)
+    return [
+        msgspec.convert(
+            {name: known[one["action"]][name] for name in _OF_ACTION}
+            | one
+            | {"lines": [(line["shell"], line["line"]) for line in one["lines"]]},
+            Step,
+        )
+        for one in case["plan"]
+    ]

@@ -12,14 +12,32 @@ if TYPE_CHECKING:
 
 # PowerShell ends a single-quoted text at any of these (about_Quoting_Rules; the tokenizer's list of quote characters).
 _SINGLE = "'\u2018\u2019\u201a\u201b"
-# Control characters, line separators, bidirectional marks: none belongs into a name, each can hide what a line does.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+# Controls, direction marks, blanks that look like none: none belongs into a name, each can hide what a line does. A report
+# shows every one of them as a sign of its own (report.text), so that a line with one could not be typed as it stands there.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u070f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202e"
+    "\u205f-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    # Marks stacked upon a letter paint over the lines beside it; three in a row occur in real names.
+    "|[\u0300-\u036f\u0483-\u0489\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4}"
+)
+# An address has at most 320 characters (RFC 5321, 4.5.3.1), an inbox rule's name 512; a longer one would be cut where it is shown.
+_LONGEST = 512
 _HOLE = re.compile(r"\{(\w+)\}")
+# Some programs read a mask or a list within one word, whatever the shell made of it: doveadm's ``-u`` takes wildcards,
+# gam separates items by comma and space. No host, account or address holds these characters.
+_READ_AS_MORE = {"sh": re.compile(r"[*?\[\]\s]"), "gam": re.compile(r"[*?,\s]")}
 
 
 def is_writable(value: str) -> bool:
-    """Tell whether a value can stand in a command at all; one with hidden characters is for a file, not for a line."""
-    return bool(value) and not _UNSEEN.search(value)
+    """Tell whether a value can stand in a command at all: as long as a name may be, and with nothing hidden in it."""
+    return 0 < len(value) <= _LONGEST and not _UNSEEN.search(value)
+
+
+def is_one_word(shell: str, value: str) -> bool:
+    """Tell whether the programs of a shell take a value for one thing; quotes cannot make it one."""
+    pattern = _READ_AS_MORE.get(shell)
+    return pattern is None or not pattern.search(value)
 
 
 def powershell(value: str) -> str:
@@ -52,7 +70,9 @@ def line(shell: str, template: str, values: Mapping[str, str]) -> str:
         The line, or an empty text when a value is missing or cannot be written safely.
     """
     needed = _HOLE.findall(template)
-    if not all(name in values and is_writable(values[name]) for name in needed):
+    if not all(
+        name in values and is_writable(values[name]) and is_one_word(shell, values[name]) for name in needed
+    ):
         return ""
     write = _QUOTE[shell]
     return _HOLE.sub(lambda match: write(values[match.group(1)]), template)

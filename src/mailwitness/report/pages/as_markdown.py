@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from mailwitness.report import wording
 from mailwitness.report.pages.blocks import Block, Bullets, Chart, Commands, Facts, Heading, Page, Table, Text
-from mailwitness.report.text import safe_markdown, visible
+from mailwitness.report.plan_lines import fenced
+from mailwitness.report.text import safe_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +45,7 @@ def _lines(block: Block) -> Iterator[str]:  # noqa: C901 - one case for each kin
             if block.left:
                 yield from ("", f"*{_safe(block.left)}*")
         case Commands():
-            # A line begins with the name of a command, so none of them can end the block.
-            yield from ("```", *(visible(line, TEXT_LIMIT) for line in block.lines), "```")
+            yield from fenced(block.lines, block.shell)
         case Chart():
             return
 

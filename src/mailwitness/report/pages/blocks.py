@@ -46,9 +46,10 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Commands(msgspec.Struct, frozen=True):
-    """Lines to type, our own words only."""
+    """Lines to type; values of the case stand in them quoted for ``shell`` (powershell, graph, gam or sh)."""
 
     lines: tuple[str, ...]
+    shell: str = ""
 
 
 class Chart(msgspec.Struct, frozen=True):

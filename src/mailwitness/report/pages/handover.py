@@ -63,6 +63,7 @@ def _case(report: Report, case: Case, beside: Beside) -> Iterator[Block]:
     yield from _usual(case)
     yield from _findings(report, case)
     yield from _work(case, beside.people.get(case.id))
+    yield from decisions.plan_blocks(report, case)
     yield Heading("Where to go on", 3)
     yield Commands(
         (
