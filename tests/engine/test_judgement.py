@@ -123,7 +123,7 @@ def test_an_approved_ticket_authorises_what_its_assignee_did_upon_its_object(tmp
     justified = answer(case, "legitimate_administration")
     assert justified["answer"] == "yes"
     assert "change CHG42" in justified["sentence"]
-    assert ADA in justified["visibility"] or "case-42" in justified["visibility"]
+    assert "from 2026-03-02 10:00 to 2026-03-02 10:40 UTC" in justified["visibility"]
     assert case["escalation"]["decision"] == "close"
     assert justified["sentence"] in case["escalation"]["reasons_against"]
     assert case["escalation"]["reasons_for"] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from mailwitness.cases import full_names
 from mailwitness.content.playbook import WINDOWS, Question
 from mailwitness.errors import MailwitnessError
 from mailwitness.investigation import answers, case_tables, escalation
@@ -95,7 +96,9 @@ class _Looked:
         mailboxes = list(dict.fromkeys(f.mailbox for f in story.findings if f.mailbox))
         hosts = list(dict.fromkeys(f.host for f in story.findings if f.host))
         self.part = sight.about(visibility, mailboxes, hosts)
-        self.names = _listed([*mailboxes, *hosts])
+        # A cmdlet's short name stands for the only full address that it can mean.
+        full = full_names(list(story.findings))
+        self.names = _listed(list(dict.fromkeys([*(full.get(m.lower(), m) for m in mailboxes), *hosts])))
         self.known: dict[tuple[str, ...], tuple[str, str, str]] = {}
 
     def at(self, question: Question) -> tuple[str, str, str]:
@@ -107,7 +110,11 @@ class _Looked:
 
     def _at(self, question: Question) -> tuple[str, str, str]:
         first, last = self._times(question.window)
-        span = f" from {_minute(first)} to {_minute(last)} UTC" if first and last else ", the whole evidence"
+        span = (
+            f" from {_minute(first)} to {_minute(last)} UTC"
+            if first and last
+            else " at any time of the evidence"
+        )
         qualified = sight.qualify(self.part, first, last, sources=question.sources, what="that time")
         return iso(first), iso(last), f"Speaks of {self.names}{span}. {qualified}"
 
@@ -120,7 +127,7 @@ class _Looked:
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more if names else "the whole evidence"
+    return ", ".join(names[:_NAMED]) + more if names else "every mailbox and host that the evidence names"
 
 
 def _minute(time: dt.datetime) -> str:
