@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailwitness import plan_desk
+from mailwitness import desk, outcome, plan_commands, plan_desk, verification
 from mailwitness.content.actions import actions, faults
 from mailwitness.errors import CaseBookError
 from mailwitness.evidence import custody
@@ -180,6 +180,44 @@ def test_a_step_is_refused_until_its_evidence_is_saved_and_everything_is_recorde
 
     assert '"step":"hold_mailbox.1"' in (folder / "custody.jsonl").read_text().replace(" ", "")
     assert custody.verify(folder / "custody.jsonl").ok
+
+
+def test_a_plan_is_kept_in_the_case_book_that_the_environment_names(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = json.loads((folder / "report.json").read_bytes())["cases"][0]["id"]
+    url = f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    monkeypatch.setenv("MAILWITNESS_DATABASE", url)
+
+    plan_commands.approve(name, "export_audit.1", case=folder, now=NOW.isoformat())
+
+    with desk.open_book(folder, now=NOW, url=url) as book:
+        shared = [entry.fields["step"] for entry in book.case(name).history if entry.action == "plan"]
+    with desk.open_book(folder, now=NOW, url="") as book:
+        own = [entry.fields["step"] for entry in book.case(name).history if entry.action == "plan"]
+    assert shared == ["export_audit.1"]
+    assert "export_audit.1" not in own
+
+
+def test_the_report_holds_the_plan_that_is_shown_and_is_checked_by_verify(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = json.loads((folder / "report.json").read_bytes())
+    case = report["cases"][0]
+
+    plan_desk.show(folder, case["id"], now=NOW, url="", as_json=True)
+
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in shown] == [one["id"] for one in case["plan"]]
+    assert [one["lines"] for one in shown] == [
+        [[line["shell"], line["line"]] for line in one["lines"]] for one in case["plan"]
+    ]
+    assert len(json.dumps(case["plan"])) < 40_000
+    for part, key in (("plan", "value"), ("questions", "sentence"), ("questions", "visibility")):
+        changed = json.loads(json.dumps(report))
+        changed["cases"][0][part][0][key] = "x"
+        assert outcome.digest(changed) != outcome.digest(report)
+        assert verification.differences(report, changed)[0].startswith(f"cases[0].{part}[0].{key}: was")
 
 
 def test_lint_says_faults_by_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

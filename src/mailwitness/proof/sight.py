@@ -148,7 +148,9 @@ def qualify(
 
 
 def _lane(lane: JsonDict) -> str:
-    return f"{lane['source']} of {lane['subject']}" if lane["subject"] else str(lane["source"])
+    source = str(lane["source"])
+    named = f"{source} of {lane['subject']}" if lane["subject"] else source
+    return named[:1].upper() + named[1:]
 
 
 def _time(text: str) -> str:

@@ -84,11 +84,8 @@ def _answered(one: Question) -> str:
 
 def plan_blocks(report: Report, case: Case) -> Iterator[Block]:
     """Give the response plan: for each action what it needs, disturbs and waits for, and the lines to type."""
-    phases = plan.phases_of(report, case)
-    if phases:
-        yield Heading("Response plan, in an order that destroys nothing", 3)
-    for phase in phases:
-        yield Text(phase.title, "lead")
+    for phase in plan.phases_of(report, case):
+        yield Heading(f"Response plan: {phase.title.lower()}", 3)
         for part in phase.parts:
             yield from _part_blocks(part)
 
@@ -100,7 +97,8 @@ def _part_blocks(part: plan.Part) -> Iterator[Block]:
         ("disturbs", plan.spoken(action.disturbs)), ("only after", part.after), ("nothing here preserves", part.unpreserved),
     )  # fmt: skip
     about = "; ".join(f"{label} {words}" for label, words in told if words)
-    yield Text(f"{action.title}. {action.do} ({about}.) Verify: {action.verify} Undo: {action.undo}")
+    yield Text(action.title, "lead")
+    yield Text(f"{action.do} {about[:1].upper()}{about[1:]}. Verify: {action.verify} Undo: {action.undo}")
     for step in part.steps:
         words = "; ".join(one for one in (plan.about(step), step.note) if one)
         yield Text(f"{step.id}{f': {words}' if words else ''}")
