@@ -9,6 +9,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,8 +20,6 @@ import stix2
 from jsonschema import Draft202012Validator
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 from sarif import loader as sarif_loader
-from thehive4py.types.alert import InputAlert
-from thehive4py.types.observable import InputObservable
 
 from mailwitness import pipeline
 from mailwitness.exports.formats import FORMATS
@@ -241,6 +240,10 @@ def fits(record: JsonDict, described: Any) -> None:
 
 
 def test_thehive_takes_the_alerts(any_report: JsonDict) -> None:
+    pytest.importorskip("thehive4py", reason="a development package")
+    InputAlert = import_module("thehive4py.types.alert").InputAlert  # noqa: N806 - a class
+    InputObservable = import_module("thehive4py.types.observable").InputObservable  # noqa: N806 - a class
+
     for alert in json.loads(write("thehive", any_report)):
         fits(alert, InputAlert)
         for one in alert["observables"]:
