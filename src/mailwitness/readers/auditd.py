@@ -81,7 +81,8 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
 
 def bulk(head: bytes) -> str:
     """Name the module that converts a large file; '' when events are joined on one line and have to be taken apart anyway."""
-    first = head[:65536].split(b"\n", 1)[0]
+    # The very first line may be cut, where a log was rotated or torn: the first one that is whole decides.
+    first = next((line for line in head[:65536].split(b"\n") if b" msg=audit(" in line), b"")
     return "audit_fast" if first.count(b" msg=audit(") == 1 else ""
 
 

@@ -111,11 +111,12 @@ class _Salvager:
         if token is None:
             return False
         self._place = token.end()
-        if token["mark"]:
-            return self._take_mark(token["mark"])
-        if token["string"] is not None and self._key is None and isinstance(self._open[-1], dict):
-            return self._take_key(token["string"])
-        return self._take_scalar(token)
+        kind, text = token.lastgroup, token[token.lastindex or 0]
+        if kind == "mark":
+            return self._take_mark(text)
+        if kind == "string" and self._key is None and isinstance(self._open[-1], dict):
+            return self._take_key(text)
+        return self._take_scalar(text, is_word=kind == "word")
 
     def _take_mark(self, mark: str) -> bool:
         inner = self._open[-1]
@@ -145,18 +146,18 @@ class _Salvager:
 
     def _take_key(self, quoted: str) -> bool:
         colon = _TOKEN.match(self._text, self._place)
-        if colon is None or colon["mark"] != ":":
+        if colon is None or colon[colon.lastindex or 0] != ":":
             return False
         self._place = colon.end()
         key = _decoded(quoted)
         self._key = key if isinstance(key, str) else None
         return self._key is not None
 
-    def _take_scalar(self, token: re.Match[str]) -> bool:
+    def _take_scalar(self, text: str, *, is_word: bool) -> bool:
         # A number at the very end may have lost digits.
-        if not self._may_take_value() or (token["word"] and self._place == len(self._text)):
+        if not self._may_take_value() or (is_word and self._place == len(self._text)):
             return False
-        value = _decoded(token["string"] or token["word"])
+        value = _decoded(text)
         if value is _NOTHING:
             self._skipped += self._keys[:1]
             self._key = None
@@ -174,10 +175,14 @@ class _Salvager:
 
 
 _NOTHING = object()
+# One for all tokens: making a decoder costs five times what it takes to decode a word.
+_DECODER = json.JSONDecoder(strict=False)
 
 
 def _decoded(token: str) -> object:
+    if token[0] == '"' and "\\" not in token:
+        return token[1:-1]
     try:
-        return json.loads(token, strict=False)
+        return _DECODER.decode(token)
     except ValueError:
         return _NOTHING

@@ -117,7 +117,9 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
                 yield pending.record()
             pending = item if isinstance(item, _Pending) else None
             if isinstance(item, Damage):
-                yield item
+                # The end of the line is no part of what is damaged.
+                length = min(item.length, len(line.rstrip(b"\r\n")))
+                yield Damage(item.offset, length, item.line, item.reason)
     if pending is not None:
         yield pending.record()
 
@@ -163,9 +165,16 @@ def extend(data: Data, text: str) -> None:
         data["Message"] = message + glue + (text.strip() if glue == " " else text)
 
 
+# Lines at the start of a file that say how all are written.
+_JUDGED_LINES = 50
+
+
 def bulk(head: bytes) -> str:
     """Name the module that converts a large file that begins like this; '' when lines depend on one another for their year."""
-    return "syslog_fast" if _FULL_TIME.match(head) else ""
+    # Most of the first lines decide: the very first one is often cut, where a log was rotated or torn.
+    first = head.split(b"\n", _JUDGED_LINES)[:_JUDGED_LINES]
+    full = sum(_FULL_TIME.match(line) is not None for line in first)
+    return "syslog_fast" if full * 2 > sum(map(bool, first)) else ""
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -53,15 +53,31 @@ class Counts:
         self.quarantine: list[Quarantined] = []
         self.not_evaluated: list[NotEvaluated] = []
         self._log = log.open("wb")
+        # The file that was looked into last: a tenth of its records may be damaged, and each is shown.
+        self._file: tuple[Path, BinaryIO] | None = None
 
     def open(self, exhibit: Exhibit) -> Tally:
         """Begin to count an exhibit."""
+        self.release()
         tally = self.tallies[exhibit.id] = Tally(exhibit=exhibit)
         return tally
 
     def close(self) -> None:
         """End the log of the quarantine."""
         self._log.close()
+        self.release()
+
+    def release(self) -> None:
+        """Close the file that was looked into last: it may be about to be removed or written anew."""
+        if self._file is not None:
+            self._file[1].close()
+            self._file = None
+
+    def _opened(self, path: Path) -> BinaryIO:
+        if self._file is None or self._file[0] != path:
+            self.release()
+            self._file = (path, path.open("rb"))
+        return self._file[1]
 
     def quarantine_record(
         self, tally: Tally, number: int, index: RecordIndex, reason: str, content: bytes
@@ -82,9 +98,9 @@ class Counts:
             path: the file that was parsed.
             offsets: how places in ``path`` follow from places in the original; None when it is the original.
         """
-        with path.open("rb") as handle:
-            handle.seek(damage.offset)
-            content = handle.read(min(damage.length, _START_BYTES * 4))
+        handle = self._opened(path)
+        handle.seek(damage.offset)
+        content = handle.read(min(damage.length, _START_BYTES * 4))
         start, end = damage.offset, damage.offset + damage.length
         if offsets is not None:
             start, end = offsets.original_offset(start), offsets.original_offset(end)

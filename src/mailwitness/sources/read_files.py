@@ -28,7 +28,7 @@ _OWN = (EXHIBIT_KEY.encode(), POSITION_KEY.encode(), SALVAGED_KEY.encode())
 def add(intake: Intake, opened: Opened, match: Match) -> None:
     """Load an exhibit through the reader of its source: records with their places, and what is damaged."""
     reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
-    if opened.offsets is None and opened.path.stat().st_size >= limits.BULK_BYTES and hasattr(reader, "bulk"):
+    if opened.path.stat().st_size >= limits.BULK_BYTES and hasattr(reader, "bulk"):
         with opened.path.open("rb") as handle:
             converter = reader.bulk(handle.read(1024 * 1024))
         if converter:
@@ -142,7 +142,7 @@ def _add_bulk(intake: Intake, opened: Opened, match: Match, converter: str) -> N
         for number, reason in part.damaged:
             offset, length, line = (int(value) for value in part.places[number])
             damage = Damage(offset, length, line, reason)
-            intake.counts.quarantine_damage(tally, start + number, damage, path)
+            intake.counts.quarantine_damage(tally, start + number, damage, path, opened.offsets)
         tally.records += len(part.places)
         tally.salvaged += part.salvaged
     digests = [exhibit.blake3, exhibit.id]
