@@ -18,8 +18,9 @@ import msgspec
 from mailwitness import activities, chain_check, content_lint, findings, question_check, rule_form, tables
 from mailwitness.content import documents, loader, pack, playbook
 from mailwitness.content.schemas import Parser, Proof, Recovery
+from mailwitness.engines import new_engine
 from mailwitness.errors import ContentError, MailwitnessError
-from mailwitness.kql import DUCKDB_TYPES, KqlEngine, referenced_tables
+from mailwitness.kql import DUCKDB_TYPES, referenced_tables
 from mailwitness.posture import check_tests
 from mailwitness.proof import ledger, recoverability
 from mailwitness.scenarios import lint as lint_of_scenarios
@@ -48,12 +49,9 @@ class Bench:
         """Open the database once; creating 36 tables for each test would take longer than the tests."""
         self._folder = tempfile.TemporaryDirectory(prefix="mailwitness-")
         self.connection = tables.connect(memory="512MB", threads=1, temporary=Path(self._folder.name))
-        known = loader.tables()
         # Translating all queries takes a minute; what is tested is what a run would use.
         self._known = len(_translations())
-        self.engine = KqlEngine(
-            {name: [c.name for c in table.columns] for name, table in known.items()}, _translations()
-        )
+        self.engine = new_engine(_translations())
         self._made: set[str] = set()
 
     def close(self) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mailwitness.errors import QueryRefused, QueryUnsupported
+from mailwitness.kql_types import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 DUCKDB_TYPES = {
     "string": "VARCHAR",
@@ -266,9 +267,15 @@ def at_clock(sql: str, now: dt.datetime) -> str:
 class KqlEngine:
     """Translate KQL for a fixed set of tables; translations are kept."""
 
-    def __init__(self, schema: Mapping[str, Sequence[str]], cache: dict[str, str] | None = None) -> None:
-        """Take the tables a query may name: table -> column names."""
+    def __init__(
+        self,
+        schema: Mapping[str, Iterable[str]],
+        cache: dict[str, str] | None = None,
+        types: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Take the tables a query may name: table -> column names, and table -> column -> DuckDB type."""
         self.schema = {table: list(columns) for table, columns in schema.items()}
+        self.types = types or {}
         self.cache = {} if cache is None else cache
 
     def to_sql(self, kql: str, *, now: dt.datetime) -> str:
@@ -310,7 +317,15 @@ class KqlEngine:
                 "the query is nested too deeply", remedy="Split it into several queries."
             ) from error
         self._check_tables(sql)
-        return fold_terms(sql)
+        return fold_terms(resolve(sql, self._types(sql)))
+
+    def _types(self, sql: str) -> dict[str, str]:
+        """Return the columns whose type is the same in every table that a translation reads."""
+        found: dict[str, set[str]] = {}
+        for name in set(_TABLE_REFERENCE.findall(sql)) & self.types.keys():
+            for column, kind in self.types[name].items():
+                found.setdefault(column, set()).add(kind)
+        return {column: kinds.pop() for column, kinds in found.items() if len(kinds) == 1}
 
     def _check_tables(self, sql: str) -> None:
         """Refuse anything that is not a table of ours: DuckDB would read a quoted name as a file."""

@@ -6,10 +6,10 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailwitness import activities, chain_acts, families, needs, tables
-from mailwitness.content import loader, pack
+from mailwitness import activities, chain_acts, engines, families, needs, tables
+from mailwitness.content import pack
 from mailwitness.findings import UNHELD, Evidence
-from mailwitness.kql import KqlEngine, words
+from mailwitness.kql import words
 from mailwitness.needs import Needs
 from mailwitness.proof import ledger, recoverability, settings, visibility
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from mailwitness.activities import Later
+    from mailwitness.kql import KqlEngine
     from mailwitness.proof.ledger import Given
 
 
@@ -83,8 +84,7 @@ class OpenCase:
 
 def new_engine(knowledge: pack.Pack) -> KqlEngine:
     """Return an engine that knows every table and keeps its translations in the pack."""
-    schema = {name: [column.name for column in table.columns] for name, table in loader.tables().items()}
-    return KqlEngine(schema, knowledge.sql)
+    return engines.new_engine(knowledge.sql)
 
 
 def queries(knowledge: pack.Pack) -> list[str]:

@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from mailwitness.content import loader
+from mailwitness.engines import new_engine
 from mailwitness.kql import KqlEngine, leading_filters
 from mailwitness.needs import TABLE
 
@@ -15,7 +16,7 @@ NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
 
 @pytest.fixture(scope="module")
 def engine() -> KqlEngine:
-    return KqlEngine({name: [c.name for c in table.columns] for name, table in loader.tables().items()})
+    return new_engine()
 
 
 def test_a_comment_after_a_filter_does_not_swallow_what_follows(engine: KqlEngine) -> None:

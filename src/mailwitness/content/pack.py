@@ -122,9 +122,13 @@ def shipped() -> dict[str, str]:
     return listed
 
 
+_TRANSLATORS = [Path(__file__).parents[1] / name for name in ("kql.py", "kql_types.py")]
+
+
 def engine_version() -> str:
-    """Return the versions that a translation depends on."""
-    return f"duckdb-kql {version('duckdb-kql')}, duckdb {version('duckdb')}"
+    """Return the versions that a translation depends on; of our own part of it, the digest of its source."""
+    own = hashlib.sha256(b"".join(path.read_bytes() for path in _TRANSLATORS)).hexdigest()[:16]
+    return f"duckdb-kql {version('duckdb-kql')}, duckdb {version('duckdb')}, own {own}"
 
 
 def save(pack: Pack, learnt: dict[str, str]) -> None:

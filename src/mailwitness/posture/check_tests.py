@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mailwitness import tables
 from mailwitness.content import loader
+from mailwitness.engines import new_engine
 from mailwitness.errors import MailwitnessError
-from mailwitness.kql import KqlEngine
 from mailwitness.posture.blind import shipped
 from mailwitness.posture.evaluate import TABLE, Bench, drop, put
 
@@ -25,7 +25,7 @@ _STAMP = "2026-03-02T08:00:00Z"
 def tests(paths: list[Path], *, now: dt.datetime) -> Iterator[tuple[Path, str, str]]:
     """Yield file, name of the test, and what came instead; empty when it passed."""
     rules = shipped()
-    engine = KqlEngine({name: [c.name for c in table.columns] for name, table in loader.tables().items()})
+    engine = new_engine()
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as temporary:
         connection = tables.connect(memory="512MB", threads=1, temporary=Path(temporary))
         for path, check in loader.checks(*paths):
