@@ -378,3 +378,66 @@ def test_a_real_rsyslog_feeds_the_witness_over_mutual_tls(tmp_path: Path) -> Non
 
     assert {record.client for record in records} == {"mail"}
     assert sorted(int(r.body.rsplit(b"=", 1)[1]) for r in records if b"uid=" in r.body) == list(range(200))
+
+
+_SYSLOG_NG = """@version: 3.35
+source s_log {{ file("{work}/mail.log" follow-freq(0.2) flags(no-parse)); }};
+destination d_witness {{
+  syslog("127.0.0.1" port({port}) transport("tls")
+    tls(ca-file("{tls}/ca.crt") cert-file("{tls}/tls.crt") key-file("{tls}/tls.key") peer-verify(required-trusted))
+    disk-buffer(reliable(yes) disk-buf-size(1073741824) dir("{work}")));
+}};
+log {{ source(s_log); destination(d_witness); }};
+"""
+
+
+def _syslog_ng() -> tuple[list[str], dict[str, str]]:
+    """Return the command and its environment; it is unpacked beside the system where rsyslog is installed."""
+    root = os.environ.get("MAILWITNESS_TEST_SYSLOG_NG", "")
+    if not root:
+        program = shutil.which("syslog-ng", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
+        return ([program] if program else []), dict(os.environ)
+    libraries = [
+        f"{root}/{part}" for part in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/syslog-ng")
+    ]
+    command = [f"{root}/usr/sbin/syslog-ng", f"--module-path={root}/usr/lib/syslog-ng/3.38"]
+    return command, {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)}
+
+
+def test_a_real_syslog_ng_feeds_the_witness_over_mutual_tls(tmp_path: Path) -> None:
+    command, environment = _syslog_ng()
+    if not command:
+        pytest.skip("syslog-ng is neither installed nor unpacked (MAILWITNESS_TEST_SYSLOG_NG)")
+    with Site(tmp_path) as site:
+        config = tmp_path / "syslog-ng.conf"
+        config.write_text(
+            _SYSLOG_NG.format(work=tmp_path, tls=site.folder / "clients" / "mail", port=site.port["syslog"])
+        )
+        (tmp_path / "mail.log").write_text(
+            "".join(f"dovecot: imap(eva): expunge: uid={i}\n" for i in range(200))
+        )
+        files = [f"--{name}={tmp_path / name}" for name in ("persist-file", "pidfile", "control")]
+        with (
+            (tmp_path / "said").open("wb") as said,
+            subprocess.Popen(
+                [*command, "-F", "--no-caps", f"--cfgfile={config}", *files],
+                stdout=said,
+                stderr=said,
+                env=environment,
+            ) as running,
+        ):
+            try:
+
+                def arrived() -> list[bytes]:
+                    bodies = [parse(content).body for _, content in site.reader().records()]
+                    return [body for body in bodies if b"expunge: uid=" in body]
+
+                wait_for(lambda: len(arrived()) >= 200, 40)
+                records = [parse(content) for _, content in site.reader().records()]
+            except AssertionError:
+                raise AssertionError((tmp_path / "said").read_text("utf-8", "replace")) from None
+            finally:
+                running.terminate()
+
+    assert {record.client for record in records} == {"mail"}
+    assert sorted(int(r.body.rsplit(b"=", 1)[1]) for r in records if b"uid=" in r.body) == list(range(200))
