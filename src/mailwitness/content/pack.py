@@ -83,7 +83,7 @@ def load(*folders: Path) -> Pack:
         ContentError: a content file is wrong.
     """
     digest = loader.digest(*folders)
-    key = hashlib.sha256(f"{digest}|{version('duckdb-kql')}|{version('duckdb')}|7".encode()).hexdigest()
+    key = hashlib.sha256(f"{digest}|{engine_version()}|7".encode()).hexdigest()
     found = ready(key)
     if found is not None:
         return found

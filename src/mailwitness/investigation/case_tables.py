@@ -63,11 +63,11 @@ def create(opened: OpenCase, stories: Sequence[Story], activities: set[str]) -> 
             opened.connection, table, finding_tables.rows_sql(path, columns, listed) + " ORDER BY ALL"
         )
     stored = _columns(opened.connection)
-    _gather(opened, stored)
-    finding_tables.replace(opened.connection, "CaseActs", _acts_sql(stored, activities))
+    _gather(opened, stored, activities)
+    finding_tables.replace(opened.connection, "CaseActs", _acts_sql(stored))
 
 
-def _gather(opened: OpenCase, columns: list[str]) -> None:
+def _gather(opened: OpenCase, columns: list[str], activities: set[str]) -> None:
     """Collect the acts of the days of each case that name anybody or anything of it: what all others were is not asked."""
     keys = opened.later.keys() if opened.later else f"SELECT * FROM {COMPUTED} WHERE false"
     opened.connection.execute(f"CREATE OR REPLACE TEMP TABLE mw_crowds AS {_crowds(keys)}")
@@ -81,9 +81,16 @@ def _gather(opened: OpenCase, columns: list[str]) -> None:
         for kind, (column, _) in _KINDS.items()
     )
     listed = ", ".join(map(identifier, columns))
+    named = ", ".join(literal(activity) for activity in sorted(activities)) or "''"
+    late = opened.later.activities & activities if opened.later else set()
     opened.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_NEAR} AS SELECT {listed} FROM {COMPUTED} WHERE {asked}"
-        + (f" UNION ALL SELECT {listed} FROM ({opened.later.sql(asked=asked)})" if opened.later else "")
+        f"CREATE OR REPLACE TEMP TABLE {_NEAR} AS SELECT {listed} FROM {COMPUTED} "
+        f"WHERE Activity IN ({named}) AND ({asked})"
+        + (
+            f" UNION ALL SELECT {listed} FROM ({opened.later.sql(asked=asked, among=late)})"
+            if opened.later and late
+            else ""
+        )
     )
 
 
@@ -144,10 +151,9 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [c.name for c in loader.tables()[ACTIVITY].columns if c.name in present]
 
 
-def _acts_sql(columns: list[str], activities: set[str]) -> str:
+def _acts_sql(columns: list[str]) -> str:
     """Return the SELECT for CaseActs: one scan of the acts against a few small lists, whatever the number of cases."""
     listed = ", ".join(f"m.{identifier(name)}" for name in columns)
-    named = ", ".join(literal(activity) for activity in sorted(activities)) or "''"
     joins = " ".join(
         f"LEFT JOIN lists AS {kind} ON {kind}.Kind = {literal(kind)} AND {kind}.Name = lower(m.{column})"
         for kind, (column, _) in _KINDS.items()
@@ -161,8 +167,8 @@ def _acts_sql(columns: list[str], activities: set[str]) -> str:
         "lists AS (SELECT Kind, Name, list(CaseId ORDER BY CaseId) AS Cases FROM subjects GROUP BY Kind, Name), "
         f"touched AS (SELECT {listed}, unnest(list_distinct(flatten([{', '.join(cases.values())}]))) AS CaseId, "
         + ", ".join(f"{sql} AS {kind}Cases" for kind, sql in cases.items())
-        + f" FROM {_NEAR} AS m {joins} WHERE m.Activity IN ({named}) "
-        f"AND ({' OR '.join(f'{kind}.Cases IS NOT NULL' for kind in _KINDS)})) "
+        + f" FROM {_NEAR} AS m {joins} "
+        f"WHERE ({' OR '.join(f'{kind}.Cases IS NOT NULL' for kind in _KINDS)})) "
         f"SELECT m.CaseId, {flags}, m.TimeGenerated BETWEEN w.FirstTime AND w.LastTime AS IsInWindow, {listed} "
         "FROM touched AS m JOIN CaseWindow AS w USING (CaseId) "
         f"WHERE m.TimeGenerated BETWEEN w.FirstTime - INTERVAL {_DAYS_BEFORE} DAY AND w.LastTime + INTERVAL {_DAYS_AFTER} DAY"
