@@ -264,10 +264,10 @@ def verify(file: Path, *, key: str = "") -> int:
 
 
 @witness_app.command
-def audit(*, store: Path, key: str = "") -> int:
-    """Read a whole store and compute its newest signed head again.
+def audit(*, store: Path, key: str = "", stamp_roots: Path | None = None) -> int:
+    """Read a whole store and compute its newest signed head again; check the time stamps of its heads.
 
-    Exit code 0: it leads there; 2: it does not.
+    Exit code 0: it leads there; 2: it does not, or a stamp does not hold.
 
     Parameters
     ----------
@@ -275,10 +275,17 @@ def audit(*, store: Path, key: str = "") -> int:
         Folder of the witness's store, or a copy of it.
     key
         Public key of the witness as noted when it was set up, hexadecimal.
+    stamp_roots
+        PEM file with the root certificates of the time stamping authority.
     """
+    from mailwitness.report.text import visible
+    from mailwitness.witness import stamps
     from mailwitness.witness.compare import iso
     from mailwitness.witness.held import LocalSource
 
     head = LocalSource(store, key).head
     print(f"ok    {head.size} records lead to the head signed {iso(head.time_us)} by key {head.key}")
-    return CLEAR
+    checked = list(stamps.kept(store, stamp_roots)) if stamp_roots else []
+    for holds, text in checked:
+        print(f"{'ok   ' if holds else 'FALSE'} {visible(text, 300)}")
+    return CLEAR if all(holds for holds, _ in checked) else FAILED

@@ -290,6 +290,27 @@ def test_an_authority_says_when_a_head_existed(tmp_path: Path, authority: tuple[
     assert stamps.stamped_at(head, response[:-5], roots) is None
 
 
+def test_an_audit_checks_the_stamps_that_the_service_asked_for(
+    tmp_path: Path, authority: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rfc3161_client")
+    from mailwitness.witness_commands import audit
+
+    address, roots = authority
+    table = f'\n[stamps]\nurl = "{address}"\nroots = "{roots}"\nevery_seconds = 1\n'
+    with Site(tmp_path, stamps=table) as site:
+        site.client().append([(hashlib.sha256(b"line").digest(), b"line")])
+        wait_for(lambda: list((site.store / "stamps").glob("*.tsr")), 30)
+
+    assert audit(store=site.store, key=site.pinned, stamp_roots=roots) == 0
+    assert "the head of 1 records existed at" in capsys.readouterr().out
+    stamp = next((site.store / "stamps").glob("*.tsr"))
+    head = stamp.with_suffix(".json")
+    head.write_bytes(head.read_bytes().replace(b'"size":1', b'"size":2'))
+    assert audit(store=site.store, key=site.pinned, stamp_roots=roots) == 2
+    assert "FALSE" in capsys.readouterr().out
+
+
 def test_an_authority_that_does_not_answer_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     head = Signer(tmp_path / "keys").sign(3, b"\x01" * 32, time_us=5)
 

@@ -7,14 +7,15 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from cryptography import x509
 
 from mailwitness.errors import ConfigError, WitnessError
+from mailwitness.witness.heads import Head, is_genuine
 
 if TYPE_CHECKING:
     import datetime as dt
-
-    from mailwitness.witness.heads import Head
+    from collections.abc import Iterator
 
 _SECONDS = 10
 _LARGEST = 1 << 20
@@ -46,6 +47,32 @@ def stamp(head: Head, url: str) -> bytes:
         raise WitnessError(
             f"the time stamping authority does not answer: {error}", place=url, remedy="Check the address."
         ) from error
+
+
+def kept(store: Path, roots: Path) -> Iterator[tuple[bool, str]]:
+    """Yield for each stamp in a store whether it holds, and in words what it says.
+
+    Args:
+        store: folder of the witness's store, or a copy of it.
+        roots: PEM file with certificates to trust.
+
+    Raises:
+        ConfigError: the certificates or a stamp cannot be read.
+    """
+    for path in sorted((store / "stamps").glob("*.tsr")):
+        try:
+            head = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Head)
+            moment = stamped_at(head, path.read_bytes(), roots) if is_genuine(head) else None
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"it cannot be read: {error}", place=str(path), remedy="Give roots in PEM and a whole store."
+            ) from error
+        said = (
+            f"existed at {moment.isoformat()}, as the authority says"
+            if moment
+            else "is not proved by its stamp"
+        )
+        yield moment is not None, f"the head of {head.size} records {said}"
 
 
 def stamped_at(head: Head, response: bytes, roots: Path) -> dt.datetime | None:
