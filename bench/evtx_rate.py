@@ -73,13 +73,8 @@ def what_rules_need() -> Wanted:
     knowledge = pack.load()
     queries = [rule.query for rule in knowledge.rules]
     now = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
-    return activities.wanted(
-        new_engine(knowledge),
-        knowledge.parsers,
-        queries,
-        Needs().plus(activities.vocabulary(knowledge.parsers)),
-        now=now,
-    )
+    asked = Needs().plus(activities.vocabulary(knowledge.parsers))
+    return activities.wanted(new_engine(knowledge), knowledge.parsers, queries, asked, asked, now=now)
 
 
 def main() -> int:
