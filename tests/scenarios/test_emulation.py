@@ -169,7 +169,10 @@ def test_an_audit_argument_with_a_blank_is_written_in_hex() -> None:
 @linux_only
 @pytest.mark.parametrize(
     "name",
-    ["rm", "truncate", "copy_null", "overwrite_spool", "sed", "move_over", "rm_maildir", "find_delete"],
+    [
+        *("rm", "truncate", "copy_null", "overwrite_spool", "sed", "move_over", "rm_maildir", "find_delete"),
+        *("cat_null", "python_mailbox", "log_truncate", "log_dd", "log_sed"),
+    ],
 )
 def test_a_deed_changes_mail_below_its_folder_and_nothing_beside_it(tmp_path: Path, name: str) -> None:
     (tmp_path / "beside.txt").write_text("mine")
