@@ -16,7 +16,7 @@ PYTHON     ?= $(shell for python in python3.11 python3 python3.12 python3.13 pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format lint types layers spelling content queries docs-fresh \
+.PHONY: help ledger-histories demo test check format lint types layers spelling content queries docs-fresh \
         coverage coverage-page coverage-fresh bench golden docs tables lock package clean
 
 help: ## print this list
@@ -106,6 +106,9 @@ coverage-fresh: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp ## measure speed and memory against merely reading the file
 	@$(BIN)/python -m $(BENCH) $(ARGS)
+
+ledger-histories: $(VENV)/dev.stamp ## try the message ledger on 1,000 generated histories
+	@MAILWITNESS_HISTORIES=$${MAILWITNESS_HISTORIES:-1000} $(BIN)/python -m pytest -q -n 0 tests/proof/test_ledger_properties.py $(ARGS)
 
 golden: $(VENV)/dev.stamp ## rewrite the golden files; review the difference before committing
 	@MAILWITNESS_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -n auto -k golden $(ARGS)

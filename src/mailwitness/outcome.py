@@ -108,6 +108,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
     pictures: dict[str, JsonDict],
     decided: dict[str, JsonDict],
     recoverability: JsonDict,
+    settings: JsonDict,
 ) -> JsonDict:
     """Return the report document.
 
@@ -127,6 +128,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         pictures: case id -> what its charts show: ``deletions`` from ``deletion_hours``, ``acts`` from ``timeline``.
         decided: case id -> its questions, escalation and tasks.
         recoverability: what can still be saved, from ``proof.recoverability``.
+        settings: rules and settings over time, from ``proof.settings``.
     """
     spans = intake.spans
     taken = [_intake(exhibit, intake, sha256, spans) for exhibit in exhibits]
@@ -165,6 +167,7 @@ def build(  # noqa: PLR0913 - the parts of the document, each by name
         "ledger": ledger,
         "visibility": sight.shown(visibility),
         "recoverability": recoverability,
+        "settings": settings,
         "rules": [msgspec.to_builtins(item) for item in outcomes],
         "chains": [msgspec.to_builtins(item) for item in chains],
         "intake": taken,

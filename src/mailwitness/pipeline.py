@@ -204,7 +204,7 @@ class _Run:
             history = baselines.compute(opened.connection) if explained else None
             self.progress.stage("grouping")
             stories = cases.group(explained, history, matches)
-            ledger_part, sight_part, clock_part = self._proof(opened, stories)
+            ledger_part, sight_part, clock_part, settings_part = self._proof(opened, stories)
             shown = pictures.describe(opened.connection, stories)
             self.progress.stage("answering")
             decided, unanswered = investigation.investigate(opened, stories, sight_part)
@@ -233,6 +233,7 @@ class _Run:
             pictures=shown,
             decided=decided,
             recoverability=clock_part,
+            settings=settings_part,
         )
         self._write(report)
         return Result(report=report, case=self.folder.path)
@@ -464,14 +465,15 @@ class _Run:
 
     def _proof(
         self, opened: OpenCase, stories: list[cases.Story]
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:  # Any: JSON values
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:  # Any: JSON values
         """Return what the report says of single messages and of what could be seen, or why it does not."""
         if self.given_proof is not None:
             mailboxes = [finding.mailbox for story in stories for finding in story.findings]
             part = summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
             clock = recoverability.describe(opened.connection)
             part = recoverability.annotate(opened.connection, part)
-            return part, sight.describe(opened.connection), clock
+            history = settings_over_time.describe(opened.connection)
+            return part, sight.describe(opened.connection), clock, history
         reason = (
             "the setting proof is never"
             if self.settings.proof == "never"
@@ -484,7 +486,12 @@ class _Run:
                 remedy="Run `mailwitness ledger --case DIR`, or investigate with --proof always.",
             )
         )
-        return summary.missing(reason), sight.missing(reason), recoverability.missing(reason)
+        return (
+            summary.missing(reason),
+            sight.missing(reason),
+            recoverability.missing(reason),
+            settings_over_time.missing(reason),
+        )
 
     def _follow(
         self, opened: OpenCase, found: list[Finding], outcomes: list[RuleOutcome]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from .histories import Bench, act, delivered, linux, listed, saved
 
 BENCH = Bench()
+# A few histories in every run; `make ledger-histories` tries a thousand.
+HISTORIES = int(os.environ.get("MAILWITNESS_HISTORIES", "40"))
 FOLDERS = ("inbox", "archive", "trash")
 EVA = "eva@contoso.example"
 CLAIMS_LOSS = {"gone without record", "deleted with record"}
@@ -122,7 +125,7 @@ class Story:
         return [*rows, listed(minute, "<other@x.example>", **shape)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=HISTORIES, deadline=None)
 @given(steps=STEPS, listing=LISTINGS, listed_after=st.integers(0, 30), on_linux=st.booleans())
 def test_a_kept_message_is_never_gone_and_a_lost_one_is_never_passed_over(
     steps: list[Step], listing: str, listed_after: int, on_linux: bool
@@ -156,7 +159,7 @@ def _judge(story: Story, message: int, row: dict[str, Any]) -> None:
         assert row["Verdict"] in CLAIMS_LOSS or story.last_record[message] > story.listed_at * 10 + 5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=max(HISTORIES // 2, 1), deadline=None)
 @given(steps=STEPS, on_linux=st.booleans())
 def test_with_every_record_and_a_final_listing_each_verdict_is_exact(
     steps: list[Step], on_linux: bool

@@ -86,6 +86,19 @@ def test_a_version_lasts_until_the_next_one_and_names_what_it_hid(bench: Bench) 
     assert (second["State"], second["Hit"]) == ("removed", None)
 
 
+def test_a_version_ends_when_a_record_with_the_short_name_of_the_mailbox_removes_it(bench: Bench) -> None:
+    found = history(
+        bench,
+        MailboxActivity=[
+            rule(10, "InboxRuleCreated", DeleteMessage="True"),
+            {**rule(60, "InboxRuleRemoved"), "Mailbox": "eva"},
+        ],
+    )
+
+    assert [(row["Mailbox"], row["State"]) for row in found] == [(EVA, "present"), (EVA, "removed")]
+    assert found[0]["EndTime"] == found[1]["TimeGenerated"]
+
+
 def test_what_the_trace_cannot_judge_is_said(bench: Bench) -> None:
     found = history(
         bench,

@@ -121,6 +121,18 @@ def test_a_hole_of_record_numbers_is_blind_and_a_filtered_export_is_not(sight: S
     assert of(filtered, "gap") == []
 
 
+def test_numbers_that_occur_twice_are_told_and_the_same_record_twice_is_not(sight: Sight) -> None:
+    def event(number: int, at: float) -> Row:
+        return {"TimeGenerated": hour(at), "EventLog": "Security", "Computer": "dc1", "RecordId": str(number)}
+
+    anew = sight.stretches(Event=[*(event(n, n / 10) for n in range(1, 60)), event(7, 20), event(8, 20.1)])
+    same = sight.stretches(Event=[*(event(n, n / 10) for n in range(1, 60)), event(7, 0.7)])
+
+    (told,) = of(anew, "doubled")
+    assert (told["State"], told["Reason"][:36]) == ("unknown", "2 record numbers, from 7 to 8, occur")
+    assert of(same, "doubled") == []
+
+
 def test_an_export_of_exactly_fifty_thousand_records_was_cut_off(sight: Sight) -> None:
     for name in sight.every:
         sight.fill(name, [])

@@ -124,7 +124,9 @@ def test_every_message_is_listed_and_nothing_is_marked_as_read(server: str) -> N
 def test_a_listing_goes_on_behind_the_last_message(server: str) -> None:
     items = imap.walk(server, (("INBOX",), 4))
 
-    assert [item.number for item in items if item.record and item.record["StoreKind"] == "imap"] == [9]
+    found = [item for item in items if item.record and item.record["StoreKind"] == "imap"]
+    # The server quotes the name of the second folder, which must not bring it before the first.
+    assert [(item.order, item.number) for item in found][:1] == [(("INBOX",), 9)]
 
 
 def test_a_wrong_password_and_an_untrusted_certificate_are_refused(

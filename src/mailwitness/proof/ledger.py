@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mailwitness.content import loader
-from mailwitness.proof import statements
-from mailwitness.tables import Segment, identifier, literal
+from mailwitness.proof import results, statements
+from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,7 +114,7 @@ def build(
         "bits": "CASE Proof "
         + " ".join(f"WHEN {literal(k)} THEN {1 << i}" for i, k in enumerate(KINDS))
         + " ELSE 0 END",
-        "proofs": "[" + ", ".join(literal(kind) for kind in KINDS) + "]",
+        "listing": str(1 << KINDS.index("listing")),
     }
     _prepare(connection, list(exhibits))
     try:
@@ -122,7 +122,7 @@ def build(
     finally:
         for path in paths.values():
             path.unlink(missing_ok=True)
-    return int(connection.execute(f"SELECT count(*) FROM read_parquet({values['ledger']})").fetchall()[0][0])
+    return results.count(connection, target)
 
 
 def union_sql(proofs: list[Proof], present: set[str]) -> str:
@@ -150,6 +150,10 @@ def _prepare(connection: duckdb.DuckDBPyConnection, exhibits: list[Given]) -> No
         if not given.size_bytes and (found := _SPOOL.search(given.path))
     ]
     _fill(connection, "verdicts", "Finding VARCHAR, Verdict VARCHAR, Reason VARCHAR", verdicts)
+    named = [
+        (mask, ", ".join(k for i, k in enumerate(KINDS) if mask >> i & 1)) for mask in range(1 << len(KINDS))
+    ]
+    _fill(connection, "proof_names", "Mask BIGINT, Names VARCHAR", named)
     _fill(connection, "exhibits", "Id VARCHAR, Path VARCHAR", [(given.id, given.path) for given in exhibits])
     _fill(connection, "empty_stores", "Mailbox VARCHAR, Exhibit VARCHAR, ListedAt TIMESTAMP", empty)
     _fill(
@@ -187,9 +191,5 @@ def store(
 ) -> int:
     """Compute the ledger as a table of the case; return the number of its rows."""
     partial = tables.partial_path(TABLE, SEGMENT)
-    rows = build(connection, partial, work, present=tables.tables(), exhibits=exhibits, now=now)
-    names = tuple(column.name for column in loader.tables()[TABLE].columns if column.name != "_Salvaged")
-    tables.commit(Segment(name=SEGMENT, table=TABLE, columns=names, exhibit="", mapping="", rows=rows))
-    shown = tables.view_sql(TABLE, loader.tables()[TABLE].columns)
-    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {shown}")
-    return rows
+    build(connection, partial, work, present=tables.tables(), exhibits=exhibits, now=now)
+    return results.commit(connection, tables, TABLE, SEGMENT, partial)

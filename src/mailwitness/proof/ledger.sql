@@ -3,17 +3,18 @@
 
 -- step: evidence
 COPY (
-  SELECT TimeGenerated, lower(trim(coalesce(Mailbox, ''))) AS Mailbox, mw_message_key(MessageId) AS Key, coalesce(MessageId, '') AS MessageId,
+  SELECT TimeGenerated, lower(trim(coalesce(Mailbox, ''))) AS Mailbox, mw_message_key(MessageId) AS Key, -- The id as written only where it is not the key in angle brackets, which most are: a million ids need not be stored twice.
+    CASE WHEN MessageId = '<' || mw_message_key(MessageId) || '>' THEN '' ELSE coalesce(MessageId, '') END AS MessageId,
     coalesce(ItemId, '') AS ItemId, coalesce(NetworkId, '') AS NetworkId, coalesce(PerFolder, false) AS PerFolder,
     lower(trim(coalesce(Folder, ''), '\')) AS Folder, lower(trim(coalesce(ToFolder, ''), '\')) AS ToFolder,
     What, Proof, coalesce(Activity, '') AS Activity,
     -- The unit separator divides texts further down, so none may hold it.
-    replace(coalesce(Actor, ''), chr(31), '') AS Actor, coalesce(ActorType, '') AS ActorType, replace(coalesce(Session, ''), chr(31), '') AS Session,
-    replace(coalesce(ClientIP, ''), chr(31), '') AS ClientIP, coalesce(Subject, '') AS Subject, SizeBytes, coalesce(Items, 1) AS Items, coalesce(Platform, '') AS Platform,
+    replace(coalesce(Actor, ''), chr(31), '') AS Actor, replace(coalesce(Session, ''), chr(31), '') AS Session,
+    replace(coalesce(ClientIP, ''), chr(31), '') AS ClientIP, coalesce(Subject, '') AS Subject, SizeBytes, coalesce(Platform, '') AS Platform,
     coalesce(_Exhibit, '') AS Exhibit, coalesce(_Position, 0) AS Position
   FROM ({union})
   WHERE TimeGenerated IS NOT NULL
-) TO {evidence} (FORMAT parquet, COMPRESSION lz4_raw);
+) TO {evidence} (FORMAT parquet, COMPRESSION lz4_raw, PRESERVE_ORDER false);
 
 -- step: listings
 -- What stores and listings of the present hold. A Maildir is many exhibits but one store, so its root names the listing. A spool file names its mailbox.
@@ -36,7 +37,7 @@ COPY (
     -- least() passes over nulls, and a listing without a time must stay one. A time of the future is a forgery or a wrong clock.
     CASE WHEN ListedAt IS NOT NULL THEN least(ListedAt, {now}) END AS ListedAt, CASE WHEN TimeGenerated IS NOT NULL THEN least(TimeGenerated, {now}) END AS ArrivedAt, _Exhibit AS Exhibit, _Position AS Position
   FROM named AS n LEFT JOIN owners AS o ON n.Box = '' AND n._Exhibit = o.Exhibit
-) TO {listed} (FORMAT parquet, COMPRESSION lz4_raw);
+) TO {listed} (FORMAT parquet, COMPRESSION lz4_raw, PRESERVE_ORDER false);
 
 -- step: names
 -- A host logs "eva" where the transport logs "eva@contoso.example": the short name stands for the only full one it can mean.
@@ -120,7 +121,7 @@ FROM every LEFT JOIN whole USING (Mailbox) LEFT JOIN timeless USING (Mailbox) LE
 -- step: acts
 -- Acts that name no message; one of them may be how a message went.
 CREATE OR REPLACE TEMP TABLE acts AS
-SELECT Mailbox, TimeGenerated, Activity, Actor, Session, ClientIP, Folder, Items, Exhibit, Position FROM keyed WHERE What = 'act' AND Mailbox <> '';
+SELECT Mailbox, TimeGenerated, Activity, Actor, Session, ClientIP, Folder, Exhibit, Position FROM keyed WHERE What = 'act' AND Mailbox <> '';
 
 -- step: missed
 -- What the witness held and a comparison with its host did not find, or found otherwise.
@@ -141,24 +142,28 @@ COPY (
     arg_max(CASE What WHEN 'moved' THEN ToFolder ELSE Folder END, Place) FILTER (IsProof) AS AliveIn,
     min(TimeGenerated) FILTER (What IN ('delivered', 'saved', 'created')) AS DeliveredAt,
     min(TimeGenerated) FILTER (What IN ('sent', 'sent-unsaved')) AS SentAt,
-    max(Place) FILTER (What = 'read') AS Opened, arg_max(Actor || chr(31) || Session, Place) FILTER (What = 'read') AS OpenedWords,
-    max(Place) FILTER (What = 'removed') AS Removed,
-    arg_max(concat_ws(chr(31), Activity, Actor, Session, ClientIP, Folder), Place) FILTER (What = 'removed') AS RemovedWords,
+    max(Place) FILTER (What = 'read') AS Opened, arg_max(Words, Place) FILTER (What = 'read') AS OpenedWords,
+    max(Place) FILTER (What IN ('removed', 'noticed')) AS Removed,
+    arg_max(Words, Place) FILTER (What IN ('removed', 'noticed')) AS RemovedWords,
     max(Place) FILTER (What IN ('discarded', 'refused')) AS Discarded,
-    arg_max(Activity || chr(31) || Actor, Place) FILTER (What IN ('discarded', 'refused')) AS DiscardedWords,
+    arg_max(Words, Place) FILTER (What IN ('discarded', 'refused')) AS DiscardedWords,
     max(Place) FILTER (What = 'altered') AS Altered,
     bool_or(What = 'sent-unsaved') AS Unsaved,
     bool_or(What NOT IN ('transit', 'refused', 'discarded', 'sent-unsaved', 'mentioned', 'sent')) AS WasStored,
-    coalesce(min(NetworkId) FILTER (What IN ('delivered', 'saved') AND NetworkId <> '') <> max(NetworkId) FILTER (What IN ('delivered', 'saved') AND NetworkId <> ''), false)
-      OR coalesce(min(ItemId) FILTER (What = 'saved' AND ItemId <> '') <> max(ItemId) FILTER (What = 'saved' AND ItemId <> ''), false)
+    coalesce(min(Network) <> max(Network), false) OR coalesce(min(SavedItem) <> max(SavedItem), false)
       OR coalesce(min(TimeGenerated) FILTER (What = 'removed') <> max(TimeGenerated) FILTER (What = 'removed'), false) AS IsRepeated,
-    bool_or(What = 'saved' AND ItemId <> '') AS IsSaved,
+    count(SavedItem) > 0 AS IsSaved,
     max(SizeBytes) FILTER (What = 'saved') AS SizeBytes, min(SizeBytes) FILTER (What = 'saved') AS LeastSize,
     max(MessageId) AS MessageId, max(Subject) AS Subject
   FROM (
-    SELECT *, mw_order(TimeGenerated, Exhibit, Position) AS Place, What IN ('delivered', 'saved', 'created', 'moved', 'touched', 'read', 'altered', 'indexed', 'sent') AS IsProof, {bits} AS ProofBit
+    SELECT *, mw_order(TimeGenerated, Exhibit, Position) AS Place, What IN ('delivered', 'saved', 'created', 'moved', 'touched', 'read', 'altered', 'indexed', 'sent') AS IsProof, {bits} AS ProofBit,
+      -- Texts of a record are put together only for the kinds of record of which one is told.
+      CASE WHEN What = 'read' THEN Actor || chr(31) || Session WHEN What IN ('removed', 'noticed') THEN concat_ws(chr(31), Activity, Actor, Session, ClientIP, Folder)
+        WHEN What IN ('discarded', 'refused') THEN Activity || chr(31) || Actor END AS Words,
+      -- Whether two ids differ shows in numbers too, which are cheaper to keep; the mail system makes these ids, not the sender.
+      CASE WHEN What IN ('delivered', 'saved') AND NetworkId <> '' THEN hash(NetworkId) END AS Network, CASE WHEN What = 'saved' AND ItemId <> '' THEN hash(ItemId) END AS SavedItem
     FROM keyed WHERE What <> 'act' AND Key <> '') GROUP BY 1, 2, 3)
-) TO {instances} (FORMAT parquet, COMPRESSION lz4_raw);
+) TO {instances} (FORMAT parquet, COMPRESSION lz4_raw, PRESERVE_ORDER false);
 
 -- step: repeated
 -- How often a message was delivered and removed, for the few for which it was more than once.
@@ -178,8 +183,9 @@ COPY (
       bool_or(Instance <> 'drafts') AS IsMore, max(Removed) AS AnyRemoved, arg_max(RemovedWords, Removed) AS AnyRemovedWords,
       max(Removed) FILTER (Instance <> 'drafts') AS MainRemoved, arg_max(RemovedWords, Removed) FILTER (Instance <> 'drafts') AS MainRemovedWords,
       max(Discarded) AS Discarded, arg_max(DiscardedWords, Discarded) AS DiscardedWords, max(Altered) AS Altered, bool_or(Unsaved) AS Unsaved, bool_or(WasStored) AS WasStored,
-      -- A copy lives while its last proof is later than its removal.
-      bool_or(Alive IS NOT NULL AND (Removed IS NULL OR mw_order_time(Alive) > mw_order_time(Removed))) AS LivesOn,
+      -- A copy lives while its last proof is later than its removal; a draft says nothing of what was sent.
+      bool_or(Alive IS NOT NULL AND (Removed IS NULL OR mw_order_time(Alive) > mw_until(mw_order_time(Removed)))) FILTER (Instance <> 'drafts') AS MainLivesOn,
+      bool_or(Alive IS NOT NULL AND (Removed IS NULL OR mw_order_time(Alive) > mw_until(mw_order_time(Removed)))) AS AnyLivesOn,
       max(SizeBytes) AS SizeBytes, min(LeastSize) AS LeastSize, max(MessageId) AS MessageId, max(Subject) AS Subject
     FROM (SELECT * REPLACE (CAST(First AS HUGEINT) AS First, CAST(Alive AS HUGEINT) AS Alive, CAST(Opened AS HUGEINT) AS Opened, CAST(Removed AS HUGEINT) AS Removed, CAST(Discarded AS HUGEINT) AS Discarded, CAST(Altered AS HUGEINT) AS Altered) FROM read_parquet({instances})) GROUP BY 1, 2),
   placed AS (
@@ -191,33 +197,44 @@ COPY (
     CASE WHEN GoneOrder IS NOT NULL THEN {t: mw_order_time(GoneOrder), e: mw_order_exhibit(GoneOrder), n: mw_order_record(GoneOrder), v: GoneWords[1], a: GoneWords[2], s: GoneWords[3],
       i: GoneWords[4], f: GoneWords[5]} END AS Removed,
     CASE WHEN Discarded IS NOT NULL THEN {t: mw_order_time(Discarded), e: mw_order_exhibit(Discarded), n: mw_order_record(Discarded), v: d[1], a: d[2]} END AS Discarded,
-    CASE WHEN Altered IS NOT NULL THEN mw_order_time(Altered) END AS Altered, Unsaved, WasStored, LivesOn,
+    CASE WHEN Altered IS NOT NULL THEN mw_order_time(Altered) END AS Altered, Unsaved, WasStored, CASE WHEN IsMore THEN MainLivesOn ELSE AnyLivesOn END AS LivesOn,
     coalesce(r.Deliveries, 1) AS Deliveries, coalesce(r.Removals, CASE WHEN AnyRemoved IS NULL THEN 0 ELSE 1 END) AS Removals, SizeBytes, LeastSize, p.MessageId, p.Subject
   FROM placed AS p LEFT JOIN repeated AS r ON p.Mailbox = r.Mailbox AND p.Key = r.Key
-) TO {messages} (FORMAT parquet, COMPRESSION lz4_raw);
+) TO {messages} (FORMAT parquet, COMPRESSION lz4_raw, PRESERVE_ORDER false);
+
+-- step: edited
+-- Messages whose body or header differs between listings. Digests of different salts and kinds of store cannot be compared: each scale may have one.
+-- Reading rewrites status headers of an mbox file; a Maildir file is never rewritten.
+CREATE OR REPLACE TEMP TABLE edited AS
+SELECT Mailbox, Key, bool_or(IsBody) AS IsBody, bool_or(IsHeader) AS IsHeader FROM (
+  SELECT Mailbox, Key, coalesce(min(BodyDigest) FILTER (BodyDigest <> '') <> max(BodyDigest), false) AS IsBody,
+    coalesce(min(HeaderDigest) FILTER (HeaderDigest <> '' AND StoreKind IN ('maildir', 'imap')) <> max(HeaderDigest) FILTER (StoreKind IN ('maildir', 'imap')), false) AS IsHeader
+  FROM present WHERE BodyDigest <> '' OR HeaderDigest <> '' GROUP BY Mailbox, Key, Scale) WHERE IsBody OR IsHeader GROUP BY 1, 2;
 
 -- step: shown
 -- Messages in listings, one row for each mailbox and key: what the newest listing of the whole mailbox holds, and what others hold.
 COPY (
-  SELECT p.Mailbox, p.Key, count(*) AS Rows,
-    count(*) FILTER (p.Listing = b.WholeListing) AS InNewest,
-    -- A message in a listing without a time, or in one as new as the newest of the whole, counts as there now.
-    count(*) FILTER (p.Listing = b.WholeListing OR s.Bound IS NULL OR b.WholeAt IS NULL OR s.Bound >= b.WholeAt) AS InPresent,
-    max({t: coalesce(s.Bound, p.ListedAt, p.ArrivedAt), e: p.Exhibit, n: p.Position, f: p.Folder})
-      FILTER (p.Listing = b.WholeListing OR s.Bound IS NULL OR b.WholeAt IS NULL OR s.Bound >= b.WholeAt) AS Newest,
-    max({t: coalesce(s.Bound, p.ListedAt, p.ArrivedAt), e: p.Exhibit, n: p.Position, f: p.Folder}) AS Latest,
-    min({t: coalesce(p.ArrivedAt, p.ListedAt, s.Bound), e: p.Exhibit, n: p.Position}) AS First,
-    bool_and(s.Bound IS NULL) AS IsTimeless, min(p.ArrivedAt) AS ArrivedAt, bool_or(p.StoreKind NOT IN ('eml', 'emlx', 'msg')) AS InStore,
-    bool_or(p.StatedSizeBytes IS NOT NULL AND p.StatedSizeBytes <> p.SizeBytes) AS SizeDiffers,
-    max(p.SizeBytes) FILTER (p.StoreKind IN ('maildir', 'doveadm')) AS StoreSize,
-    -- Reading rewrites status headers of an mbox file; a Maildir file is never rewritten.
-    -- Digests of different salts and kinds of store cannot be compared: each scale may have one.
-    1 + count(DISTINCT p.Scale || p.BodyDigest) FILTER (p.BodyDigest <> '') - count(DISTINCT p.Scale) FILTER (p.BodyDigest <> '') AS Bodies,
-    1 + count(DISTINCT p.Scale || p.HeaderDigest) FILTER (p.HeaderDigest <> '' AND p.StoreKind IN ('maildir', 'imap')) - count(DISTINCT p.Scale) FILTER (p.HeaderDigest <> '' AND p.StoreKind IN ('maildir', 'imap')) AS Headers,
-    max(p.MessageId) AS MessageId, max(p.Subject) AS Subject, bool_or(regexp_matches(p.Folder, 'sent|draft|outbox')) AS IsOwn
-  FROM present AS p LEFT JOIN scopes AS s ON p.Mailbox = s.Mailbox AND p.Listing = s.Listing LEFT JOIN boxes AS b ON p.Mailbox = b.Mailbox
-  WHERE p.StoreKind <> 'folder statistics' GROUP BY 1, 2
-) TO {shown} (FORMAT parquet, COMPRESSION lz4_raw);
+  WITH placed AS (
+    SELECT p.*, p.Listing = b.WholeListing AS IsNewest, s.Bound IS NULL AS HasNoBound,
+      -- A message in a listing without a time, or in one as new as the newest of the whole, counts as there now.
+      p.Listing = b.WholeListing OR s.Bound IS NULL OR b.WholeAt IS NULL OR s.Bound >= b.WholeAt AS IsNow,
+      mw_order(coalesce(s.Bound, p.ListedAt, p.ArrivedAt), p.Exhibit, p.Position) AS Last, mw_order(coalesce(p.ArrivedAt, p.ListedAt, s.Bound), p.Exhibit, p.Position) AS Earliest
+    FROM present AS p LEFT JOIN scopes AS s ON p.Mailbox = s.Mailbox AND p.Listing = s.Listing LEFT JOIN boxes AS b ON p.Mailbox = b.Mailbox
+    WHERE p.StoreKind <> 'folder statistics'),
+  grouped AS (
+    SELECT Mailbox, Key, count(*) AS Rows, count(*) FILTER (IsNewest) AS InNewest, count(*) FILTER (IsNow) AS InPresent,
+      max(Last) FILTER (IsNow) AS Newest, arg_max(Folder, Last) FILTER (IsNow) AS NewestFolder, max(Last) AS Latest, arg_max(Folder, Last) AS LatestFolder, min(Earliest) AS First,
+      bool_and(HasNoBound) AS IsTimeless, min(ArrivedAt) AS ArrivedAt, bool_or(StoreKind NOT IN ('eml', 'emlx', 'msg')) AS InStore,
+      bool_or(StatedSizeBytes IS NOT NULL AND StatedSizeBytes <> SizeBytes) AS SizeDiffers,
+      max(SizeBytes) FILTER (StoreKind IN ('maildir', 'doveadm')) AS StoreSize, max(MessageId) AS MessageId, max(Subject) AS Subject, bool_or(regexp_matches(Folder, 'sent|draft|outbox')) AS IsOwn
+    FROM placed GROUP BY 1, 2)
+  SELECT g.* REPLACE (
+      CASE WHEN Newest IS NOT NULL THEN {t: mw_listed_time(Newest), e: mw_order_exhibit(Newest), n: mw_order_record(Newest), f: NewestFolder} END AS Newest,
+      {t: mw_listed_time(Latest), e: mw_order_exhibit(Latest), n: mw_order_record(Latest), f: LatestFolder} AS Latest,
+      {t: mw_listed_time(First), e: mw_order_exhibit(First), n: mw_order_record(First)} AS First),
+    coalesce(d.IsBody, false) AS OtherBody, coalesce(d.IsHeader, false) AS OtherHeader
+  FROM grouped AS g LEFT JOIN edited AS d ON g.Mailbox = d.Mailbox AND g.Key = d.Key
+) TO {shown} (FORMAT parquet, COMPRESSION lz4_raw, PRESERVE_ORDER false);
 
 -- step: judged
 CREATE OR REPLACE TEMP VIEW judged AS
@@ -231,7 +248,7 @@ scoped AS (
     coalesce(InPresent, 0) > 0 AS IsThere,
     CASE WHEN IsListed AND coalesce(InPresent, 0) = 0 AND (Alive IS NULL OR Latest.t >= Alive.t) THEN Latest.t ELSE Alive.t END AS AliveAt,
     CASE WHEN IsListed AND coalesce(InPresent, 0) = 0 AND (Alive IS NULL OR Latest.t >= Alive.t) THEN Latest.f ELSE Alive.f END AS AliveFolder,
-    coalesce(Deliveries, 1) > 1 OR coalesce(Bodies, 0) > 1 AS IsContested
+    coalesce(Deliveries, 1) > 1 OR coalesce(OtherBody, false) AS IsContested
   FROM joined AS j LEFT JOIN boxes AS b ON j.Mailbox = b.Mailbox AND j.Mailbox <> '' LEFT JOIN missed AS x ON j.Mailbox = x.Mailbox AND j.Key = x.Key),
 -- A folder that was deleted took its messages along.
 folders AS (
@@ -242,8 +259,7 @@ folders AS (
   ON s.Mailbox = f.Mailbox AND s.AliveFolder = f.Folder AND f.Latest.t >= s.AliveAt),
 settled AS (
   SELECT *, CASE WHEN Removed IS NOT NULL AND (FolderGoneAt IS NULL OR Removed.t >= FolderGoneAt) THEN Removed.t ELSE FolderGoneAt END AS GoneAt,
-    (Removed IS NOT NULL AND NOT coalesce(LivesOn, false) AND (AliveAt IS NULL OR Removed.t >= AliveAt)) OR FolderGoneAt IS NOT NULL AS IsRemoved,
-    Removed IS NOT NULL AND (AliveAt IS NULL OR Removed.t >= AliveAt) AS LastActRemoves,
+    (Removed IS NOT NULL AND NOT coalesce(LivesOn, false) AND (AliveAt IS NULL OR mw_until(Removed.t) >= AliveAt)) OR FolderGoneAt IS NOT NULL AS IsRemoved,
     WholeAt IS NOT NULL AND (AliveAt IS NULL OR AliveAt <= WholeAt) AS ListingDecides
   FROM folders)
 SELECT *,
@@ -251,11 +267,12 @@ SELECT *,
     WHEN IsThere AND GoneAt IS NOT NULL AND GoneAt > Newest.t AND IsRemoved THEN 'removed-after-listing'
     WHEN IsThere AND IsContested AND Deliveries > InPresent AND Deliveries > InPresent + coalesce(Removals, 0) THEN 'contested-fewer'
     WHEN IsThere AND (SizeDiffers OR (StoreSize IS NOT NULL AND SizeBytes IS NOT NULL AND SizeBytes = LeastSize AND StoreSize <> SizeBytes AND Deliveries = 1)) THEN 'altered-size'
-    WHEN IsThere AND NOT coalesce(Deliveries, 1) > 1 AND (Bodies > 1 OR Headers > 1) THEN 'altered-digest'
+    WHEN IsThere AND NOT coalesce(Deliveries, 1) > 1 AND (OtherBody OR OtherHeader) THEN 'altered-digest'
     WHEN IsThere AND Altered IS NOT NULL THEN 'altered-record'
     WHEN IsThere AND IsContested THEN 'present-contested'
     WHEN IsThere AND InStore AND NOT IsOwn AND coalesce(WasStored, false) = false AND SentAt IS NULL AND DeliveriesFrom IS NOT NULL AND ArrivedAt BETWEEN DeliveriesFrom AND DeliveriesTo THEN 'planted'
     WHEN IsThere THEN 'present'
+    WHEN IsRemoved AND Removed.v = 'Noticed' AND Removed.t = GoneAt THEN 'noticed'
     WHEN Mailbox = '' AND IsRemoved THEN 'removed'
     WHEN Mailbox = '' THEN 'no-mailbox'
     WHEN Discarded IS NOT NULL AND NOT WasStored THEN 'discarded'
@@ -264,7 +281,6 @@ SELECT *,
     WHEN IsContested AND ListingDecides AND coalesce(Removals, 0) > 0 AND Removals < Deliveries THEN 'contested-gone'
     WHEN IsContested AND NOT ListingDecides AND IsRemoved AND Removals < Deliveries THEN 'contested-removed'
     WHEN IsRemoved THEN 'removed'
-    WHEN ListingDecides AND LastActRemoves THEN 'removed'
     WHEN ListingDecides THEN 'gone'
     WHEN MissedAt IS NOT NULL AND NOT IsContested AND (AliveAt IS NULL OR AliveAt <= MissedAt) THEN 'gone-witnessed'
     WHEN RewrittenAt IS NOT NULL AND NOT IsContested THEN 'altered-witnessed'
@@ -278,34 +294,37 @@ FROM settled;
 -- step: ledger
 COPY (
   WITH worded AS (
-    SELECT j.*, CASE j.Finding WHEN 'gone-witnessed' THEN MissedAt WHEN 'altered-witnessed' THEN RewrittenAt ELSE WholeAt END AS DecidedAt, coalesce(v.Verdict, 'unknown') AS Verdict, coalesce(v.Reason, '') AS Words FROM judged AS j LEFT JOIN verdicts AS v ON j.Finding = v.Finding),
+    SELECT j.*, CASE j.Finding WHEN 'gone-witnessed' THEN MissedAt WHEN 'altered-witnessed' THEN RewrittenAt WHEN 'noticed' THEN GoneAt ELSE WholeAt END AS DecidedAt,
+      coalesce(v.Verdict, 'unknown') AS Verdict, coalesce(v.Reason, '') AS Words,
+      -- The removal of another copy (a move leaves one) is not how the last one went.
+      CASE WHEN v.Verdict = 'gone without record' THEN NULL ELSE j.Removed END AS Told FROM judged AS j LEFT JOIN verdicts AS v ON j.Finding = v.Finding),
   lost AS (
     SELECT w.Mailbox, w.Key, max({t: a.TimeGenerated, e: a.Exhibit, n: a.Position, v: a.Activity, a: a.Actor}) AS near
     FROM worded AS w JOIN acts AS a ON w.Mailbox = a.Mailbox AND a.TimeGenerated >= coalesce(w.AliveAt, w.FirstAt) AND a.TimeGenerated <= w.DecidedAt
     WHERE w.Verdict = 'gone without record' GROUP BY 1, 2)
-  SELECT 0::UTINYINT AS _State, w.FirstAt AS TimeGenerated, w.Mailbox, left(coalesce(RecordedId, ListedId, ''), 1000) AS MessageId, left(w.Key, 1100) AS MessageKey,
+  SELECT 0::UTINYINT AS _State, w.FirstAt AS TimeGenerated, w.Mailbox, left(coalesce(RecordedId, nullif(ListedId, ''), CASE WHEN NOT starts_with(w.Key, 'item ') AND NOT starts_with(w.Key, 'description ') AND NOT starts_with(w.Key, 'md5:') THEN '<' || w.Key || '>' END, ''), 1000) AS MessageId, left(w.Key, 1100) AS MessageKey,
     CASE WHEN starts_with(w.Key, 'item ') THEN 'item id' WHEN starts_with(w.Key, 'description ') THEN 'description' ELSE 'message id' END AS KeyKind,
     CASE WHEN IsContested THEN 'contested' WHEN mw_is_message_key(w.Key) THEN 'strong' ELSE 'weak' END AS KeyStrength,
     coalesce(RecordedSubject, ListedSubject, '') AS Subject, w.Verdict,
-    replace(replace(replace(replace(replace(w.Words, '{folder}', coalesce(nullif(AliveFolder, ''), 'its folder')), '{when}', coalesce(strftime(DecidedAt, '%Y-%m-%d %H:%M:%S'), 'an unknown time')),
-      '{deliveries}', CAST(coalesce(Deliveries, 1) AS VARCHAR)), '{removals}', CAST(coalesce(Removals, 0) AS VARCHAR)), '{copies}', CAST(coalesce(InPresent, 0) AS VARCHAR)) AS Reason,
-    list_aggregate(list_filter({proofs}, lambda p: (coalesce(Proofs, 0) >> (list_position({proofs}, p) - 1)) & 1 = 1 OR (p = 'listing' AND IsListed)), 'string_agg', ', ') AS Proofs,
+    CASE WHEN NOT contains(w.Words, '{') THEN w.Words ELSE replace(replace(replace(replace(replace(w.Words, '{folder}', coalesce(nullif(AliveFolder, ''), CASE WHEN w.Finding = 'noticed' THEN nullif(Removed.f, '') END, 'its folder')), '{when}', coalesce(strftime(DecidedAt, '%Y-%m-%d %H:%M:%S'), 'an unknown time')),
+      '{deliveries}', CAST(coalesce(Deliveries, 1) AS VARCHAR)), '{removals}', CAST(coalesce(Removals, 0) AS VARCHAR)), '{copies}', CAST(coalesce(InPresent, 0) AS VARCHAR)) END AS Reason,
+    coalesce(k.Names, '') AS Proofs,
     CAST(coalesce(Records, 0) + coalesce(Rows, 0) AS BIGINT) AS Records, w.FirstAt AS FirstSeen,
     CASE WHEN IsThere THEN coalesce(greatest(Newest.t, AliveAt), Newest.t) ELSE AliveAt END AS LastSeen, coalesce(CASE WHEN IsThere THEN Newest.f ELSE AliveFolder END, '') AS LastFolder,
     DeliveredAt, SentAt, Opened.t AS ReadAt, coalesce(Opened.a, '') AS ReadBy, coalesce(Opened.s, '') AS ReadSession,
-    CASE WHEN w.Verdict = 'deleted with record' OR Removed IS NOT NULL THEN GoneAt WHEN w.Verdict = 'never stored' THEN Discarded.t END AS RemovedAt,
-    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.a WHEN FolderGoneAt IS NOT NULL THEN FolderGoneBy WHEN w.Verdict = 'never stored' THEN coalesce(Discarded.a, '') ELSE '' END AS RemovedBy,
-    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.v WHEN FolderGoneAt IS NOT NULL THEN 'FolderDeleted' WHEN w.Verdict = 'never stored' THEN coalesce(Discarded.v, '') ELSE '' END AS RemovalActivity,
-    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.s ELSE coalesce(FolderSession, '') END AS RemovalSession,
-    CASE WHEN Removed IS NOT NULL AND Removed.t = GoneAt THEN Removed.i ELSE coalesce(FolderIP, '') END AS RemovalIP,
-    coalesce(CASE WHEN IsThere THEN Newest.f END, '') AS PresentFolder, CASE WHEN IsThere THEN Newest.t WHEN ListingDecides THEN WholeAt WHEN ends_with(Finding, '-witnessed') THEN DecidedAt END AS ListedAt,
+    CASE WHEN w.Verdict = 'deleted with record' OR Told IS NOT NULL THEN GoneAt WHEN w.Verdict = 'never stored' THEN Discarded.t END AS RemovedAt,
+    CASE WHEN Told.t = GoneAt THEN Told.a WHEN FolderGoneAt IS NOT NULL THEN FolderGoneBy WHEN w.Verdict = 'never stored' THEN coalesce(Discarded.a, '') ELSE '' END AS RemovedBy,
+    CASE WHEN Told.t = GoneAt THEN Told.v WHEN FolderGoneAt IS NOT NULL THEN 'FolderDeleted' WHEN w.Verdict = 'never stored' THEN coalesce(Discarded.v, '') ELSE '' END AS RemovalActivity,
+    CASE WHEN Told.t = GoneAt THEN Told.s ELSE coalesce(FolderSession, '') END AS RemovalSession,
+    CASE WHEN Told.t = GoneAt THEN Told.i ELSE coalesce(FolderIP, '') END AS RemovalIP,
+    coalesce(CASE WHEN IsThere THEN Newest.f END, '') AS PresentFolder, CASE WHEN IsThere THEN Newest.t WHEN w.Finding = 'noticed' OR ends_with(w.Finding, '-witnessed') THEN DecidedAt WHEN ListingDecides THEN WholeAt END AS ListedAt,
     CAST(coalesce(Deliveries, 0) AS BIGINT) AS Deliveries, CAST(coalesce(Removals, 0) AS BIGINT) AS Removals, CAST(coalesce(InPresent, 0) AS BIGINT) AS Copies, coalesce(SizeBytes, StoreSize) AS SizeBytes,
     coalesce(near.v, '') AS NearestAct, near.t AS NearestActAt, coalesce(near.a, '') AS NearestActBy, coalesce(Platform, '') AS Platform,
-    to_json(list_filter([
-      {e: FirstExhibit, p: FirstPosition, what: 'first'}, {e: Alive.e, p: Alive.n, what: 'last'}, {e: Opened.e, p: Opened.n, what: 'read'},
-      {e: coalesce(Removed.e, FolderExhibit, Discarded.e), p: coalesce(Removed.n, FolderPosition, Discarded.n), what: 'removed'},
-      {e: coalesce(Newest.e, Latest.e), p: coalesce(Newest.n, Latest.n), what: 'listed'}, {e: near.e, p: near.n, what: 'act'}], lambda x: x.e IS NOT NULL AND x.e <> '')) AS Evidence,
+    CAST('[' || concat_ws(',', mw_behind(FirstExhibit, FirstPosition, 'first'), mw_behind(Alive.e, Alive.n, 'last'), mw_behind(Opened.e, Opened.n, 'read'),
+      mw_behind(coalesce(Removed.e, FolderExhibit, Discarded.e), coalesce(Removed.n, FolderPosition, Discarded.n), 'removed'),
+      mw_behind(coalesce(Newest.e, Latest.e), coalesce(Newest.n, Latest.n), 'listed'), mw_behind(near.e, near.n, 'act')) || ']' AS JSON) AS Evidence,
     FirstExhibit AS _Exhibit, FirstPosition AS _Position
   FROM worded AS w LEFT JOIN lost AS l ON w.Mailbox = l.Mailbox AND w.Key = l.Key
+    LEFT JOIN proof_names AS k ON k.Mask = coalesce(Proofs, 0) | CASE WHEN IsListed THEN {listing} ELSE 0 END
   ORDER BY w.Mailbox, w.FirstAt, w.Key
 ) TO {ledger} (FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 61440);

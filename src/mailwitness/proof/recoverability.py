@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.content import loader
-from mailwitness.proof import statements
+from mailwitness.proof import results, statements
 from mailwitness.proof.summary import iso
-from mailwitness.tables import Segment, literal, rows
+from mailwitness.tables import literal, rows
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -46,6 +46,7 @@ def activities() -> set[str]:
         "RetentionChanged",
         "SettingChanged",
         "StoreFileDeleted",
+        "PriorityCleanup",
     }
 
 
@@ -89,12 +90,7 @@ def store(connection: duckdb.DuckDBPyConnection, tables: TableStore, *, now: dt.
     connection.execute(
         f"COPY (SELECT 0::UTINYINT AS _State, * FROM recoverable ORDER BY Mailbox, UntilEarliest, MessageKey, Subject) TO {target} (FORMAT parquet)"
     )
-    number = int(connection.execute(f"SELECT count(*) FROM read_parquet({target})").fetchall()[0][0])
-    known = loader.tables()[TABLE].columns
-    names = tuple(column.name for column in known if column.name != "_Salvaged")
-    tables.commit(Segment(name=SEGMENT, table=TABLE, columns=names, exhibit="", mapping="", rows=number))
-    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {tables.view_sql(TABLE, known)}")
-    return number
+    return results.commit(connection, tables, TABLE, SEGMENT, partial)
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:

@@ -21,14 +21,28 @@ SELECT Mailbox, Setting, lower(replace(trim(Value), '$', '')) AS Value, SaidAt F
 CREATE OR REPLACE TEMP TABLE mailbox_settings AS
 WITH latest AS (SELECT Mailbox, Setting, arg_max(Value, SaidAt) AS Value, max(SaidAt) AS SaidAt FROM said_settings GROUP BY 1, 2),
   flags AS (
-    SELECT *, Value NOT IN ('', 'false', '[]', 'null', '0') AS IsOn FROM latest)
+    -- "-mbx..." takes the mailbox out of a hold of the organisation: such an entry is no hold.
+    SELECT *, CASE Setting WHEN 'InPlaceHolds' THEN regexp_matches(regexp_replace(Value, '-[a-z]*[0-9a-f-]{8,}(?::\d)?', '', 'g'), '[a-z0-9]') ELSE Value NOT IN ('', 'false', '[]', 'null', '0') END AS IsOn FROM latest)
 SELECT Mailbox, max(Value) FILTER (Setting = 'RetainDeletedItemsFor') AS RetainDeletedItemsFor,
   max(Value) FILTER (Setting = 'SingleItemRecoveryEnabled') AS SingleItemRecovery,
   string_agg(Setting, ', ' ORDER BY Setting) FILTER (IsOn AND Setting IN ('LitigationHoldEnabled', 'InPlaceHolds', 'ComplianceTagHoldApplied', 'Vault hold')) AS Hold,
+  coalesce(max(Value) FILTER (Setting = 'InPlaceHolds'), '') AS InPlaceHolds,
   bool_or(IsOn AND Setting = 'DelayHoldApplied') AS IsDelayed,
   max(SaidAt) FILTER (NOT IsOn AND Setting IN ('LitigationHoldEnabled', 'InPlaceHolds', 'Vault hold')) AS EndedAt,
   max(SaidAt) FILTER (IsOn AND Setting = 'RemoveDelayHoldApplied') AS DelayEndedAt
 FROM flags GROUP BY 1;
+
+-- step: organisation
+-- Holds of the whole organisation as Get-OrganizationConfig lists them: "mbx" and an id for mailboxes, then 2 (keep) or 3 (keep, then delete); 1 only deletes.
+-- A record that a policy was taken away ends none of them here: it does not say which mailboxes it covered.
+CREATE OR REPLACE TEMP TABLE organisation_holds AS
+WITH latest AS (SELECT arg_max(lower(Settings ->> '$.InPlaceHolds'), TimeGenerated) AS Holds FROM SettingsSnapshot WHERE Kind = 'OrganizationConfig' AND coalesce(TimeGenerated, TIMESTAMP '1970-01-01') <= {now})
+SELECT DISTINCT unnest(regexp_extract_all(Holds, '(?:^|[^-a-z0-9])mbx([0-9a-f]{8,}):[23]', 1)) AS Id FROM latest;
+
+-- step: cleanup
+-- Priority Cleanup deletes what is held; the latest record of such a policy.
+CREATE OR REPLACE TEMP TABLE cleanups AS
+SELECT max(TimeGenerated) AS LatestAt FROM MailboxActivity WHERE Activity = 'PriorityCleanup' AND ActivityResult <> 'Failed' AND TimeGenerated <= {now};
 
 -- step: lost
 CREATE OR REPLACE TEMP VIEW lost_messages AS
@@ -47,8 +61,9 @@ FROM MailboxActivity WHERE Activity = 'StoreFileDeleted' AND Platform = 'Windows
 -- step: recoverable
 CREATE OR REPLACE TEMP VIEW recoverable AS
 WITH placed AS (
-  SELECT l.*, s.RetainDeletedItemsFor, s.SingleItemRecovery, coalesce(s.Hold, '') AS Hold, s.EndedAt,
-    CASE WHEN s.Hold IS NOT NULL THEN 'true'
+  SELECT l.*, s.RetainDeletedItemsFor, s.SingleItemRecovery, s.EndedAt,
+    concat_ws(', ', s.Hold, (SELECT 'hold of the organisation' FROM organisation_holds AS o WHERE l.Platform = 'ExchangeOnline' AND NOT contains(coalesce(s.InPlaceHolds, ''), '-mbx' || o.Id) LIMIT 1)) AS Hold,
+    CASE WHEN s.Hold IS NOT NULL OR (l.Platform = 'ExchangeOnline' AND EXISTS (SELECT 1 FROM organisation_holds AS o WHERE NOT contains(coalesce(s.InPlaceHolds, ''), '-mbx' || o.Id))) THEN 'true'
       WHEN s.EndedAt IS NOT NULL AND s.DelayEndedAt IS NULL AND s.EndedAt + INTERVAL 30 DAY >= {now} AND l.FromAt <= s.EndedAt THEN 'delay'
       WHEN s.IsDelayed THEN 'delay' ELSE 'false' END AS HoldState
   FROM lost_messages AS l LEFT JOIN mailbox_settings AS s
@@ -74,5 +89,7 @@ clocked AS (
 SELECT coalesce(ToAt, FromAt) AS TimeGenerated, Mailbox, MessageId, MessageKey, Subject, Verdict, State, CASE HoldState WHEN 'true' THEN Hold WHEN 'delay' THEN 'delay hold' ELSE '' END AS Hold,
   CASE WHEN HasPeriod AND r_follows THEN Setting ELSE '' END AS Setting, CASE WHEN HasPeriod AND r_follows THEN coalesce(RetainDeletedItemsFor, '') ELSE '' END AS SettingValue,
   Ends AS Until, EndsEarliest AS UntilEarliest, EndsLatest AS UntilLatest, coalesce(HasPeriod AND FromAt = ToAt AND EndsEarliest = EndsLatest, false) AS IsExact,
-  coalesce(EndsLatest < {now}, false) AS IsOver, IsGone, RemovedBy, Caveat, Step, Product, _Exhibit, _Position
+  coalesce(EndsLatest < {now}, false) AS IsOver, IsGone, RemovedBy,
+  CASE WHEN Platform = 'ExchangeOnline' AND (SELECT LatestAt FROM cleanups) IS NOT NULL THEN 'A record of ' || strftime((SELECT LatestAt FROM cleanups), '%Y-%m-%d %H:%M:%S') || ' UTC concerns a Priority Cleanup policy, which deletes what is held. ' ELSE '' END || Caveat AS Caveat,
+  Step, Product, _Exhibit, _Position
 FROM clocked;

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailwitness.content import loader
-from mailwitness.proof import statements
-from mailwitness.tables import Segment, literal
+from mailwitness.proof import results, statements
+from mailwitness.proof.summary import iso
+from mailwitness.tables import literal, rows
 
 if TYPE_CHECKING:
     import duckdb
 
     from mailwitness.tables import TableStore
 
+JsonDict = dict[str, Any]  # Any: JSON values
+
 TABLE = "SettingHistory"
 SEGMENT = "settings"
+# A report holds so many versions, and of each so many of the messages that it took.
+_VERSIONS = 100
+_MESSAGES = 10
 
 
 def queries() -> list[str]:
@@ -76,14 +82,73 @@ def prepare(connection: duckdb.DuckDBPyConnection, *, has_trace: bool) -> None:
 def store(connection: duckdb.DuckDBPyConnection, tables: TableStore, *, present: set[str]) -> int:
     """Compute the versions as a table of the case; return their number."""
     prepare(connection, has_trace="EmailEvents" in present)
-    target = literal(str(tables.partial_path(TABLE, SEGMENT)))
+    partial = tables.partial_path(TABLE, SEGMENT)
     connection.execute(
         "COPY (SELECT 0::UTINYINT AS _State, * FROM setting_history ORDER BY Kind, Mailbox, Name, TimeGenerated, _Exhibit, _Position) "
-        f"TO {target} (FORMAT parquet)"
+        f"TO {literal(str(partial))} (FORMAT parquet)"
     )
-    number = int(connection.execute(f"SELECT count(*) FROM read_parquet({target})").fetchall()[0][0])
-    known = loader.tables()[TABLE].columns
-    names = tuple(column.name for column in known if column.name != "_Salvaged")
-    tables.commit(Segment(name=SEGMENT, table=TABLE, columns=names, exhibit="", mapping="", rows=number))
-    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {tables.view_sql(TABLE, known)}")
-    return number
+    return results.commit(connection, tables, TABLE, SEGMENT, partial)
+
+
+def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
+    """Return the report's part on settings over time: versions that nobody explains first, then those that took messages.
+
+    Args:
+        connection: has the table SettingHistory.
+    """
+    total, unexplained, hit = connection.execute(
+        "SELECT count(*), count(*) FILTER (Origin = 'unexplained'), coalesce(sum(Hit), 0) FROM SettingHistory"
+    ).fetchall()[0]
+    found = rows(
+        connection.execute(
+            "SELECT * FROM SettingHistory ORDER BY Origin <> 'unexplained', coalesce(Hit, 0) = 0, TimeGenerated, Kind, Mailbox, Name, State, "
+            f"_Exhibit, _Position LIMIT {_VERSIONS}"
+        )
+    )
+    return {
+        "is_computed": True,
+        "sentence": _sentence(int(total), int(unexplained), int(hit)),
+        "versions": [_version(row) for row in found],
+        "versions_total": int(total),
+    }
+
+
+def missing(reason: str) -> JsonDict:
+    """Return the part of a report whose settings over time were not computed."""
+    return {
+        "is_computed": False, "sentence": f"Settings over time were not computed: {reason}.", "versions": [], "versions_total": 0,
+    }  # fmt: skip
+
+
+def _sentence(total: int, unexplained: int, hit: int) -> str:
+    if not total:
+        return "No record and no snapshot shows a version of a rule or setting."
+    told = [f"{total:,} {'version' if total == 1 else 'versions'} of rules and settings"]
+    told += [f"{unexplained:,} that no record explains"] if unexplained else []
+    told += (
+        [f"by their conditions they hid, deleted or stripped {hit:,} {'message' if hit == 1 else 'messages'}"]
+        if hit
+        else []
+    )
+    return "; ".join(told) + "."
+
+
+def _version(row: dict[str, Any]) -> JsonDict:  # Any: query cells
+    taken = row["HitMessages"] if isinstance(row["HitMessages"], list) else []
+    return {
+        "from": iso(row["TimeGenerated"]),
+        "to": iso(row["EndTime"]),
+        "kind": row["Kind"],
+        "mailbox": row["Mailbox"],
+        "name": row["Name"],
+        "state": row["State"],
+        "does": row["Does"],
+        "by": row["ChangedBy"],
+        "origin": row["Origin"],
+        "reason": row["Reason"],
+        "hit": None if row["Hit"] is None else int(row["Hit"]),
+        "hit_subjects": [str(one.get("s") or one.get("m") or "") for one in taken[:_MESSAGES]],
+        "not_judged": row["NotJudged"],
+        "exhibit": row["_Exhibit"],
+        "record": int(row["_Position"]),
+    }

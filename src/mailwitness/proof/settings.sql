@@ -15,6 +15,11 @@ SELECT TimeGenerated, CASE Kind WHEN 'TransportRule' THEN 'transport rule' ELSE 
   CASE WHEN Enabled = false THEN 'disabled' ELSE 'present' END, Settings, '', 'snapshot', '', _Exhibit, _Position
 FROM SettingsSnapshot WHERE Kind IN ('InboxRule', 'MessageRule', 'TransportRule') AND TimeGenerated IS NOT NULL AND Name <> '';
 
+-- step: spelled
+-- One record writes "eva" where another writes "eva@contoso.example": the short name stands for the only full one it can mean.
+UPDATE seen_settings SET Mailbox = w.Whole
+FROM (SELECT split_part(Mailbox, '@', 1) AS Short, min(Mailbox) AS Whole FROM seen_settings WHERE contains(Mailbox, '@') GROUP BY 1 HAVING count(DISTINCT Mailbox) = 1) AS w WHERE seen_settings.Mailbox = w.Short;
+
 -- step: unexplained
 -- What a later snapshot of the same kind and mailbox shows and an earlier one does not, or the other way round, without a record in between.
 CREATE OR REPLACE TEMP TABLE unexplained_settings AS

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailwitness.content import loader
-from mailwitness.proof import statements
-from mailwitness.tables import Segment, identifier, literal
+from mailwitness.proof import results, statements
+from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -74,9 +73,7 @@ def build(connection: duckdb.DuckDBPyConnection, target: Path, *, present: set[s
         "lines": _lines(present),
     }
     statements.run(connection, "visibility.sql", values)
-    return int(
-        connection.execute(f"SELECT count(*) FROM read_parquet({literal(str(target))})").fetchall()[0][0]
-    )
+    return results.count(connection, target)
 
 
 def _records(present: set[str]) -> str:
@@ -116,9 +113,6 @@ def store(
     connection: duckdb.DuckDBPyConnection, tables: TableStore, *, present: set[str], now: dt.datetime
 ) -> int:
     """Compute the stretches as a table of the case; return the number of its rows."""
-    rows = build(connection, tables.partial_path(TABLE, SEGMENT), present=present, now=now)
-    known = loader.tables()[TABLE].columns
-    names = tuple(column.name for column in known if column.name != "_Salvaged")
-    tables.commit(Segment(name=SEGMENT, table=TABLE, columns=names, exhibit="", mapping="", rows=rows))
-    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {tables.view_sql(TABLE, known)}")
-    return rows
+    partial = tables.partial_path(TABLE, SEGMENT)
+    build(connection, partial, present=present, now=now)
+    return results.commit(connection, tables, TABLE, SEGMENT, partial)

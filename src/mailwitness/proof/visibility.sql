@@ -84,6 +84,16 @@ SELECT least(BeforeAt, TimeGenerated), greatest(BeforeAt, TimeGenerated), Subjec
   0, Step - 1, '', s.Exhibit, 0
 FROM steps AS s JOIN dense AS d USING (Source, Subject, Exhibit) WHERE Step > 1 AND d.Have >= 20 AND d.Have >= 0.8 * d.Span;
 
+-- step: doubles
+-- A Windows log gives each number once. The same number with another time means that the log began anew, or that a file was put together from several.
+-- The serials of auditd start again at every boot, so for them it means nothing.
+INSERT INTO claims
+WITH doubled AS (
+  SELECT Source, Subject, Exhibit, Number, min(TimeGenerated) AS FromAt, max(TimeGenerated) AS ToAt FROM ({numbers})
+  WHERE Source <> 'auditd' AND Number IS NOT NULL AND TimeGenerated IS NOT NULL GROUP BY 1, 2, 3, 4 HAVING min(TimeGenerated) <> max(TimeGenerated))
+SELECT min(FromAt), max(ToAt), Subject, Source, 'unknown', 'doubled', count(*) || ' record numbers, from ' || min(Number) || ' to ' || max(Number) || ', occur with different times: the log began anew or was put together.',
+  NULL, NULL, '', Exhibit, 0 FROM doubled GROUP BY Source, Subject, Exhibit;
+
 -- step: losses
 -- The kernel counts audit records it had to drop.
 INSERT INTO claims

@@ -464,6 +464,35 @@ class Visibility(msgspec.Struct, frozen=True, kw_only=True):
     lanes_total: int = 0
 
 
+class SettingVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a rule or setting: what it did, and to how many messages."""
+
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    kind: str = ""
+    mailbox: str = ""
+    name: str = ""
+    state: str = ""
+    does: str = ""
+    by: str = ""
+    origin: str = ""
+    reason: str = ""
+    hit: int | None = None
+    hit_subjects: tuple[str, ...] = ()
+    not_judged: str = ""
+    exhibit: str = ""
+    record: int | None = None
+
+
+class SettingsOverTime(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules and settings over time."""
+
+    is_computed: bool = False
+    sentence: str = ""
+    versions: tuple[SettingVersion, ...] = ()
+    versions_total: int = 0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report."""
 
@@ -478,6 +507,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger | None = None
     visibility: Visibility | None = None
     recoverability: Recoverability | None = None
+    settings: SettingsOverTime | None = None
     rules: tuple[RuleOutcome, ...] = ()
     chains: tuple[RuleOutcome, ...] = ()
     intake: tuple[Intake, ...] = ()

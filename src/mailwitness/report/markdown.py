@@ -8,7 +8,7 @@ from mailwitness.report import wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.document import read_report
 from mailwitness.report.plan_lines import plan_lines
-from mailwitness.report.proof import ledger_lines, recoverability_lines, visibility_lines
+from mailwitness.report.proof import ledger_lines, recoverability_lines, settings_lines, visibility_lines
 from mailwitness.report.text import safe_markdown
 from mailwitness.report.timeline import fold, read_timeline
 from mailwitness.report.wording import count_of, number
@@ -43,6 +43,7 @@ def render_markdown(report: dict[str, Any]) -> str:
     parts += [
         *ledger_lines(document.ledger),
         *recoverability_lines(document.recoverability),
+        *settings_lines(document.settings),
         *visibility_lines(document.visibility),
     ]
     parts += [*_rules(document), *_intake(document), *_quarantine(document), *_foot(document)]

@@ -11,7 +11,14 @@ from mailwitness.report.wording import number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.report.document import Ledger, LedgerMailbox, LedgerRow, Recoverability, Visibility
+    from mailwitness.report.document import (
+        Ledger,
+        LedgerMailbox,
+        LedgerRow,
+        Recoverability,
+        SettingsOverTime,
+        Visibility,
+    )
 
 MAILBOXES_SHOWN = 12
 ROWS_SHOWN = 100
@@ -104,6 +111,34 @@ def recoverability_lines(part: Recoverability | None) -> Iterator[str]:
         yield from (
             "",
             f"*{number(part.steps_total - len(part.steps))} more:* `mailwitness query Recoverability --case DIR`",
+        )
+
+
+def settings_lines(part: SettingsOverTime | None) -> Iterator[str]:
+    """Yield the versions of rules and settings; none for a report that was written before they were part of it."""
+    if part is None:
+        return
+    yield from ("", "## Settings over time", "", safe_markdown(part.sentence, 300))
+    if part.versions:
+        yield from (
+            "",
+            "| From (UTC) | To (UTC) | Rule or setting | What it did | Made by | Messages |",
+            "| --- | --- | --- | --- | --- | --- |",
+        )
+    for one in part.versions[:ROWS_SHOWN]:
+        cells = (
+            wording.moment(one.from_),
+            wording.moment(one.to) if one.to else "",
+            safe_markdown(f"{one.kind} {one.name}, {one.mailbox or 'organisation'}", 200),
+            safe_markdown(one.does or one.state, 300),
+            safe_markdown(one.reason if one.origin == "unexplained" else one.by or one.origin, 300),
+            "" if one.hit is None else number(one.hit),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if part.versions_total > ROWS_SHOWN:
+        yield from (
+            "",
+            f"*{number(part.versions_total - ROWS_SHOWN)} more:* `mailwitness settings --case DIR`",
         )
 
 

@@ -31,7 +31,7 @@ SELECT a.n, b.n FROM a JOIN b USING (Mailbox, Key, k);
 CREATE OR REPLACE TEMP VIEW differences AS
 WITH joined AS (
   SELECT a.Mailbox, a.MessageId, a.Subject, a.Sender, a.Folder AS FolderBefore, b.Folder AS FolderAfter, a.SizeBytes AS SizeBefore, b.SizeBytes AS SizeAfter,
-    a.StoreKind <> b.StoreKind OR a.DigestSalt <> b.DigestSalt AS IsOtherScale, a.HeaderDigest <> b.HeaderDigest AS IsOtherHeader, a.BodyDigest <> b.BodyDigest AS IsOtherBody,
+    a.StoreKind <> b.StoreKind OR a.DigestSalt <> b.DigestSalt AS IsOtherScale, a.HeaderDigest <> b.HeaderDigest AS IsOtherHeader, a.BodyDigest <> b.BodyDigest AND a.BodyDigest <> '' AND b.BodyDigest <> '' AS IsOtherBody,
     a.MessageId <> b.MessageId AS IsOtherId, a.Flags AS FlagsBefore, b.Flags AS FlagsAfter, b.MessageId AS IdAfter, b.Subject AS SubjectAfter,
     a.StoreKind IN ('maildir', 'imap', 'eml') AS IsNeverRewritten
   FROM pairs JOIN first_side AS a ON f = a.n JOIN second_side AS b ON s = b.n)

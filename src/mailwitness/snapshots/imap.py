@@ -28,6 +28,9 @@ PASSWORD = "MAILWITNESS_IMAP_PASSWORD"  # noqa: S105 - the name of the variable
 _PORT = 993
 _TIMEOUT_SECONDS = 120
 _CHUNK = 1 << 20
+# A message at which the connection broke is asked for without its body, then left out.
+_TRIES = 2
+_BREAKS = "the server breaks off when asked for its body, as for a file that was edited"
 _LIST = re.compile(rb'^\(([^)]*)\) (?:"(?:[^"\\]|\\.)*"|NIL) (.+)$')
 _SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
@@ -65,28 +68,62 @@ def walk(address: str, after: tuple[Order, int] | None = None) -> Iterator[Item]
         raise ConfigError(
             "no password is given", place=PASSWORD, remedy="Set this variable of the environment."
         )
-    try:
-        with imaplib.IMAP4_SSL(
-            parts.hostname,
-            parts.port or _PORT,
-            ssl_context=ssl.create_default_context(),
-            timeout=_TIMEOUT_SECONDS,
-        ) as server:
-            server.login(user, password)
-            yield from _folders(server, user, after)
-    except (OSError, imaplib.IMAP4.error) as error:
-        raise Unreadable(
-            f"the server does not give the mailbox ({str(error)[:200]})",
-            place=f"{parts.hostname}:{parts.port or _PORT}",
-            remedy="Check name, password and certificate; run it again, it goes on where it stopped.",
-        ) from error
+    trouble = _Trouble(after or ((), 0))
+    while True:
+        try:
+            for item in _session(parts, user, password, trouble):
+                if (item.order, item.number) > trouble.done:
+                    trouble.done = (item.order, item.number)
+                    yield item
+        except (OSError, imaplib.IMAP4.error) as error:
+            if isinstance(error, imaplib.IMAP4.abort) and trouble.is_of_one_message():
+                continue
+            raise Unreadable(
+                f"the server does not give the mailbox ({str(error)[:200]})",
+                place=f"{parts.hostname}:{parts.port or _PORT}",
+                remedy="Check name, password and certificate; run it again, it goes on where it stopped.",
+            ) from error
+        return
 
 
-def _folders(server: imaplib.IMAP4, user: str, after: tuple[Order, int] | None) -> Iterator[Item]:
-    for folder in sorted(_listed(server)):
-        shown = folder.decode("utf-8", "replace").strip('"')
+class _Trouble:
+    """Where a listing is, and at which messages the server broke off.
+
+    Dovecot ends the session when a file is shorter than it believes ("Cached message size larger than expected"), every time it is
+    asked for the body: a message that was edited in place must not hide all that come after it.
+    """
+
+    def __init__(self, done: tuple[Order, int]) -> None:
+        self.done = done
+        self.at: tuple[Order, int] = ((), 0)
+        self.times: dict[tuple[Order, int], int] = {}
+
+    def is_of_one_message(self) -> bool:
+        """Count a break; say whether going on with less of this message may help."""
+        self.times[self.at] = self.times.get(self.at, 0) + 1
+        return self.at[1] > 0 and self.times[self.at] <= _TRIES
+
+
+def _session(parts: urllib.parse.SplitResult, user: str, password: str, trouble: _Trouble) -> Iterator[Item]:
+    with imaplib.IMAP4_SSL(
+        parts.hostname or "",
+        parts.port or _PORT,
+        ssl_context=ssl.create_default_context(),
+        timeout=_TIMEOUT_SECONDS,
+    ) as server:
+        server.login(user, password)
+        trouble.at = ((), 0)
+        yield from _folders(server, user, trouble)
+
+
+def _folders(server: imaplib.IMAP4, user: str, trouble: _Trouble) -> Iterator[Item]:
+    after = trouble.done
+    # By the name as it is shown: a run that goes on compares these, and servers quote some names.
+    for shown, folder in sorted(
+        (name.decode("utf-8", "replace").strip('"'), name) for name in _listed(server)
+    ):
         order = (shown,)
-        if after is not None and order < after[0]:
+        if order < after[0]:
             continue
         state, _ = server.select(folder.decode("latin-1"), readonly=True)
         if state != "OK":
@@ -106,21 +143,24 @@ def _folders(server: imaplib.IMAP4, user: str, after: tuple[Order, int] | None) 
             0,
         )
         found = server.uid("SEARCH", "ALL")[1]
-        uids = sorted(int(uid) for uid in (found[0] or b"").split())
-        done = after[1] if after is not None and order == after[0] else 0
-        for uid in uids:
+        done = after[1] if order == after[0] else 0
+        for uid in sorted(int(uid) for uid in (found[0] or b"").split()):
             if uid > done:
-                record = _message(server, uid)
-                place = {
-                    "StoreKind": "imap",
-                    "Mailbox": user.lower(),
-                    "Folder": shown,
-                    "Path": shown,
-                    "Uid": str(uid),
-                }
-                # A message that was expunged since the search is simply not there any more.
-                if record is not None:
-                    yield Item(order, uid, record | place, "", 0)
+                trouble.at = (order, uid)
+                yield from _one(server, user, trouble)
+
+
+def _one(server: imaplib.IMAP4, user: str, trouble: _Trouble) -> Iterator[Item]:
+    (shown,), uid = trouble.at
+    breaks = trouble.times.get(trouble.at, 0)
+    if breaks >= _TRIES:
+        yield Item((shown,), uid, None, f"{shown}, uid {uid}: the server breaks off when asked for it", 0)
+        return
+    record = _message(server, uid, with_body=not breaks)
+    place = {"StoreKind": "imap", "Mailbox": user.lower(), "Folder": shown, "Path": shown, "Uid": str(uid)}
+    # A message that was expunged since the search is simply not there any more.
+    if record is not None:
+        yield Item((shown,), uid, record | place, "", 0)
 
 
 def _listed(server: imaplib.IMAP4) -> list[bytes]:
@@ -133,7 +173,7 @@ def _listed(server: imaplib.IMAP4) -> list[bytes]:
     return found
 
 
-def _message(server: imaplib.IMAP4, uid: int) -> Record | None:
+def _message(server: imaplib.IMAP4, uid: int, *, with_body: bool) -> Record | None:
     answer = server.uid("FETCH", str(uid), "(FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER])")[1]
     pieces = [part for part in answer if isinstance(part, tuple)]
     if not pieces:
@@ -145,7 +185,8 @@ def _message(server: imaplib.IMAP4, uid: int) -> Record | None:
     return mail_headers.identity(header) | {
         "SizeBytes": int(size[1]) if size else None,
         "HeaderDigest": hashlib.sha256(header).hexdigest(),
-        "BodyDigest": _digest(server, uid),
+        "BodyDigest": _digest(server, uid) if with_body else "",
+        "Problems": "" if with_body else _BREAKS,
         "Flags": flags,
         "IsDeleted": "\\deleted" in flags.lower(),
         "ReceivedAt": _received(told),

@@ -145,7 +145,7 @@ CREATE MACRO mw_postfix_body(p, q, m) AS CASE
   WHEN m = 'removed' THEN mw_line(p, CASE WHEN p LIKE '%postsuper' THEN 'queue-removed' WHEN p LIKE '%qmgr' THEN 'queue-done' ELSE 'queue-gone' END, '', '', '', '', '', '', '', '', '', '', '', '', '1', q, '', '')
   WHEN m IN ('placed on hold', 'released from hold', 'requeued', 'Removed') THEN mw_line(p, m, '', '', '', '', '', '', '', '', '', '', '', '', '1', q, '', '')
   WHEN regexp_matches(m, '^(?:discard|reject|redirect|replace|strip|filter|hold|warning|prepend|milter-discard|milter-reject): ') THEN list_transform([regexp_extract(m,
-    '^([a-z-]+): (.*?)(?: from [^\[;]*\[([0-9A-Fa-f.:]*)\])?(?:; from=<.*?> to=<(.*?)> proto=[^:]*?)?(?:: ([^:]*))?$', ['action', 'text', 'address', 'recipient', 'answer'])], lambda r: mw_postfix_check_struct(p, q, r))[1]
+    '^([a-z-]+): (.*?)(?: from [^\[;]*\[([0-9A-Fa-f.:]*)\](?::\d+)?)?(?:; from=<[^>]*> to=<([^>]*)> proto=\S+(?: helo=<[^>]*>)?(?:: ([^;]*))?)?$', ['action', 'text', 'address', 'recipient', 'answer'])], lambda r: mw_postfix_check_struct(p, q, r))[1]
   ELSE mw_no_line() END;
 CREATE MACRO mw_postfix(p, m) AS CASE
   WHEN p LIKE '%postsuper' AND regexp_matches(m, '^(?:Deleted|Requeued|Placed on hold|Released from hold): \d+ messages?') OR p = 'postfix' AND regexp_matches(m, '^Deleted: \d+ messages?$')

@@ -17,3 +17,12 @@ CREATE MACRO mw_order(t, e, n) AS CAST(greatest(epoch_us(t), 0) AS HUGEINT) * 18
 CREATE MACRO mw_order_time(o) AS make_timestamp(CAST(o >> 64 AS BIGINT));
 CREATE MACRO mw_order_exhibit(o) AS 'E' || CAST((o >> 40) & 16777215::HUGEINT AS VARCHAR);
 CREATE MACRO mw_order_record(o) AS CAST(o & 1099511627775::HUGEINT AS BIGINT);
+
+-- The last moment that a time can mean: a log that writes whole seconds says nothing of their parts.
+CREATE MACRO mw_until(t) AS CASE WHEN date_trunc('second', t) = t THEN t + INTERVAL 999999 MICROSECOND ELSE t END;
+
+-- The time of a listing's row; a listing without any time has none.
+CREATE MACRO mw_listed_time(o) AS nullif(mw_order_time(o), TIMESTAMP '1970-01-01');
+
+-- A record behind a row of the ledger, as JSON; null when there is none. Exhibits are E and a number.
+CREATE MACRO mw_behind(e, n, what) AS CASE WHEN e <> '' THEN '{"e":"' || e || '","p":' || n || ',"what":"' || what || '"}' END;
