@@ -33,7 +33,7 @@ What has been read, and what became of it: every set of public logs and every re
 `python -m tests.inputs_table` writes this page; the sets themselves are no part of the project.
 
 Records are loaded, duplicates or quarantined, and the three add up; salvaged ones are among the loaded.
-Activities are the rows of MailboxActivity that the shipped rules, chains and explanations ask for.
+Activities are the rows of MailboxActivity that the shipped rules, chains and explanations ask for at once; what only a question asks for later is not among them.
 A file that is no log (a listing, a transcript, a configuration) is not recognised, and the report of a run says so.
 A folder of public sets holds what its authors gave to test parsers, damage and remarks included: the second table says why records are in quarantine.
 """

@@ -54,9 +54,11 @@ def test_every_set_is_on_the_page() -> None:
     "name", ["public/o365-panther", "recorded/linux-mail/44-log-injection-subjects", "public/plaso"]
 )
 def test_a_set_loaded_anew_gives_the_lines_of_the_page(name: str) -> None:
-    """The page is what the program does now."""
+    """Files, counts and tables of the page are what the program gives now."""
     paths = dict(inputs_table.sets())[name]
 
-    lines = [inputs_table.line(row) for row in inputs_table.load(name, paths)]
+    rows = inputs_table.load(name, paths)
 
-    assert [line for line in lines if line not in PAGE] == []
+    # Which activities a run computes at once follows from the rules, which change more often than the readers.
+    counted = [inputs_table.line(row).rpartition(" | ")[0] for row in rows]
+    assert [cells for cells in counted if cells not in PAGE] == []
