@@ -34,7 +34,7 @@ CHAIN = "export_then_request_removed"
 def investigated(tmp_path: Path, lines: list[Record]) -> Record:
     path = tmp_path / "audit.json"
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
-    return read_back(investigate([path], tmp_path / "case", Settings(now=NOW), Progress()))
+    return read_back(investigate([path], tmp_path / "case", Settings(now=NOW, proof="never"), Progress()))
 
 
 def read_back(result: Result) -> Record:
@@ -152,7 +152,7 @@ def test_a_chain_whose_step_the_evidence_cannot_show_is_not_evaluated_and_names_
         encoding="utf-8",
     )
 
-    report = read_back(investigate([path], tmp_path / "case", Settings(now=NOW), Progress()))
+    report = read_back(investigate([path], tmp_path / "case", Settings(now=NOW, proof="never"), Progress()))
 
     [outcome] = [item for item in report["chains"] if item["name"].startswith("Mail exported")]
     assert outcome["outcome"] == "not_evaluated"

@@ -18,7 +18,9 @@ def test_a_mailbox_audit_without_cmdlets_does_not_silence_the_cmdlets_of_the_eve
         for name in ("server_mailbox_cleared.delegate", "server_audit_weakened.bypass")
     ]
     replay.write(told, tmp_path / "evidence")
-    settings = pipeline.Settings(now=dt.datetime(2026, 3, 31, tzinfo=dt.UTC), memory="1GB", threads=1)
+    settings = pipeline.Settings(
+        now=dt.datetime(2026, 3, 31, tzinfo=dt.UTC), memory="1GB", threads=1, proof="never"
+    )
 
     report = pipeline.investigate(
         [tmp_path / "evidence"], tmp_path / "case", settings, pipeline.Progress()
@@ -47,7 +49,9 @@ def test_an_act_under_another_kind_of_record_is_judged_although_its_own_kind_is_
     }
     evidence = tmp_path / "audit.json"
     evidence.write_text(json.dumps([item]), "utf-8")
-    settings = pipeline.Settings(now=dt.datetime(2026, 3, 31, tzinfo=dt.UTC), memory="1GB", threads=1)
+    settings = pipeline.Settings(
+        now=dt.datetime(2026, 3, 31, tzinfo=dt.UTC), memory="1GB", threads=1, proof="never"
+    )
 
     report = pipeline.investigate([evidence], tmp_path / "case", settings, pipeline.Progress()).report
 

@@ -57,7 +57,7 @@ def test_a_write_ahead_log_is_read_with_its_database_wherever_it_comes_from(
     else:
         (tmp_path / "tree").rename(given / "tree")
 
-    report = investigate([given], tmp_path / "case", Settings(now=NOW), Progress()).report
+    report = investigate([given], tmp_path / "case", Settings(now=NOW, proof="never"), Progress()).report
 
     rows = ask(tmp_path, "PresentMessage | project MessageId, IsDeleted, Problems")
     assert [(row["MessageId"], row["Problems"]) for row in rows] == [("<late@fabrikam.example>", "")]
@@ -166,7 +166,9 @@ def test_a_paper_does_not_stand_in_the_way_of_clear(tmp_path: Path) -> None:
         (tmp_path / "evidence").mkdir(exist_ok=True)
         (tmp_path / "evidence" / name).write_text(text, encoding="utf-8")
 
-    report = investigate([tmp_path / "evidence"], tmp_path / "case", Settings(now=NOW), Progress()).report
+    report = investigate(
+        [tmp_path / "evidence"], tmp_path / "case", Settings(now=NOW, proof="never"), Progress()
+    ).report
 
     listed = {item["what"]: item["blocking"] for item in report["not_evaluated"]}
     assert listed["evidence/README.md"] is False

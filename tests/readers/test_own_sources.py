@@ -31,7 +31,7 @@ def _copy_page(folder: Path) -> None:
 def test_the_files_of_the_page_load_and_raise_a_finding(tmp_path: Path) -> None:
     """One YAML file makes an unknown log evidence: counted, in its table, seen by the shipped rules, and verified."""
     _copy_page(tmp_path)
-    settings = Settings(now=NOW, sources=(tmp_path / "sources",))
+    settings = Settings(now=NOW, proof="never", sources=(tmp_path / "sources",))
 
     case = investigate([tmp_path / "evidence"], tmp_path / "case", settings, Progress())
 
@@ -47,7 +47,9 @@ def test_without_the_source_the_same_log_blocks_the_outcome_clear(tmp_path: Path
     """What nothing recognises never looks clear."""
     _copy_page(tmp_path)
 
-    report = investigate([tmp_path / "evidence"], tmp_path / "case", Settings(now=NOW), Progress()).report
+    report = investigate(
+        [tmp_path / "evidence"], tmp_path / "case", Settings(now=NOW, proof="never"), Progress()
+    ).report
 
     assert report["summary"]["outcome"] == "not_evaluated"
 
@@ -55,7 +57,7 @@ def test_without_the_source_the_same_log_blocks_the_outcome_clear(tmp_path: Path
 def test_a_changed_source_is_noticed(tmp_path: Path) -> None:
     """The digest of a case covers the sources that read its evidence."""
     _copy_page(tmp_path)
-    settings = Settings(now=NOW, sources=(tmp_path / "sources",))
+    settings = Settings(now=NOW, proof="never", sources=(tmp_path / "sources",))
     investigate([tmp_path / "evidence"], tmp_path / "case", settings, Progress())
     source = tmp_path / "sources" / "watchdog.yaml"
 

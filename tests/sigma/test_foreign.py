@@ -130,7 +130,7 @@ def test_mixed_rules_run_in_one_investigation_and_the_refused_are_reported(tmp_p
         b=sentinel("OfficeActivity | where Operation == 'HardDelete'"),
         c=sigma({"product": "aws"}, {"s": {"a": "b"}, "condition": "s"}, title="Cloud trail"),
     )
-    settings = Settings(now=NOW, rules=(rules,))
+    settings = Settings(now=NOW, proof="never", rules=(rules,))
 
     report = investigate(
         [_evidence(tmp_path, "2026-03-02T08:00:00")], tmp_path / "case", settings, Progress()
@@ -154,7 +154,9 @@ def test_a_rule_that_asks_for_the_present_finds_what_happened_weeks_ago_once(tmp
     given(rules, a=sentinel(query, queryFrequency="1h", queryPeriod="1d"))
     evidence = _evidence(tmp_path, "2026-02-02T08:10:00", "2026-02-03T23:50:00")
 
-    report = investigate([evidence], tmp_path / "case", Settings(now=NOW, rules=(rules,)), Progress()).report
+    report = investigate(
+        [evidence], tmp_path / "case", Settings(now=NOW, proof="never", rules=(rules,)), Progress()
+    ).report
 
     rule = next(item for item in report["rules"] if item["name"] == "A published rule")
     said = [
@@ -172,7 +174,9 @@ def test_a_threshold_counts_within_one_run_of_the_schedule(tmp_path: Path) -> No
     given(rules, a=sentinel(query, queryFrequency="1h", queryPeriod="1h", triggerThreshold=1))
     alone = _evidence(tmp_path, "2026-02-02T08:10:00", "2026-02-02T12:10:00")
 
-    report = investigate([alone], tmp_path / "case", Settings(now=NOW, rules=(rules,)), Progress()).report
+    report = investigate(
+        [alone], tmp_path / "case", Settings(now=NOW, proof="never", rules=(rules,)), Progress()
+    ).report
 
     assert next(item for item in report["rules"] if item["name"] == "A published rule")["outcome"] == "clear"
 
