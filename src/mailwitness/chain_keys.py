@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailwitness.errors import ContentError
@@ -139,7 +140,7 @@ def _by_column(column: str) -> Callable[[Act], Keys]:
         return lambda act: _same(_messages(act))
     if column == "FilePath":
         return lambda act: _same(files(act))
-    return lambda act: _same([getattr(act, column).lower()])
+    return lambda act: _alone(getattr(act, column).lower())
 
 
 def _same(values: Iterable[str]) -> Keys:
@@ -147,6 +148,12 @@ def _same(values: Iterable[str]) -> Keys:
     return Keys(kept, kept)
 
 
+def _alone(value: str) -> Keys:
+    return Keys((value,), (value,)) if value else _NOTHING
+
+
+# A few accounts do most of what a log holds.
+@lru_cache(maxsize=1 << 16)
 def account(name: str) -> Keys:
     r"""Return the keys of an account: ``eva@contoso.example`` meets ``eva``, ``CONTOSO\eva`` and ``.../Users/eva``."""
     text = name.strip().lower().replace("\x1e", "")
