@@ -470,8 +470,8 @@ class _Run:
         if self.given_proof is not None:
             mailboxes = [finding.mailbox for story in stories for finding in story.findings]
             part = summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
-            clock = recoverability.describe(opened.connection)
-            part = recoverability.annotate(opened.connection, part)
+            clock = recoverability.describe(opened.connection, now=self.settings.now)
+            part = recoverability.annotate(opened.connection, part, now=self.settings.now)
             history = settings_over_time.describe(opened.connection)
             return part, sight.describe(opened.connection), clock, history
         reason = (

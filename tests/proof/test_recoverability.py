@@ -32,7 +32,7 @@ def deletion(number: int, operation: str, day: int) -> str:
     )  # fmt: skip
 
 
-def run(tmp_path: Path, mailbox: dict[str, Any] | None) -> dict[str, Any]:
+def run(tmp_path: Path, mailbox: dict[str, Any] | None, now: dt.datetime = NOW) -> dict[str, Any]:
     evidence = tmp_path / "evidence"
     evidence.mkdir()
     lines = [deletion(1, "SoftDelete", 1), deletion(2, "HardDelete", 2), deletion(3, "SoftDelete", 3)]
@@ -45,7 +45,7 @@ def run(tmp_path: Path, mailbox: dict[str, Any] | None) -> dict[str, Any]:
             **mailbox,
         }
         (evidence / "mailbox.json").write_text(json.dumps([known]))
-    return investigate([evidence], tmp_path / "case", Settings(now=NOW), Progress()).report
+    return investigate([evidence], tmp_path / "case", Settings(now=now), Progress()).report
 
 
 def test_with_the_settings_of_the_mailbox_the_day_is_exact_and_the_first_to_go_comes_first(
@@ -78,6 +78,20 @@ def test_without_settings_the_default_and_its_range_are_named(tmp_path: Path) ->
         False,
     )
     assert "by the documented defaults" in report["recoverability"]["sentence"]
+
+
+def test_a_default_that_has_passed_does_not_look_like_time_left(tmp_path: Path) -> None:
+    report = run(tmp_path, None, now=dt.datetime(2026, 3, 20, tzinfo=dt.UTC))
+
+    late = [one for one in report["recoverability"]["steps"] if one["is_late"]]
+    assert {one["until"][:10] for one in late} == {"2026-03-15", "2026-03-16"}
+    sentence = report["recoverability"]["sentence"]
+    assert (
+        "only if deleted items are kept longer than by default, at the latest until 2026-04-02 UTC"
+        in sentence
+    )
+    assert "2026-03-15" not in sentence
+    assert "by default over since 2026-03-15" in (tmp_path / "case" / "report.html").read_text()
 
 
 def test_a_hold_keeps_its_caveat_in_every_form_of_the_report(tmp_path: Path) -> None:

@@ -93,11 +93,12 @@ def store(connection: duckdb.DuckDBPyConnection, tables: TableStore, *, now: dt.
     return results.commit(connection, tables, TABLE, SEGMENT, partial)
 
 
-def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
+def describe(connection: duckdb.DuckDBPyConnection, *, now: dt.datetime) -> JsonDict:
     """Return the report's part on what can still be saved: steps in the order of the clock.
 
     Args:
         connection: has the table Recoverability.
+        now: the clock of the run.
     """
     grouped = rows(
         connection.execute(
@@ -108,8 +109,8 @@ def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
     )
     return {
         "is_computed": True,
-        "sentence": _sentence(grouped),
-        "steps": [_step(row) for row in grouped[:_STEPS]],
+        "sentence": _sentence(grouped, now),
+        "steps": [_step(row, now) for row in grouped[:_STEPS]],
         "steps_total": len(grouped),
     }
 
@@ -124,7 +125,17 @@ def missing(reason: str) -> JsonDict:
     }
 
 
-def _step(row: dict[str, Any]) -> JsonDict:  # Any: query cells
+def _is_late(row: dict[str, Any], now: dt.datetime) -> bool:  # Any: query cells
+    """Tell whether the documented default is over and only a longer setting can still keep the message."""
+    return (
+        bool(row["Until"])
+        and not row["IsOver"]
+        and not row["IsGone"]
+        and row["Until"] < now.replace(tzinfo=None)
+    )
+
+
+def _step(row: dict[str, Any], now: dt.datetime) -> JsonDict:  # Any: query cells
     return {
         "mailbox": row["Mailbox"],
         "product": row["Product"],
@@ -138,6 +149,7 @@ def _step(row: dict[str, Any]) -> JsonDict:  # Any: query cells
         "latest": iso(row["Latest"]),
         "is_exact": bool(row["IsExact"]),
         "is_over": bool(row["IsOver"]),
+        "is_late": _is_late(row, now),
         "is_gone": bool(row["IsGone"]),
         "removed_by": row["RemovedBy"],
         "caveat": row["Caveat"] if row["Hold"] else "",
@@ -145,11 +157,14 @@ def _step(row: dict[str, Any]) -> JsonDict:  # Any: query cells
     }
 
 
-def _sentence(grouped: list[dict[str, Any]]) -> str:  # Any: query cells
+def _sentence(grouped: list[dict[str, Any]], now: dt.datetime) -> str:  # Any: query cells
     total = sum(row["Messages"] for row in grouped)
     if not total:
         return "Nothing that was lost waits to be saved."
-    dated = [row for row in grouped if row["Until"] and not row["IsOver"] and not row["IsGone"]]
+    late = [row for row in grouped if _is_late(row, now)]
+    dated = [
+        row for row in grouped if row["Until"] and not row["IsOver"] and not row["IsGone"] and row not in late
+    ]
     undated = sum(row["Messages"] for row in grouped if not row["Until"] and not row["IsGone"])
     over = sum(row["Messages"] for row in grouped if row["IsOver"])
     gone = sum(row["Messages"] for row in grouped if row["IsGone"])
@@ -164,18 +179,25 @@ def _sentence(grouped: list[dict[str, Any]]) -> str:  # Any: query cells
         parts.append(
             f"{sum(row['Messages'] for row in dated):,} can be saved, the first until {first:%Y-%m-%d} UTC{sure}"
         )
+    if late:
+        last = max(row["Latest"] for row in late)
+        parts.append(
+            f"{sum(row['Messages'] for row in late):,} only if deleted items are kept longer than by default, "
+            f"at the latest until {last:%Y-%m-%d} UTC"
+        )
     parts += [f"{undated:,} may be saved, with no day by which that ends"] if undated else []
     parts += [f"of {over:,} the time is over"] if over else []
     parts += [f"{gone:,} cannot be restored in the mailbox"] if gone else []
     return f"Of {total:,} lost or deleted: {'; '.join(parts)}."
 
 
-def annotate(connection: duckdb.DuckDBPyConnection, ledger: JsonDict) -> JsonDict:
+def annotate(connection: duckdb.DuckDBPyConnection, ledger: JsonDict, *, now: dt.datetime) -> JsonDict:
     """Add to the report's part on messages where each one is and until when it can be saved.
 
     Args:
         connection: has the table Recoverability.
         ledger: the part, from ``summary.describe``.
+        now: the clock of the run.
     """
     for box in ledger["mailboxes"]:
         found = rows(
@@ -190,5 +212,7 @@ def annotate(connection: duckdb.DuckDBPyConnection, ledger: JsonDict) -> JsonDic
             row["until"] = iso(clock["Until"]) if clock else ""
             row["is_exact"] = bool(clock["IsExact"]) if clock else False
         if found:
-            box["sentences"].append(_sentence([{**row, "Messages": 1} for row in found]))
+            box["sentences"].append(
+                _sentence([{**row, "Messages": 1, "Latest": row["UntilLatest"]} for row in found], now)
+            )
     return ledger

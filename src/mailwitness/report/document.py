@@ -416,6 +416,7 @@ class RecoveryStep(msgspec.Struct, frozen=True, kw_only=True):
     latest: str | None = None
     is_exact: bool = False
     is_over: bool = False
+    is_late: bool = False
     is_gone: bool = False
     removed_by: str = ""
     caveat: str = ""

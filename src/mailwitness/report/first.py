@@ -10,7 +10,7 @@ from mailwitness.report.pages import common
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.report.document import Case, Report
+    from mailwitness.report.document import Case, RecoveryStep, Report
 
 STEPS_SHOWN = 4
 
@@ -43,13 +43,18 @@ def _verdict(case: Case) -> str:
 def _steps(report: Report, case: Case) -> Iterator[str]:
     """Yield what to do first: save what ends first, look at the strongest proof, close what blocks a verdict."""
     ending = [one for one in common.running(report) if one.until]
-    yield from (
-        f"Until {wording.moment(one.until)}{'' if one.is_exact else ' by default'}, {one.mailbox or 'files'}: {one.step}"
-        for one in ending[:2]
-    )
+    yield from (f"{_deadline(one)}, {one.mailbox or 'files'}: {one.step}" for one in ending[:2])
     strongest = wording.strongest(case)
     if strongest is not None:
         yield f"Look at the proof: {common.proof_of(report, strongest)}."
     for one in report.not_evaluated:
         if one.blocking and one.remedy:
             yield f"{one.what}: {one.remedy}"
+
+
+def _deadline(step: RecoveryStep) -> str:
+    if step.is_late:
+        return (
+            f"At the latest until {wording.moment(step.latest)}, where items are kept longer than by default"
+        )
+    return f"Until {wording.moment(step.until)}{'' if step.is_exact else ' by default'}"

@@ -113,6 +113,8 @@ def until(step: RecoveryStep) -> str:
         return "no period; save it now"
     if step.is_over:
         return f"over since {moment(step.latest)}"
+    if step.is_late:
+        return f"by default over since {moment(step.until)}; until {moment(step.latest)} where items are kept longer"
     if step.is_exact or not step.latest:
         return moment(step.until)
     return f"{moment(step.until)} by default; {moment(step.earliest)} to {moment(step.latest)} is possible"

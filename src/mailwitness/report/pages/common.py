@@ -77,13 +77,16 @@ def escalation_of(case: Case) -> str:
 
 
 def running(report: Report) -> tuple[RecoveryStep, ...]:
-    """Return what can still be saved, mailboxes of pressing cases first, each in the order of the clock."""
+    """Return what can still be saved, mailboxes of pressing cases first, each in the order of the clock.
+
+    What only a longer setting than the default can have kept comes last: often it is gone.
+    """
     steps = report.recoverability.steps if report.recoverability else ()
     named = {name.lower() for case in pressing(report) for name in case.mailboxes}
     return tuple(
         sorted(
             (one for one in steps if not (one.is_over or one.is_gone)),
-            key=lambda one: one.mailbox.lower() not in named,
+            key=lambda one: (one.is_late, one.mailbox.lower() not in named),
         )
     )
 
