@@ -398,6 +398,48 @@ SETTINGS: list[tuple[Json, tuple[str, str, str, bool | None]]] = [
     ({"Name": "keep", "RetentionPolicyTagLinks": ["a"]}, ("RetentionPolicy", "", "keep", None)),
     (
         {
+            "Identity": "eva\\x2hlsdpG",
+            "Name": "news",
+            "Enabled": True,
+            "KeepLatest": 1,
+            "SourceFolder": "Inbox",
+            "Provider": "Exchange16",
+        },
+        ("SweepRule", "eva", "news", True),
+    ),
+    (
+        {
+            "Identity": "Copy",
+            "Enabled": True,
+            "Priority": 1,
+            "TransportAgentFactory": "A.B",
+            "AssemblyPath": "C:\\a.dll",
+        },
+        ("TransportAgent", "", "", True),
+    ),
+    (
+        {
+            "Identity": "ex01\\Relay",
+            "Name": "Relay",
+            "Enabled": True,
+            "AuthMechanism": "Tls",
+            "RemoteIPRanges": ["192.0.2.7"],
+        },
+        ("ReceiveConnector", "", "Relay", True),
+    ),
+    (
+        {
+            "Identity": "Out",
+            "Name": "Out",
+            "Enabled": False,
+            "AddressSpaces": ["SMTP:*;1"],
+            "SmartHosts": [],
+            "DNSRoutingEnabled": True,
+        },
+        ("SendConnector", "", "Out", False),
+    ),
+    (
+        {
             "Identity": "eva",
             "User": "CONTOSO\\mallory",
             "AccessRights": ["FullAccess"],

@@ -224,6 +224,22 @@ def test_an_exception_holds_until_its_day_and_is_then_itself_reported(root: Path
     assert [one.found for one in reported.failing] == ["it expired on 2026-03-30", "there is no such check"]
 
 
+def test_an_exception_answers_for_settings_that_are_not_there(root: Path, tmp_path: Path) -> None:
+    table = tmp_path / "exceptions.csv"
+    table.write_text(
+        "check,identity,reason,owner,expires\nsweep_rules_take_nothing_away,,nobody has one,mail team,2026-09-01\n"
+    )
+
+    found = run(root=root, case=None, platforms=["exchange"], exempt=table, now=NOW).results
+    found = [one for one in found if one.check == "sweep_rules_take_nothing_away"]
+
+    assert [(one.outcome, one.reason) for one in found] == [
+        (NOT_EVALUATED, "the snapshot holds no SweepRule")
+    ]
+    assert found[0].excepted[0].owner == "mail team"
+    assert "Get-SweepRule" in found[0].remedy
+
+
 def test_an_exceptions_file_without_its_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("check,reason\n")
 

@@ -147,7 +147,7 @@ class Bench:
             return self._absent(check)
         if missing:
             reason = f"the snapshot holds no {', '.join(missing)}"
-            return self._result(check, NOT_EVALUATED, reason=reason, remedy=how_to_get(missing))
+            return self._absent(check, reason=reason, remedy=how_to_get(missing))
         try:
             sql = self.engine.to_sql(check.query, now=self.now)
             found = findings.execute(self.connection, sql, timeout_seconds=_SECONDS, limit=_MOST_ROWS)
@@ -181,15 +181,22 @@ class Bench:
             return self._result(check, NOT_EVALUATED, reason=reason, remedy=how_to_get(check.needs), **seen)
         return self._result(check, PASS, **seen)
 
-    def _absent(self, check: Check) -> Result:
+    def _absent(
+        self,
+        check: Check,
+        *,
+        reason: str = "",
+        remedy: str = "Where that is as it should be, say so in an exception",
+    ) -> Result:
         """Return that there is nothing to judge; an exception can say that this is as it should be."""
         unread = self._unread(check)
         if unread:
             return self._result(check, NOT_EVALUATED, reason=unread, remedy="Run it as root.")
         why = self._exemption(check, "")
         excepted = [Excepted("", why.reason, why.owner, why.expires)] if why else []
-        remedy = "Where that is as it should be, say so in an exception"
-        return self._result(check, NOT_EVALUATED, reason=check.absent, remedy=remedy, excepted=excepted)
+        return self._result(
+            check, NOT_EVALUATED, reason=reason or check.absent, remedy=remedy, excepted=excepted
+        )
 
     def _exemption(self, check: Check, identity: str) -> Exemption | None:
         return next((one for one in self.exemptions if one.covers(check.id, identity)), None)

@@ -48,6 +48,9 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("RemoteDomain", ("AutoForwardEnabled", "DomainName")),
     ("InboundConnector", ("SenderDomains", "ConnectorType")),
     ("OutboundConnector", ("RecipientDomains", "SmartHosts")),
+    ("ReceiveConnector", ("AuthMechanism", "RemoteIPRanges")),
+    ("SendConnector", ("AddressSpaces", "DNSRoutingEnabled")),
+    ("TransportAgent", ("TransportAgentFactory", "AssemblyPath")),
     ("UnifiedAuditLogRetentionPolicy", ("RetentionDuration", "RecordTypes")),
     ("MailboxDatabase", ("DeletedItemRetention", "MailboxRetention")),
     ("TransportService", ("MessageTrackingLogEnabled",)),
@@ -70,7 +73,7 @@ _MAILBOX = (
     "MailboxIdentity",
     "SourceAlias",
 )
-_IDENTITY = ("Identity", "RuleIdentity", "Guid", "id", "Id", "DistinguishedName")
+_IDENTITY = ("Identity", "RuleIdentity", "RuleId", "Guid", "id", "Id", "DistinguishedName")
 _NAME = ("Name", "displayName", "DisplayName", "FolderName", "Id")
 _SNAPSHOT_TIMES = ("SnapshotTime", "CollectedAt", "TimeGenerated", "snapshotTime")
 _PERMISSIONS = frozenset({"MailboxPermission", "RecipientPermission", "MailboxFolderPermission"})
@@ -92,7 +95,7 @@ def prepare(members: Record, type_name: str = "") -> Record | None:
     mailbox = _first(found, _MAILBOX)
     if not mailbox and (
         kind in _PERMISSIONS
-        or (kind == "InboxRule" and "\\" in identity)
+        or (kind in {"InboxRule", "SweepRule"} and "\\" in identity)
         or kind == "MailboxAuditBypassAssociation"
     ):
         # Permissions are listed by mailbox; a rule's identity is mailbox, backslash, number.
