@@ -2,14 +2,16 @@
 
     python bench/witness_rate.py --largest 6 --seconds 10
 
-Three tables: the store by itself at 10^3 to 10^largest records with its proofs; the service over TLS with a client on the same machine;
-the shipper's canary at 2,000 lines per second. Run it on an idle machine and state the machine beside the figures.
+Four tables: the store by itself at 10^3 to 10^largest records with its proofs; what a proof reads of the tree; the service over TLS with
+a client on the same machine; the shipper's canary at 2,000 lines per second. ``--only tree`` makes one of them.
+Run it on an idle machine and state the machine beside the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import resource
 import statistics
 import sys
@@ -28,7 +30,7 @@ from witness.site import Site
 from mailwitness.witness.client import Client
 from mailwitness.witness.config import Follow
 from mailwitness.witness.heads import Signer
-from mailwitness.witness.merkle import is_consistent, is_included, leaf_hash
+from mailwitness.witness.merkle import FileNodes, Tree, is_consistent, is_included, leaf_hash
 from mailwitness.witness.records import Entry, Kind
 from mailwitness.witness.ship import Shipper
 from mailwitness.witness.store import Store
@@ -91,6 +93,39 @@ def _proofs(store: Store) -> tuple[float, float, float, int]:
         message = "a proof does not hold"
         raise SystemExit(message)
     return proof, check, consistency, max(len(path) for path in paths)
+
+
+def tree_table(largest: int) -> None:
+    """Print what a proof reads of a tree by itself: reads, and pages of 4 KiB, each of which costs a seek where nothing is in memory."""
+    print(f"\n{'leaves':>10}{'hashes':>8}{'reads':>8}{'pages':>8}{'bytes each':>12}")
+    pread = os.pread
+    with tempfile.TemporaryDirectory() as name:
+        nodes = FileNodes(Path(name) / "tree")
+        tree = Tree(nodes)
+        for power in range(3, largest + 1):
+            while tree.size < 10**power:
+                end = min(tree.size + 10_000, 10**power)
+                tree.append([leaf_hash(b"%d" % i) for i in range(tree.size, end)])
+            seen: list[tuple[int, int]] = []
+
+            def read(descriptor: int, size: int, offset: int, seen: list[tuple[int, int]] = seen) -> bytes:
+                seen.append((descriptor, offset // 4096))
+                return pread(descriptor, size, offset)
+
+            os.pread = read
+            paths, reads, pages = [], [], []
+            for index in range(0, tree.size, tree.size // _PROOFS):
+                seen.clear()
+                paths.append(len(tree.inclusion(index)))
+                reads.append(len(seen))
+                pages.append(len(set(seen)))
+            os.pread = pread
+            size = sum(path.stat().st_size for path in nodes.folder.iterdir()) / tree.size
+            print(
+                f"{tree.size:>10}{max(paths):>8}{max(reads):>8}{statistics.mean(pages):>8.1f}{size:>12.1f}",
+                flush=True,
+            )
+        nodes.close()
 
 
 def service_table(seconds: float, connections: int) -> None:
@@ -156,10 +191,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--connections", type=int, default=2)
     parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--only", default="", choices=["", "store", "tree", "service", "delay"])
     chosen = parser.parse_args()
-    store_table(chosen.largest)
-    service_table(chosen.seconds, chosen.connections)
-    delay_table(chosen.seconds, chosen.rate)
+    tables = {
+        "store": lambda: store_table(chosen.largest),
+        "tree": lambda: tree_table(chosen.largest),
+        "service": lambda: service_table(chosen.seconds, chosen.connections),
+        "delay": lambda: delay_table(chosen.seconds, chosen.rate),
+    }
+    for name, table in tables.items():
+        if chosen.only in {"", name}:
+            table()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ Roots and proofs of the eight leaves are those that the test of the reference im
 from __future__ import annotations
 
 import hashlib
+import os
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -22,6 +24,9 @@ from mailwitness.witness.merkle import (
     leaf_hash,
     node_hash,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LEAVES = [
     bytes.fromhex(text)
@@ -169,10 +174,8 @@ def test_a_changed_leaf_is_never_consistent() -> None:
     assert not is_consistent(20, 30, (honest.root(), other.root()), other.consistency(20, 30))
 
 
-def test_files_hold_the_same_tree_after_opening_again_and_after_cutting(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path)) / "tree"
+def test_files_hold_the_same_tree_after_opening_again_and_after_cutting(tmp_path: Path) -> None:
+    folder = tmp_path / "tree"
     hashes = [leaf_hash(str(i).encode()) for i in range(77)]
     nodes = FileNodes(folder)
     Tree(nodes).append(hashes)
@@ -186,6 +189,50 @@ def test_files_hold_the_same_tree_after_opening_again_and_after_cutting(tmp_path
 
     assert tree.root() == _tree(77).root()
     again.close()
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(1 << 8, 2), (1 << 12, 3), (1 << 16, 4), (50_001, 8)])
+def test_a_proof_reads_one_small_block_for_four_levels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, blocks: int
+) -> None:
+    """A tree that is larger than the memory costs a seek for each block; with one for each level it would be four times as many."""
+    hashes = [leaf_hash(b"%d" % i) for i in range(count)]
+    nodes = FileNodes(tmp_path / "tree")
+    tree, plain = Tree(nodes), Tree(MemoryNodes())
+    tree.append(hashes)
+    plain.append(hashes)
+    seen: list[tuple[int, int]] = []
+
+    def read(descriptor: int, size: int, offset: int) -> bytes:
+        seen.extend((descriptor, block) for block in range(offset // 512, (offset + size - 1) // 512 + 1))
+        return pread(descriptor, size, offset)
+
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", read)
+    for index in (0, 1, count // 3, count // 2, count - 2, count - 1):
+        seen.clear()
+        path = tree.inclusion(index)
+
+        assert path == plain.inclusion(index)
+        assert len(set(seen)) <= blocks
+        assert len(seen) <= 2 * count.bit_length()
+        seen.clear()
+        assert tree.inclusion(index) == path
+        assert not seen
+    nodes.close()
+
+
+def test_a_hash_that_is_not_on_disk_is_refused_and_read_again_later(tmp_path: Path) -> None:
+    nodes = FileNodes(tmp_path / "tree")
+    hashes = [leaf_hash(b"%d" % i) for i in range(3)]
+    nodes.append(0, b"".join(hashes))
+    with pytest.raises(ValueError, match="no hash 1 in level 1"):
+        nodes.read(1, 1)
+
+    nodes.append(0, leaf_hash(b"3"))
+
+    assert nodes.read(1, 1) == node_hash(hashes[2], leaf_hash(b"3"))
+    nodes.close()
 
 
 @pytest.mark.parametrize(("index", "size"), [(-1, 5), (5, 5), (0, 6), (0, -1)])

@@ -1,7 +1,7 @@
 """A Merkle tree over the witness's records: one hash that stands for all of them, and short proofs against it.
 
 Hashing and proofs follow RFC 6962 section 2.1 (leaf ``00 || data``, node ``01 || left || right``); checking follows the
-loops of RFC 9162 sections 2.1.3.2 and 2.1.4.2. Only hashes of complete subtrees are stored: level ``k`` holds the hash of
+loops of RFC 9162 sections 2.1.3.2 and 2.1.4.2. Only hashes of complete subtrees are kept: level ``k`` holds the hash of
 leaves ``[i * 2^k, (i + 1) * 2^k)`` at place ``i``. They never change, which makes appending cheap and any older size provable.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HASH_BYTES = 32
+# Four levels are sixteen hashes, of which eleven nodes are hashed again at most: less than the reads that it saves.
+_KEPT_EVERY = 4
+# About a megabyte: the upper eleven levels, whatever the size of the tree.
+_REMEMBERED = 4096
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -64,10 +69,14 @@ class MemoryNodes:
 
 
 class FileNodes:
-    """Nodes in one file for each level; they can be computed again from the records at any time.
+    """Nodes in files; they can be computed again from the records at any time.
+
+    Only every fourth level is kept. The levels between are hashed from it when asked for: the hashes of a proof that belong to the
+    same four levels lie in 512 bytes then, so that a proof costs one place of the disk for four levels, and half the room.
+    Hashes read last stay in memory, and with them the upper levels, which each proof needs; they never change.
 
     Args:
-        folder: holds ``00``, ``01``, ...; made when missing.
+        folder: holds ``00``, ``04``, ``08``, ...; made when missing.
         size: leaves to keep; what lies beyond is cut off. None keeps all.
         is_writable: False opens an existing folder for reading only.
     """
@@ -79,39 +88,61 @@ class FileNodes:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._files: list[int] = []
         self._counts: list[int] = []
-        while (folder / f"{len(self._files):02d}").exists():
-            self._open(len(self._files), size)
+        self._cached = lru_cache(maxsize=_REMEMBERED)(self._read)
+        while self._path(len(self._files)).exists():
+            self._open(size)
 
-    def _open(self, level: int, size: int | None = None) -> None:
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number * _KEPT_EVERY:02d}"
+
+    def _open(self, size: int | None = None) -> None:
+        number = len(self._files)
         flags = os.O_RDWR | os.O_CREAT if self._writable else os.O_RDONLY
-        descriptor = os.open(self.folder / f"{level:02d}", flags | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._path(number), flags | os.O_CLOEXEC, 0o600)
         self._files.append(descriptor)
         count = os.fstat(descriptor).st_size // HASH_BYTES
-        if size is not None and count > size >> level:
-            count = size >> level
+        if size is not None:
+            count = min(count, size >> number * _KEPT_EVERY)
         if size is not None and self._writable:
             os.ftruncate(descriptor, count * HASH_BYTES)
         self._counts.append(count)
 
     def append(self, level: int, hashes: bytes) -> None:
-        """Add hashes at the end of a level."""
-        if level == len(self._files):
-            self._open(level)
-        offset = self._counts[level] * HASH_BYTES
+        """Add hashes at the end of a level; those of a level that is not kept follow from the levels below."""
+        number, above = divmod(level, _KEPT_EVERY)
+        if above:
+            return
+        if number == len(self._files):
+            self._open()
+        offset = self._counts[number] * HASH_BYTES
         rest = memoryview(hashes)
         while rest:
-            written = os.pwrite(self._files[level], rest, offset)
+            written = os.pwrite(self._files[number], rest, offset)
             offset += written
             rest = rest[written:]
-        self._counts[level] += len(hashes) // HASH_BYTES
+        self._counts[number] += len(hashes) // HASH_BYTES
 
     def read(self, level: int, index: int) -> bytes:
-        """Return one hash."""
-        return os.pread(self._files[level], HASH_BYTES, index * HASH_BYTES)
+        """Return one hash, with one read at most.
+
+        Raises:
+            ValueError: it is not there.
+        """
+        return self._cached(level, index)
+
+    def _read(self, level: int, index: int) -> bytes:
+        number, above = divmod(level, _KEPT_EVERY)
+        width = HASH_BYTES << above
+        hashes = os.pread(self._files[number], width, index * width)
+        if len(hashes) != width:
+            message = f"the tree has no hash {index} in level {level}"
+            raise ValueError(message)
+        return _top(hashes)
 
     def count(self, level: int) -> int:
         """Return how many hashes a level has."""
-        return self._counts[level] if level < len(self._counts) else 0
+        number, above = divmod(level, _KEPT_EVERY)
+        return self._counts[number] >> above if number < len(self._counts) else 0
 
     def sync(self) -> None:
         """Bring everything onto the disk."""
@@ -123,6 +154,16 @@ class FileNodes:
         for descriptor in self._files:
             os.close(descriptor)
         self._files, self._counts = [], []
+
+
+def _top(hashes: bytes) -> bytes:
+    """Return the hash above a power of two of neighbouring hashes."""
+    while len(hashes) > HASH_BYTES:
+        pairs = range(0, len(hashes), 2 * HASH_BYTES)
+        hashes = b"".join(
+            node_hash(hashes[i : i + HASH_BYTES], hashes[i + HASH_BYTES : i + 2 * HASH_BYTES]) for i in pairs
+        )
+    return hashes
 
 
 class Tree:
