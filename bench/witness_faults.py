@@ -84,16 +84,19 @@ class Writer:
             self.count += _LINES
             if self._chance.random() < self.rotate:
                 self.rotations += 1
-                self.log.rename(self.log.with_name(f"mail.log.{self.rotations}"))
+                self.log.rename(self._next_name())
             elif self._chance.random() < self.truncate:
                 self._copy_truncate()
 
     def _copy_truncate(self) -> None:
         """As logrotate does it; between copy and truncation nobody writes here, because the writer is this thread."""
         self.truncations += 1
-        copy = self.log.with_name(f"mail.log.{self.truncations}")
-        copy.write_bytes(self.log.read_bytes())
+        self._next_name().write_bytes(self.log.read_bytes())
         self.log.write_bytes(b"")
+
+    def _next_name(self) -> Path:
+        """Return a name that neither a rotated file nor a copy has."""
+        return self.log.with_name(f"mail.log.{self.rotations + self.truncations}")
 
     def expected(self) -> Counter[str]:
         """Return what has to be at the witness."""
@@ -199,10 +202,16 @@ def rotate_and_truncate(folder: Path, seconds: float) -> Row:
     """Rotate by renaming and by copytruncate while the log is followed."""
     log = folder / "mail.log"
     with Site(folder) as site, _shipping(site, folder, log):
-        with Writer(log, truncate=0.01) as writer:
+        with Writer(log, rotate=0.01, truncate=0.03) as writer:
             time.sleep(seconds)
         found = _settled(site, log)
-        return _row("copytruncate", f"{writer.truncations} times", writer.expected(), found)
+        return _row(
+            "copytruncate",
+            f"{writer.truncations} times",
+            writer.expected(),
+            found,
+            f"{writer.rotations} rotations between them",
+        )
 
 
 def fill_disk(folder: Path, *, of_witness: bool) -> Row:
@@ -308,7 +317,7 @@ def malformed_frames(folder: Path, count: int) -> Row:
 
 
 def refused_certificates(folder: Path) -> Row:
-    """Try an expired certificate and one of a stranger; nothing may be stored."""
+    """Try an expired certificate and one of a stranger; nothing may be stored before a good one is tried the same way."""
     with Site(folder) as site:
         site.authority(NOW - dt.timedelta(days=30), days=20).issue(folder / "expired", "mail")
         Authority(folder / "strangers", now=NOW).issue(folder / "foreign", "mail")
@@ -317,8 +326,17 @@ def refused_certificates(folder: Path) -> Row:
                 secure.sendall(b"5 12345")
                 secure.recv(1)
         stored = site.reader().head().head.size
+        with _connection(site, site.folder / "clients" / "mail") as secure:
+            secure.sendall(b"5 12345")
+            secure.unwrap()
+        wait_for(lambda: site.reader().head().head.size > stored, 60)
         return Row(
-            "certificates expired or of a stranger", "2", 0, 0, stored, "records stored count as doubled"
+            "certificates expired or of a stranger",
+            "2",
+            0,
+            0,
+            stored,
+            "records stored count as doubled; the same with a good certificate is stored",
         )
 
 
@@ -327,6 +345,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--cut-seconds", type=float, default=600)
+    parser.add_argument("--rotation-seconds", type=float, default=60)
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--only", default="", help="part of a fault's name")
     chosen = parser.parse_args()
@@ -334,7 +353,7 @@ def main() -> int:
         "kill shipper": lambda folder: kill_shipper(folder, chosen.kills),
         "kill witness": lambda folder: kill_witness(folder, chosen.kills),
         "network": lambda folder: cut_network(folder, chosen.cut_seconds),
-        "rotation": lambda folder: rotate_and_truncate(folder, 30),
+        "rotation": lambda folder: rotate_and_truncate(folder, chosen.rotation_seconds),
         "disk of the witness": lambda folder: fill_disk(folder, of_witness=True),
         "disk of the shipper": lambda folder: fill_disk(folder, of_witness=False),
         "clock": step_clock,
