@@ -92,10 +92,10 @@ def sentence(meaning: str, blind: Blind | None, found: Blinded) -> str:
         return f"{meaning}."
     parts = [_listed("rule", found.rules), _listed("chain", found.chains)]
     listed = " and ".join(part for part in parts if part)
-    ending = (
-        "get no record of it" if blind.effect == "blind" else "rest on records that the intruder can erase"
-    )
-    return f"{meaning}: {listed} {ending}."
+    is_one = len(found.rules) + len(found.chains) == 1
+    if blind.effect == "blind":
+        return f"{meaning}: {listed} {'gets' if is_one else 'get'} no record of it."
+    return f"{meaning}: {listed} {'rests' if is_one else 'rest'} on records that the intruder can erase."
 
 
 def _listed(word: str, names: tuple[str, ...]) -> str:
