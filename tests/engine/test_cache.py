@@ -13,6 +13,7 @@ from jinja2.bccache import Bucket
 
 from mailwitness import local_knowledge, tuning
 from mailwitness.content import documents, loader, pack
+from mailwitness.content import kept as kept_files
 from mailwitness.report.compiled import CompiledTemplates
 
 from .cases import NOW_TEXT, mailwitness
@@ -28,6 +29,24 @@ def test_the_cache_changes_no_result(tmp_path: Path) -> None:
 
     assert kept.code == 1
     assert kept.json() == off.json()
+
+
+def test_the_oldest_files_of_a_kind_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MAILWITNESS_CACHE", raising=False)
+    monkeypatch.setattr(kept_files, "MOST_BYTES", 250)
+    for age, name in enumerate(("pack-a", "pack-b", "pack-c", "template-a")):
+        path = kept_files.place(name)
+        assert path is not None
+        kept_files.write(path, b"x" * 100)
+        os.utime(path, (1_000_000 + age, 1_000_000 + age))
+    kept_files.write(kept_files.place("pack-d"), b"x" * 100)
+
+    assert sorted(path.name for path in (tmp_path / "mailwitness").iterdir()) == [
+        "pack-c",
+        "pack-d",
+        "template-a",
+    ]
 
 
 def test_a_pack_comes_back_from_the_cache_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 
 _OFF = {"0", "off", "no"}
+# Every version and every set of own rules leaves files of its own; the newest of each kind stay, up to so much.
+MOST_BYTES = 64 << 20
 
 
 def place(name: str) -> Path | None:
@@ -42,5 +44,16 @@ def write(path: Path | None, content: bytes) -> None:
         partial.write_bytes(content)
         partial.chmod(0o600)
         partial.replace(path)
+        _forget(path.parent, path.name.partition("-")[0])
     except OSError:
         return
+
+
+def _forget(folder: Path, kind: str) -> None:
+    """Remove the oldest files of a kind beyond what may be kept."""
+    found = [(path.stat(), path) for path in folder.glob(f"{kind}-*")]
+    kept = 0
+    for status, path in sorted(found, key=lambda one: one[0].st_mtime_ns, reverse=True):
+        kept += status.st_size
+        if kept > MOST_BYTES:
+            path.unlink(missing_ok=True)
