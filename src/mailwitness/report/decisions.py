@@ -65,7 +65,14 @@ def question_blocks(case: Case) -> Iterator[Block]:
     if not case.questions:
         return
     yield Heading("Questions answered", 3)
-    yield Bullets(tuple(_answered(one) for one in case.questions[:_SHOWN]))
+    # Many answers speak of the same mailboxes and days: that is said once, above them.
+    about: dict[str, list[str]] = {}
+    for one in case.questions[:_SHOWN]:
+        about.setdefault(one.visibility, []).append(_answered(one))
+    for visibility, answers in about.items():
+        if visibility:
+            yield Text(visibility)
+        yield Bullets(tuple(answers))
     if case.escalation is not None:
         decision = wording.DECISIONS.get(case.escalation.decision, wording.DECISIONS["keep"])
         yield Heading(decision, 3)
@@ -75,11 +82,10 @@ def question_blocks(case: Case) -> Iterator[Block]:
 
 
 def _answered(one: Question) -> str:
-    """Write a question with its answer, and what qualifies it, on one line."""
+    """Write a question with its answer on one line."""
     word = wording.QUESTION_ANSWERS.get(one.answer, wording.QUESTION_ANSWERS["not_evaluated"])
-    text = " ".join(part for part in (one.sentence, one.visibility) if part)
-    begins = text.lower().startswith(word.lower())
-    return f"{one.question} {'' if begins else f'{word}. '}{text}"
+    begins = one.sentence.lower().startswith(word.lower())
+    return f"{one.question} {'' if begins else f'{word}. '}{one.sentence}"
 
 
 def plan_blocks(report: Report, case: Case) -> Iterator[Block]:
