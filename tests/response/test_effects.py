@@ -143,5 +143,5 @@ def test_every_step_that_changes_something_can_be_contradicted_or_shown() -> Non
         if action.phase != "preservation" and not (action.shown_by or action.contradicted_by)
     ]
 
-    # Whether jobs still run and people were told stands in no record of mail.
-    assert silent == ["disable_jobs", "notify_units"]
+    # Whether jobs still run and people were told stands in no record of mail; that of a blocked application does not say blocked.
+    assert silent == ["disable_jobs", "block_application", "notify_units"]

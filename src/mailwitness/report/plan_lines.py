@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mailwitness.report.plan import Part
 
 # How renderers of Markdown call what reads a line.
+_ELSEWHERE = "(this line holds characters that a page could obey; it stands in report.html and `mailwitness plan show`)"
 _LANGUAGES = {"powershell": "powershell", "graph": "http", "gam": "sh", "sh": "sh"}
 
 
@@ -54,7 +55,8 @@ def _step(step: PlanStep) -> Iterator[str]:
 
 def fenced(lines: Iterable[str], language: str = "") -> Iterator[str]:
     """Yield lines as a code block that none of them can end; ``language`` is a name of ours."""
-    shown = [visible(line, LINE_LIMIT) for line in lines]
+    # A reader that knows no code blocks would obey a tag within; such a line stands where it is safe.
+    shown = [_ELSEWHERE if "<" in line else visible(line, LINE_LIMIT) for line in lines]
     longest = max((len(run) for line in shown for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     yield from (fence + _LANGUAGES.get(language, ""), *shown, fence)

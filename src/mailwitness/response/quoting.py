@@ -31,7 +31,7 @@ _READ_AS_MORE = {"sh": re.compile(r"[*?\[\]\s]"), "gam": re.compile(r"[*?,\s]")}
 
 def is_writable(value: str) -> bool:
     """Tell whether a value can stand in a command at all: as long as a name may be, and with nothing hidden in it."""
-    return 0 < len(value) <= _LONGEST and not _UNSEEN.search(value)
+    return 0 < len(value) <= _LONGEST and not value.isspace() and not _UNSEEN.search(value)
 
 
 def is_one_word(shell: str, value: str) -> bool:
