@@ -24,7 +24,7 @@ from mailwitness.content import loader
 ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ROOT / "src" / "mailwitness" / "content"
 CHECKER = Path(__file__).resolve().parent / "kql_check"
-KINDS = ("rules", "hunts", "parsers", "explanations", "questions")
+KINDS = ("rules", "hunts", "parsers", "explanations", "questions", "checks")
 # Loading the library takes about a second and a query about 30 ms; this is for a machine that hangs.
 TIMEOUT_SECONDS = 600
 
@@ -58,7 +58,7 @@ def queries_of(file: Path) -> Iterator[Query]:
 
 
 def content_queries(content: Path) -> list[Query]:
-    """Return the queries of all rules, hunts and parsers of a content folder, in a stable order."""
+    """Return the queries of all rules, hunts, parsers, questions and checks of a content folder, in a stable order."""
     files = [file for kind in KINDS for file in sorted((content / kind).rglob("[!_]*.yaml"))]
     return [query for file in files for query in queries_of(file)]
 
