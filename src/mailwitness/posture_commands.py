@@ -247,9 +247,10 @@ def settings(
 @posture_app.command
 def selftest(
     *,
-    scratch: Path,
-    log: list[Path],
+    scratch: Path | None = None,
+    log: list[Path] | None = None,
     deed: list[str] | None = None,
+    arrived: str = "",
     reader: Path | None = None,
     seconds: float = 10.0,
 ) -> int:
@@ -265,14 +266,29 @@ def selftest(
         Log that should notice, such as /var/log/audit/audit.log; may be given more than once.
     deed
         Only this deed; `mailwitness emulate --list --live` lists them.
+    arrived
+        Do nothing here; look whether the trace that a self-test script printed on another host is at the witness.
     reader
         Settings of a reader of the witness, TOML.
     seconds
         How long a record may take to arrive.
     """
+    from mailwitness.errors import ConfigError
     from mailwitness.posture import selftest as test
     from mailwitness.report.text import visible
 
+    if arrived:
+        if reader is None:
+            raise ConfigError(
+                "a trace is looked for at a witness", place="--arrived", remedy="Give --reader too."
+            )
+        is_there = test.has_arrived(arrived, reader, seconds=seconds)
+        print(f"{visible(arrived, 200)}: {'arrived' if is_there else 'did NOT arrive'}")
+        return CLEAR if is_there else FOUND
+    if scratch is None or not log:
+        raise ConfigError(
+            "a self-test needs a place and a log", place="selftest", remedy="Give --scratch and --log."
+        )
     tried = test.run(scratch, log, deeds=deed or [], reader=reader, seconds=seconds)
     for one in tried:
         for line in one.lines:

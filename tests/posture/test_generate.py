@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import tree_sitter
+import tree_sitter_powershell
 
+from mailwitness import posture_commands
 from mailwitness.errors import ConfigError
 from mailwitness.posture import audit_rules, mail_settings, selftest
 from mailwitness.posture.evaluate import FAIL, PASS
-from mailwitness.posture.generate import NAMES, Witness, generate
+from mailwitness.posture.generate import NAMES, SELFTESTS, Witness, generate
 from mailwitness.posture.root import Root
 from mailwitness.posture.run import run
 from mailwitness.scenarios import live
@@ -154,3 +158,22 @@ def test_a_clearing_that_nobody_noticed_is_said_to_be_unrecorded(tmp_path: Path)
     tried = selftest.run(tmp_path / "scratch", [log], deeds=[deed], reader=None, seconds=0)
 
     assert [(one.is_recorded, one.has_arrived) for one in tried] == [(False, None)]
+
+
+@pytest.mark.parametrize("kind", sorted(SELFTESTS))
+def test_what_cannot_be_tried_here_brings_a_script_that_tries_it(kind: str, root: Path) -> None:
+    written = generate(kind, root.parent / "out", root=root, witness=HERE)
+    script = (root.parent / "out" / SELFTESTS[kind]).read_text(encoding="utf-8")
+
+    assert SELFTESTS[kind] in written.said
+    tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language())).parse(script.encode())
+    assert not tree.root_node.has_error
+    # It clears what it made itself, looks for its own trace, and says either outcome by its exit code.
+    assert script.count("$trace") >= 4
+    assert {"exit 0", "exit 1"} <= set(re.findall(r"exit \d", script))
+    assert "{{" not in script
+
+
+def test_a_trace_without_a_witness_is_refused() -> None:
+    with pytest.raises(ConfigError, match="looked for at a witness"):
+        posture_commands.selftest(arrived="mailwitness-selftest-1")

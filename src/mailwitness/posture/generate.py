@@ -25,6 +25,12 @@ NAMES = {
     "powershell": "powershell.ps1",
     "exchange": "exchange.ps1",
 }
+# What cannot be tried from here brings a script of its own that clears something harmless and looks for the record.
+SELFTESTS = {
+    "sysmon": "sysmon-selftest.ps1",
+    "powershell": "powershell-selftest.ps1",
+    "exchange": "exchange-selftest.ps1",
+}
 _SECONDS = 30
 # audit.rules(7) splits at blanks and knows no quoting; a name with anything else could be a rule of its own.
 _PLAIN = re.compile(r"/[\w./@+-]*")
@@ -85,11 +91,15 @@ def generate(kind: str, out: Path, *, root: Path, witness: Witness) -> Written:
     try:
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+        if kind in SELFTESTS:
+            script = environment.get_template(f"{kind}_selftest.j2").render()
+            (out / SELFTESTS[kind]).write_text(script, encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"it cannot be written: {error.strerror}", place=str(path), remedy="Choose another folder."
         ) from error
     is_valid, said = _checked(kind, template, path)
+    said += f"; {SELFTESTS[kind]} beside it tries them" if kind in SELFTESTS else ""
     return Written(path, is_valid, said, left_out if kind == "auditd" else [])
 
 

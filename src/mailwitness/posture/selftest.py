@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PAUSE_SECONDS = 0.5
+# A script ran minutes ago, on another host: so many records back its trace is looked for.
+NEWEST = 200_000
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,3 +79,13 @@ def _arrived(reader: Path, start: int, trace: bytes, seconds: float) -> bool:
             if time.monotonic() > end:
                 return False
             time.sleep(_PAUSE_SECONDS)
+
+
+def has_arrived(trace: str, reader: Path, *, seconds: float) -> bool:
+    """Say whether a record with the trace that a self-test script printed is among the newest of the witness.
+
+    Raises:
+        ConfigError: the settings of the reader are wrong.
+        WitnessError: the witness does not answer.
+    """
+    return _arrived(reader, max(0, _size(reader) - NEWEST), trace.encode(), seconds)
