@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from mailwitness.errors import WitnessRefused, WitnessUnreachable
+from mailwitness.posture import selftest
 from mailwitness.witness import segments
 from mailwitness.witness.access import client_context
 from mailwitness.witness.heads import is_trusted
@@ -369,3 +370,16 @@ def test_the_service_goes_on_with_a_new_key_after_rotation(tmp_path: Path) -> No
 
     assert answer.head.key != site.pinned
     assert is_trusted(answer.head.key, site.pinned, answer.head.log, answer.rotations)
+
+
+def test_the_trace_of_a_test_on_another_host_is_found(site: Site, tmp_path: Path) -> None:
+    trace = "mailwitness-selftest-0123456789abcdef"
+    settings = site.reader_settings()
+    names = ("witness", "certificate", "key", "ca", "pinned")
+    reader = tmp_path / "reader.toml"
+    reader.write_text("".join(f"{name} = '{getattr(settings, name)}'\n" for name in names), encoding="utf-8")
+
+    assert not selftest.has_arrived(trace, reader, seconds=0)
+    site.client().append(batch(f"<Data Name='TargetFilename'>C:/Temp/{trace}/scratch.pst</Data>"))
+
+    assert selftest.has_arrived(trace, reader, seconds=10)
