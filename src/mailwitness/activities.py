@@ -324,7 +324,7 @@ def materialise(
         needed: activities that rules name.
         named: columns that rules name; the others are shown empty.
     """
-    kept = ", ".join(literal(activity) for activity in sorted(needed)) or "''"
+    kept = _listed(sorted(needed)) or "''"
     always = {"TimeGenerated", "Activity", "ActorType", "_Exhibit", "_Position"}
     stored = [column for column in columns() if column.name in named | always]
     listed = ", ".join(identifier(column.name) for column in stored)

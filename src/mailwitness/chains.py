@@ -1,80 +1,31 @@
-"""Follow chains: ordered patterns over acts and findings, one pass through the candidates in the order of time.
-
-Only rows that pass a step's filter leave the database, and only for chains of which every needed step has such a row.
-"""
+"""Follow chains: ordered patterns over acts and findings, one pass through the candidates in the order of time."""
 
 from __future__ import annotations
 
-import datetime as dt
-import heapq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from mailwitness.activities import COMPUTED
-from mailwitness.chain_acts import ACT_SQL, filter_query
-from mailwitness.chain_keys import Act, microseconds
-from mailwitness.chain_machine import Machine, machine
+from mailwitness.chain_acts import filter_query
+from mailwitness.chain_candidates import Part, Prepared, feed
+from mailwitness.chain_keys import microseconds
+from mailwitness.chain_machine import machine
 from mailwitness.chain_matches import as_match
-from mailwitness.content.schemas import Chain
+from mailwitness.chain_narrowing import short_name
 from mailwitness.errors import MailwitnessError
-from mailwitness.findings import execute
 from mailwitness.kql import referenced_tables
 from mailwitness.models import RuleOutcome
 from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.needs import named_activities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from mailwitness.content.schemas import ChainStep, Forbidden
+    from mailwitness.content.schemas import Chain, ChainStep, Forbidden
     from mailwitness.models import ChainMatch, Finding
     from mailwitness.open_case import OpenCase
 
-# Bits of one number in the database; chains beyond it are followed in a further pass.
-_MASK_BITS = 62
-_BATCH = 20_000
 _MOST_MATCHES = 500
-_STEP_TIMEOUT_SECONDS = 600
-_MOST_QUERY_ROWS = 1_000_000
-_TEXTS = tuple(name for name in Act._fields if name[0].isupper() and name != "Messages")
-# Any time that the database can write as a number of microseconds.
-_EVER = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - times in the database are naive UTC
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A step or a forbidden act of a chain, ready to be asked for.
-
-    Attributes:
-        index: number of the step; -1 for a forbidden act.
-        predicate: SQL over MailboxActivity; empty when the acts come from a query or a rule.
-        sql: the query's SQL.
-        near: SQL that holds for acts with enough others near them, for a step that counts.
-        table: the table of acts that has what the filter names, or a SELECT in brackets.
-        named: the activities that it names.
-        blind: why the evidence cannot show it; empty when it can.
-    """
-
-    chain: str
-    name: str
-    index: int
-    optional: bool
-    predicate: str = ""
-    sql: str = ""
-    near: str = ""
-    table: str = ACTIVITY
-    named: set[str] = set()
-    rule: str = ""
-    blind: str = ""
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A chain with its parts; ``reason`` says why it cannot be evaluated."""
-
-    chain: Chain
-    parts: list[Part]
-    reason: str = ""
 
 
 def prepare(opened: OpenCase, outcomes: Iterable[RuleOutcome]) -> list[Prepared]:
@@ -126,11 +77,31 @@ def _part(
         raise MailwitnessError("a step's filter cannot stand alone", place=chain.name)
     return msgspec.structs.replace(
         part,
+        filter=step.filter,
         predicate=predicate,
         near=_near(chain, name),
-        table=opened.acts(step.filter),
-        named=named_activities(step.filter, opened.vocabulary),
+        is_late=not opened.shows(step.filter),
         blind=_blind(step.filter, opened),
+    )
+
+
+def _near(chain: Chain, name: str) -> str:
+    """Return SQL that holds for every act of a burst, and for few others; empty where the count is not by an account.
+
+    Most reads and sends stand alone: the database leaves them out, so that Python does not see them.
+    """
+    step = chain.steps.get(name)
+    condition = (step.count or chain.correlation.condition) if step else None
+    if condition is None:
+        return ""
+    span = microseconds(condition.timespan or chain.correlation.timespan)
+    column = {"mailbox": "Mailbox", "actor": "Actor", "tenant": "''"}.get(condition.by)
+    if column is None or span is None or condition.by in chain.correlation.aliases:
+        return ""
+    around = f"INTERVAL {span} MICROSECOND"
+    return (
+        f"count(*) OVER (PARTITION BY {short_name(column)} ORDER BY TimeGenerated "
+        f"RANGE BETWEEN {around} PRECEDING AND {around} FOLLOWING) >= {condition.gte}"
     )
 
 
@@ -164,7 +135,7 @@ def follow(
     machines = {item.chain.id: machine(item.chain) for item in ready}
     failed: dict[str, str] = {}
     try:
-        _feed(opened, ready, machines, found)
+        feed(opened, ready, machines, found)
     except MailwitnessError as error:
         failed = dict.fromkeys(machines, str(error))
     outcomes, matches = [], []
@@ -191,227 +162,3 @@ def _outcome(chain: Chain, reason: str, count: int) -> RuleOutcome:
         findings=count,
         techniques=tuple(chain.attack.v19 or chain.attack.v18),
     )
-
-
-# -- candidates ----------------------------------------------------------------------------------
-
-Fed = tuple[int, tuple[Part, ...], Act]
-
-
-def _feed(
-    opened: OpenCase, ready: list[Prepared], machines: dict[str, Machine], found: list[Finding]
-) -> None:
-    """Give every machine its acts in the order of time."""
-    further = [*_from_queries(opened, ready), *_from_findings(ready, found)]
-    spans = _spans(opened, ready)
-    elsewhere = {(part.chain, part.name) for _, parts, _ in further for part in parts}
-    alive = [item for item in ready if _may_match(item, spans, elsewhere)]
-    listed = [part for item in alive for part in item.parts if part.predicate and part.predicate in spans]
-    streams: list[Iterator[Fed]] = [iter(sorted(further, key=lambda fed: fed[0]))]
-    limits = _limits(alive, spans)
-    streams += [_bursts(opened, part, limits) for part in listed if part.near]
-    listed = [part for part in listed if not part.near]
-    for table in dict.fromkeys(part.table for part in listed):
-        asked = [part for part in listed if part.table == table]
-        predicates = list(dict.fromkeys(part.predicate for part in asked))
-        chunks = [predicates[at : at + _MASK_BITS] for at in range(0, len(predicates), _MASK_BITS)]
-        streams += [_from_activity(opened, table, asked, chunk, limits) for chunk in chunks]
-    for _, parts, act in heapq.merge(*streams, key=lambda fed: fed[0]):
-        # Later steps first: a record that passes two filters must not follow itself.
-        for part in sorted(parts, key=lambda part: -part.index):
-            if part.index < 0:
-                machines[part.chain].forbid(part.name, act)
-            else:
-                machines[part.chain].feed(part.index, act)
-
-
-def _spans(opened: OpenCase, ready: list[Prepared]) -> dict[str, tuple[int, int]]:
-    """Return the first and the last time of each filter that some row passes.
-
-    Acts that are computed when they are asked are not asked for their times alone: those may be any.
-    """
-    listed = [part for item in ready for part in item.parts if part.predicate]
-    late = {part.predicate: _EVER for part in listed if part.table != ACTIVITY}
-    predicates = list(dict.fromkeys(part.predicate for part in listed if part.table == ACTIVITY))
-    if not predicates:
-        return late
-    # A query for each filter lets the database skip what its first condition excludes; filters inside one aggregate
-    # are all computed for every row, which cost four times as much.
-    asked = " UNION ALL ".join(
-        f"SELECT {i} AS number, epoch_us(min(TimeGenerated)), epoch_us(max(TimeGenerated)) FROM {ACTIVITY} WHERE {p}"
-        for i, p in enumerate(predicates)
-    )
-    return late | {
-        predicates[row[0]]: (row[1], row[2]) for row in _fetch(opened, asked) if row[1] is not None
-    }
-
-
-def _may_match(item: Prepared, spans: dict[str, tuple[int, int]], elsewhere: set[tuple[str, str]]) -> bool:
-    return all(
-        part.optional or part.predicate in spans or (part.chain, part.name) in elsewhere
-        for part in item.parts
-    )
-
-
-def _limits(alive: list[Prepared], spans: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """Return for each filter the time in which its rows can matter: after a first step, before a last one."""
-    limits: dict[str, tuple[int, int]] = {}
-    for item in alive:
-        needed = [part for part in item.parts if not part.optional]
-        firsts = [spans[part.predicate][0] for part in needed if part.predicate in spans and part.index == 0]
-        lasts = [
-            spans[part.predicate][1]
-            for part in needed
-            if part.predicate in spans and part.index == len(item.chain.steps) - 1
-        ]
-        ordered = item.chain.correlation.type == "temporal_ordered"
-        low = firsts[0] if firsts and ordered else None
-        high = lasts[0] if lasts and ordered else None
-        for part in item.parts:
-            if part.predicate not in spans:
-                continue
-            first, last = spans[part.predicate]
-            if part.index >= 0:
-                first, last = max(first, low or first), min(last, high or last)
-            before = limits.get(part.predicate, (first, last))
-            limits[part.predicate] = (min(before[0], first), max(before[1], last))
-    return limits
-
-
-def _bursts(opened: OpenCase, part: Part, limits: dict[str, tuple[int, int]]) -> Iterator[Fed]:
-    """Yield the rows of a step that counts acts, those left out that have too few others near them."""
-    first, last = limits[part.predicate]
-    cursor = opened.connection.cursor()
-    cursor.execute(
-        f"SELECT {ACT_SQL} FROM (SELECT *, {part.near} AS mw_near FROM {_acts(opened, part)} WHERE ({part.predicate}) "
-        f"AND TimeGenerated BETWEEN make_timestamp({first}) AND make_timestamp({last})) "
-        "WHERE mw_near ORDER BY TimeGenerated, _Exhibit, _Position"
-    )
-    while rows := cursor.fetchmany(_BATCH):
-        yield from ((row[0], (part,), Act._make(row)) for row in rows)
-
-
-def _acts(opened: OpenCase, part: Part) -> str:
-    """Return the acts that a step can count; of late ones only those that have enough others near them."""
-    if opened.later is None or not part.named or not part.named <= opened.later.activities:
-        return part.table
-    late = opened.later.sql(near=part.near, among=part.named)
-    return f"(SELECT * FROM {COMPUTED} UNION ALL {late})"
-
-
-def _near(chain: Chain, name: str) -> str:
-    """Return SQL that holds for every act of a burst, and for few others; empty where the count is not by an account.
-
-    Most reads and sends stand alone: the database leaves them out, so that Python does not see them.
-    """
-    step = chain.steps.get(name)
-    condition = (step.count or chain.correlation.condition) if step else None
-    if condition is None:
-        return ""
-    span = microseconds(condition.timespan or chain.correlation.timespan)
-    column = {"mailbox": "Mailbox", "actor": "Actor", "tenant": "''"}.get(condition.by)
-    if column is None or span is None or condition.by in chain.correlation.aliases:
-        return ""
-    # Spellings of one account share its last part: eva, CONTOSO\eva and eva@contoso.example are counted together.
-    same = f"regexp_extract(lower({column}), '([^\\\\/@]*)(?:@.*)?$', 1)"
-    around = f"INTERVAL {span} MICROSECOND"
-    return (
-        f"count(*) OVER (PARTITION BY {same} ORDER BY TimeGenerated "
-        f"RANGE BETWEEN {around} PRECEDING AND {around} FOLLOWING) >= {condition.gte}"
-    )
-
-
-def _from_activity(
-    opened: OpenCase,
-    table: str,
-    listed: list[Part],
-    predicates: list[str],
-    limits: dict[str, tuple[int, int]],
-) -> Iterator[Fed]:
-    """Yield the acts that pass a filter, with the steps they belong to."""
-    bits = " + ".join(
-        f"(CASE WHEN ({p}) AND TimeGenerated BETWEEN make_timestamp({limits[p][0]}) AND make_timestamp({limits[p][1]}) "
-        f"THEN {1 << i} ELSE 0 END)"
-        for i, p in enumerate(predicates)
-    )
-    by_predicate: dict[str, list[Part]] = {}
-    for part in listed:
-        by_predicate.setdefault(part.predicate, []).append(part)
-    steps_of: dict[int, tuple[Part, ...]] = {}
-    cursor = opened.connection.cursor()
-    cursor.execute(
-        f"SELECT ({bits})::BIGINT AS mask, {ACT_SQL} FROM {table} "
-        "WHERE mask <> 0 ORDER BY TimeGenerated, mask, _Exhibit, _Position"
-    )
-    while rows := cursor.fetchmany(_BATCH):
-        for row in rows:
-            mask = row[0]
-            if mask not in steps_of:
-                chosen = [p for i, p in enumerate(predicates) if mask >> i & 1]
-                steps_of[mask] = tuple(part for p in chosen for part in by_predicate[p])
-            yield row[1], steps_of[mask], Act._make(row[1:])
-
-
-def _from_queries(opened: OpenCase, ready: list[Prepared]) -> Iterator[Fed]:
-    asked = [part for item in ready for part in item.parts if part.sql and not part.blind]
-    for part in asked:
-        found = execute(
-            opened.connection, part.sql, timeout_seconds=_STEP_TIMEOUT_SECONDS, limit=_MOST_QUERY_ROWS
-        )
-        acts = (_act_of_row(row) for row in found)
-        yield from ((act.time, (part,), act) for act in acts if act is not None)
-
-
-def _act_of_row(row: dict[str, Any]) -> Act | None:  # Any: query cells
-    time = row.get("TimeGenerated")
-    if not isinstance(time, dt.datetime):
-        return None
-    position = row.get("_Position")
-    texts: dict[str, Any] = {name: str(row[name]) for name in _TEXTS if row.get(name)}  # Any: fields of Act
-    return Act(
-        time=_microseconds(time),
-        exhibit=str(row.get("_Exhibit") or ""),
-        position=-1 if position is None else int(position),
-        **texts,
-    )
-
-
-def _from_findings(ready: list[Prepared], found: list[Finding]) -> Iterator[Fed]:
-    wanted: dict[str, list[Part]] = {}
-    for item in ready:
-        for part in item.parts:
-            if part.rule:
-                wanted.setdefault(part.rule, []).append(part)
-    for finding in found:
-        parts = wanted.get(finding.rule)
-        if not parts or finding.time is None:
-            continue
-        exhibit, position = finding.rows[0] if finding.rows else ("", -1)
-        act = Act(
-            time=_microseconds(finding.time),
-            Actor=finding.actor,
-            ActorType=finding.actor_type,
-            Mailbox=finding.mailbox,
-            SessionId=finding.session,
-            ClientIP=finding.address,
-            Host=finding.host,
-            ObjectName=str(finding.evidence.get("ObjectName") or ""),
-            MessageId=str(finding.evidence.get("MessageId") or ""),
-            exhibit=exhibit,
-            position=position,
-        )
-        yield act.time, tuple(parts), act
-
-
-def _microseconds(time: dt.datetime) -> int:
-    return (time.replace(tzinfo=None) - _EPOCH) // dt.timedelta(microseconds=1)
-
-
-def _fetch(opened: OpenCase, sql: str) -> list[tuple[Any, ...]]:  # Any: query cells
-    import duckdb  # noqa: PLC0415 - the types of its errors
-
-    try:
-        return opened.connection.execute(sql).fetchall()
-    except duckdb.Error as error:
-        message = f"the database refused the steps: {str(error).splitlines()[0][:300]}"
-        raise MailwitnessError(message, remedy="Correct the filter of the step.") from error

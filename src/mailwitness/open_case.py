@@ -64,17 +64,25 @@ class OpenCase:
         self.held = held or set()
         self.later = later
 
-    def acts(self, kql: str) -> str:
-        """Return the table that has all acts that a condition can mean, or the SELECT of them in brackets."""
+    def shows(self, kql: str) -> bool:
+        """Say whether MailboxActivity has all acts that a condition can mean."""
         named = needs.named_activities(kql, self.vocabulary)
-        if self.later is None or (named and named <= self.later.shown):
+        return self.later is None or bool(named and named <= self.later.shown)
+
+    def acts(self, kql: str, *, near: str = "") -> str:
+        """Return the table that has all acts that a condition can mean, or the SELECT of them in brackets.
+
+        ``near`` is SQL with window functions that tells which acts are wanted; where the condition only means acts
+        that are computed when they are asked, the others are not computed.
+        """
+        if self.later is None or self.shows(kql):
             return needs.TABLE
+        named = needs.named_activities(kql, self.vocabulary)
         late = (named or self.vocabulary) & self.later.activities
-        return (
-            f"(SELECT * FROM {activities.COMPUTED} UNION ALL {self.later.sql(among=late)})"
-            if late
-            else activities.COMPUTED
-        )
+        if not late:
+            return activities.COMPUTED
+        narrowed = near if late == named else ""
+        return f"(SELECT * FROM {activities.COMPUTED} UNION ALL {self.later.sql(near=narrowed, among=late)})"
 
     def close(self) -> None:
         """Release the database; keep what was translated for the next run."""
@@ -158,6 +166,7 @@ def open_case(
     ruled = needed(knowledge)
     wanted = ruled.plus(questioned(knowledge))
     first = early(knowledge)
+    left = activities.bulk(knowledge.parsers) - first.activities()
     asked = [*queries(knowledge), *question_queries(knowledge)]
     named = {word for query in asked for word in words(query)} | ALWAYS_STORED
     if given is not None:
@@ -183,7 +192,6 @@ def open_case(
         recoverability.store(connection, store, now=now)
         settings.store(connection, store, present=present)
         visibility.store(connection, store, present=present, now=now)
-    left = activities.bulk(knowledge.parsers) - early(knowledge).activities()
     later.shown = ruled.activities() - left
     activities.narrow(connection, later.shown)
     held = activities.held(connection) | later.held()

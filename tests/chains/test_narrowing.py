@@ -1,0 +1,110 @@
+"""Narrowing in the database leaves out nothing that a machine would have made a chain of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailwitness import finding_tables
+from mailwitness.chain_keys import MICROSECONDS, Act
+from mailwitness.chain_machine import machine
+from mailwitness.chain_narrowing import COLUMNS, Narrowing
+from mailwitness.content import loader
+from mailwitness.content.schemas import Chain
+
+MINUTE = 60 * MICROSECONDS
+_CHAINS = {chain.name: chain for _, chain in loader.chains() if chain.correlation.type == "temporal_ordered"}
+_ACCOUNTS = ["eva@contoso.example", "CONTOSO\\eva", "eva", "bob@contoso.example", "bob@fabrikam.example", ""]
+_IDS = ["<1@mail.example>", "<2@MAIL.example>", "<2@mail.example>", "<3@mail.example>", ""]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[str, list[tuple[int, Act]]]:
+    """Return a shipped chain's name and acts for its steps, no two at one time."""
+    name = draw(st.sampled_from(sorted(_CHAINS)))
+    acts = [
+        Act(
+            time=minute * 7 * MINUTE,
+            Actor=draw(st.sampled_from(_ACCOUNTS)),
+            Mailbox=draw(st.sampled_from(_ACCOUNTS)),
+            SessionId=draw(st.sampled_from(["S1", "s1", "S2", ""])),
+            ClientIP=draw(st.sampled_from(["192.0.2.1", "192.0.2.2", ""])),
+            ApplicationId=draw(st.sampled_from(["app", ""])),
+            Host=draw(st.sampled_from(["mx1", ""])),
+            ObjectName=draw(st.sampled_from(["cfo\\Q3", "Q3", ""])),
+            MessageId=draw(st.sampled_from(_IDS)),
+            Messages=draw(st.none() | st.lists(st.sampled_from(_IDS), max_size=3)),
+            exhibit="E1",
+            position=minute,
+        )
+        for minute in range(draw(st.integers(2, 12)))
+    ]
+    numbers = st.integers(0, len(_CHAINS[name].steps) - 1)
+    return name, [(draw(numbers), act) for act in acts]
+
+
+def _counting_low(chain: Chain) -> Chain:
+    """Return the chain with small counts: few acts make it, and some belong to none."""
+    steps = {
+        name: msgspec.structs.replace(step, count=step.count and msgspec.structs.replace(step.count, gte=2))
+        for name, step in chain.steps.items()
+    }
+    return msgspec.structs.replace(chain, steps=steps)
+
+
+def _paths(chain: Chain, fed: list[tuple[int, Act]]) -> list[list[tuple[int, list[int], int, str]]]:
+    followed = machine(chain)
+    for step, act in fed:
+        followed.feed(step, act)
+    return [
+        [(link.step, [act.position for act in link.acts], link.count, link.way) for link in path]
+        for path in followed.matches()
+    ]
+
+
+def _left(chain: Chain, fed: list[tuple[int, Act]], work: Path) -> list[tuple[int, Act]]:
+    with duckdb.connect() as connection:
+        for step in {step for step, _ in fed}:
+            rows = finding_tables.rows_sql(
+                work / "acts.jsonl", COLUMNS, (act._asdict() for at, act in fed if at == step)
+            )
+            connection.execute(f"CREATE TABLE step_{step} AS {rows}")
+        tables = {step: f"step_{step}" for step in sorted({step for step, _ in fed})}
+        left = Narrowing(connection, chain, tables, "mw_left").narrow()
+        kept = {
+            (step, position)
+            for step, table in left.items()
+            for (position,) in connection.execute(f"SELECT position FROM {table}").fetchall()
+        }
+    return [(step, act) for step, act in fed if (step, act.position) in kept]
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, int]:
+    return {"matches": 0, "left out": 0}
+
+
+@settings(max_examples=80)
+@given(history=histories())
+def test_the_same_chains_are_found(
+    history: tuple[str, list[tuple[int, Act]]],
+    tmp_path_factory: pytest.TempPathFactory,
+    seen: dict[str, int],
+) -> None:
+    name, fed = history
+    chain = _counting_low(_CHAINS[name])
+    left = _left(chain, fed, tmp_path_factory.mktemp("acts"))
+
+    assert _paths(chain, left) == _paths(chain, fed)
+    seen["matches"] += len(_paths(chain, fed))
+    seen["left out"] += len(fed) - len(left)
+
+
+def test_the_histories_had_chains_and_acts_of_none(seen: dict[str, int]) -> None:
+    assert seen["matches"] > 10
+    assert seen["left out"] > 50
