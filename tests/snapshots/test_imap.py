@@ -48,12 +48,21 @@ class Mailbox(socketserver.StreamRequestHandler):
             )
         elif words.startswith(b"EXAMINE"):
             self.folder = words
-            self.wfile.write(b"* 2 EXISTS\r\n")
+            self.uids = [b"4", b"9"] if b"INBOX" in words else []
+            self.wfile.write(b"* %d EXISTS\r\n" % len(self.uids))
         elif words.startswith(b"UID SEARCH"):
-            self.wfile.write(b"* SEARCH 4 9\r\n" if b"INBOX" in self.folder else b"* SEARCH\r\n")
+            self._search(words.split()[2])
         elif words.startswith(b"UID FETCH"):
             self._fetch(words)
         return b"OK done"
+
+    def _search(self, numbers: bytes) -> None:
+        first, last = (int(number) for number in numbers.split(b":"))
+        self.wfile.write(b" ".join([b"* SEARCH", *self.uids[first - 1 : last]]) + b"\r\n")
+        if numbers == b"1:1":
+            # Another client removes the first message while it is being listed.
+            self.uids = self.uids[1:]
+            self.wfile.write(b"* 1 EXPUNGE\r\n")
 
     def _fetch(self, words: bytes) -> None:
         uid = int(words.split()[2])
@@ -127,6 +136,17 @@ def test_a_listing_goes_on_behind_the_last_message(server: str) -> None:
     found = [item for item in items if item.record and item.record["StoreKind"] == "imap"]
     # The server quotes the name of the second folder, which must not bring it before the first.
     assert [(item.order, item.number) for item in found][:1] == [(("INBOX",), 9)]
+
+
+def test_a_folder_is_asked_for_in_stretches_and_what_is_expunged_between_them_hides_nothing(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap, "_UIDS_AT_ONCE", 1)
+
+    found = [item.number for item in imap.walk(server) if item.record and item.record["StoreKind"] == "imap"]
+
+    assert found == [4, 9]
+    assert [said for said in SAID if b"SEARCH" in said] == [b"UID SEARCH 1:1", b"UID SEARCH 1:1"]
 
 
 def test_a_wrong_password_and_an_untrusted_certificate_are_refused(

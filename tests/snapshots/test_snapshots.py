@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import json
 import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +23,10 @@ from mailwitness.errors import ConfigError, Unreadable
 from mailwitness.evidence import custody
 from mailwitness.evidence.store import CaseFolder
 from mailwitness.pipeline import Progress, Settings, investigate
-from mailwitness.snapshots import compare, stores, taking
+from mailwitness.snapshots import compare, folder_names, stores, taking
+
+from ..case_runs import PUBLIC
+from ..macos.test_mail_files import SCHEMA
 
 NOW = dt.datetime(2026, 3, 31, 12, tzinfo=dt.UTC)
 
@@ -90,8 +99,8 @@ def test_a_killed_run_goes_on_and_gives_what_an_undisturbed_one_gives(
     monkeypatch.setattr(taking, "_PART", 7)
     real = stores.walk
 
-    def killed(root: Path, after: Any = None) -> Iterator[stores.Item]:
-        for number, item in enumerate(real(root, after)):
+    def killed(root: Path, work: Path, after: Any = None) -> Iterator[stores.Item]:
+        for number, item in enumerate(real(root, work, after)):
             if number == 25:
                 raise KeyboardInterrupt
             yield item
@@ -101,8 +110,8 @@ def test_a_killed_run_goes_on_and_gives_what_an_undisturbed_one_gives(
         take(case, box, "cut")
     read: list[stores.Item] = []
 
-    def watched(root: Path, after: Any = None) -> Iterator[stores.Item]:
-        for item in real(root, after):
+    def watched(root: Path, work: Path, after: Any = None) -> Iterator[stores.Item]:
+        for item in real(root, work, after):
             read.append(item)
             yield item
 
@@ -119,6 +128,66 @@ def test_a_killed_run_goes_on_and_gives_what_an_undisturbed_one_gives(
     ]
     assert same[0] == same[1]
     assert not list((case / "snapshots").glob("*.parts"))
+
+
+_TAKEN_IN_SMALL_PARTS = """
+import datetime, sys
+from pathlib import Path
+from mailwitness.evidence.store import CaseFolder
+from mailwitness.snapshots import taking
+taking._PART = 20
+folder = CaseFolder(Path(sys.argv[1]))
+with folder.lock():
+    taking.take(folder, taking.Wanted(store=sys.argv[2], name="cut"), now=datetime.datetime(2026, 3, 31, 12, tzinfo=datetime.UTC), tool="test")
+"""
+
+
+def test_a_process_that_is_killed_in_the_middle_leaves_what_the_next_one_takes_up(tmp_path: Path) -> None:
+    box, case = maildir(tmp_path, range(90)), tmp_path / "case"
+    for number in range(400):
+        (box / "cur" / f"18{number:04}.M{number}P2.mx1:2,S").write_text(message(number + 100))
+    whole = take(case, box, "whole")
+    command = [sys.executable, "-c", _TAKEN_IN_SMALL_PARTS, str(case), str(box)]
+    state = case / "snapshots" / "cut.parts" / "state.json"
+
+    with subprocess.Popen(command) as running:
+        while running.poll() is None and not state.exists():
+            time.sleep(0.001)
+        running.kill()
+    kept_before = json.loads(state.read_bytes())["parts"]
+    subprocess.run(command, check=True)
+
+    assert running.returncode == -9
+    assert 1 <= kept_before < 25
+    taken = {one.name: one for one in taking.finished(case)}["cut"]
+    assert taken.messages == whole.messages == 490
+    same = [
+        [(row["Uid"], row["Path"], row["HeaderDigest"], row["BodyDigest"]) for row in kept(case, name)]
+        for name in ("whole", "cut")
+    ]
+    assert same[0] == same[1]
+
+
+def test_a_folder_of_many_files_is_read_in_order_without_holding_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_names, "_AT_ONCE", 7)
+    names = [f"{number % 5}-{number}\n{number}" for number in range(50)] + [os.fsdecode(b"\xff.x"), "new"]
+    for name in names:
+        (tmp_path / "box" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "box" / name).touch()
+
+    found = list(folder_names.in_order(tmp_path / "box", tmp_path, lambda name: name))
+
+    assert found == sorted(names)
+    assert list(folder_names.in_order(tmp_path / "absent", tmp_path, str)) == []
+
+
+def test_a_store_that_somebody_names_by_a_link_is_read(tmp_path: Path) -> None:
+    box = maildir(tmp_path, range(3))
+    (tmp_path / "link").symlink_to(box)
+
+    assert take(tmp_path / "case", tmp_path / "link", "a", mailbox="alice").messages == 3
 
 
 def test_digests_are_salted_by_case(tmp_path: Path) -> None:
@@ -269,3 +338,86 @@ def test_a_name_is_used_once(tmp_path: Path) -> None:
     take(tmp_path / "case", box, "a")
     with pytest.raises(ConfigError):
         take(tmp_path / "case", box, "a")
+
+
+_LISTINGS = {
+    "graph": {"value": [{"id": "AAMk", "receivedDateTime": "2026-03-02T09:14:01Z", "subject": "Invoice", "internetMessageId": "<a@fabrikam.example>",
+                         "parentFolderId": "recoverableitemspurges", "isRead": True, "from": {"emailAddress": {"address": "ann@fabrikam.example"}}}]},
+    "gmail": [{"id": "18e0", "threadId": "18e0", "labelIds": ["TRASH"], "internalDate": "1772442841000",
+               "payload": {"headers": [{"name": "Message-ID", "value": "<a@fabrikam.example>"}]}}],
+    "doveadm": [{"user": "eva@contoso.example", "mailbox": "INBOX", "uid": "231", "flags": "", "hdr.message-id": "<a@fabrikam.example>",
+                 "size.physical": "4521", "date.received": "2026-03-02 09:14:01"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(_LISTINGS))
+def test_a_listing_given_as_a_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "eva@contoso.example.json"
+    path.write_text(json.dumps(_LISTINGS[kind]))
+
+    taken = take(tmp_path / "case", path, "a", mailbox="eva@contoso.example")
+
+    (row,) = kept(tmp_path / "case", "a")
+    assert (taken.messages, row["StoreKind"], row["MessageId"]) == (1, kind, "<a@fabrikam.example>")
+
+
+def test_answers_of_an_imap_server_that_somebody_saved(tmp_path: Path) -> None:
+    path = tmp_path / "session.txt"
+    path.write_bytes(
+        b'* 1 FETCH (UID 5 FLAGS (\\Seen) INTERNALDATE "02-Mar-2026 08:00:00 +0000" RFC822.SIZE 420 ENVELOPE ("Mon, 2 Mar 2026 08:00:00 +0000" '
+        b'"Figures" NIL NIL NIL NIL NIL NIL NIL "<a@contoso.example>"))\r\n'
+    )
+
+    taken = take(tmp_path / "case", path, "a", mailbox="eva@contoso.example")
+
+    (row,) = kept(tmp_path / "case", "a")
+    assert (taken.messages, row["MessageId"], row["Uid"]) == (1, "<a@contoso.example>", "5")
+
+
+def test_folder_statistics_of_exchange_are_kept_only_where_the_mailbox_is_empty(tmp_path: Path) -> None:
+    head = "Date,Name,FolderPath,FolderId,FolderType,ItemsInFolder,DeletedItemsInFolder,FolderSize,Identity\n"
+    path = tmp_path / "statistics.csv"
+    path.write_text(head + "2026-03-02T08:00:00Z,Inbox,/Inbox,x,Inbox,0,0,0 B (0 bytes),eva@contoso.example\\Inbox\n")
+
+    taken = take(tmp_path / "case", path, "a", mailbox="eva@contoso.example")
+
+    assert (taken.messages, taken.emptied) == (0, 1)
+
+
+def test_an_index_of_apple_mail_with_what_is_only_in_its_write_ahead_log(tmp_path: Path) -> None:
+    folder = tmp_path / "Users" / "eva" / "Library" / "Mail" / "V10" / "MailData"
+    folder.mkdir(parents=True)
+    live = sqlite3.connect(tmp_path / "live")
+    live.execute("PRAGMA journal_mode = WAL")
+    live.executescript(SCHEMA)
+    live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    live.execute(
+        "INSERT INTO messages VALUES (2, '<b@fabrikam.example>', 1, '', 1, 1772440873, 1772440875, 1, 3, 1, 0, 1, 99)"
+    )
+    live.commit()
+    for ending in ("", "-wal"):
+        shutil.copyfile(f"{tmp_path / 'live'}{ending}", folder / f"Envelope Index{ending}")
+    live.close()
+
+    taken = take(tmp_path / "case", tmp_path / "Users", "a")
+
+    assert {row["StoreKind"] for row in kept(tmp_path / "case", "a")} == {"envelope index"}
+    assert "<b@fabrikam.example>" in {row["MessageId"] for row in kept(tmp_path / "case", "a")}
+    assert taken.failed == 0
+
+
+def test_a_data_file_of_outlook_is_read_or_says_what_it_needs(tmp_path: Path) -> None:
+    source = PUBLIC / "mail-pst" / "dist-list.pst"
+    if not source.is_file():
+        pytest.skip("the public samples are not on this machine")
+    box = maildir(tmp_path, range(2))
+    shutil.copyfile(source, box.parent / "archive.pst")
+
+    taken = take(tmp_path / "case", box.parent, "a", mailbox="alice")
+
+    kinds = {row["StoreKind"] for row in kept(tmp_path / "case", "a")}
+    if importlib.util.find_spec("pypff"):
+        assert kinds == {"maildir", "pst"}
+    else:
+        assert (kinds, taken.failed) == ({"maildir"}, 1)
+        assert "pip install 'mailwitness[pst]'" in taken.problems[0]

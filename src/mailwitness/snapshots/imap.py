@@ -13,6 +13,7 @@ import os
 import re
 import ssl
 import urllib.parse
+from array import array
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.errors import ConfigError, Unreadable
@@ -30,6 +31,7 @@ _TIMEOUT_SECONDS = 120
 _CHUNK = 1 << 20
 # A message at which the connection broke is asked for without its body, then left out.
 _TRIES = 2
+_UIDS_AT_ONCE = 50_000
 _BREAKS = "the server breaks off when asked for its body, as for a file that was edited"
 _LIST = re.compile(rb'^\(([^)]*)\) (?:"(?:[^"\\]|\\.)*"|NIL) (.+)$')
 _SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
@@ -125,7 +127,7 @@ def _folders(server: imaplib.IMAP4, user: str, trouble: _Trouble) -> Iterator[It
         order = (shown,)
         if order < after[0]:
             continue
-        state, _ = server.select(folder.decode("latin-1"), readonly=True)
+        state, counted = server.select(folder.decode("latin-1"), readonly=True)
         if state != "OK":
             yield Item(order, 0, None, f"{shown}: the server does not open this folder", 0)
             continue
@@ -142,12 +144,29 @@ def _folders(server: imaplib.IMAP4, user: str, trouble: _Trouble) -> Iterator[It
             "",
             0,
         )
-        found = server.uid("SEARCH", "ALL")[1]
         done = after[1] if order == after[0] else 0
-        for uid in sorted(int(uid) for uid in (found[0] or b"").split()):
+        for uid in _uids(server, int(counted[0] or 0)):
             if uid > done:
                 trouble.at = (order, uid)
                 yield from _one(server, user, trouble)
+
+
+def _uids(server: imaplib.IMAP4, messages: int) -> array[int]:
+    """Return the uids of the opened folder, ascending; 4 bytes each, because a folder may hold millions.
+
+    They are asked for in stretches: imaplib takes no line of more than a million bytes, which all of 140,000 uids fill.
+    """
+    found = array("I")
+    start = 1
+    while start <= messages:
+        answer = server.uid("SEARCH", f"{start}:{min(start + _UIDS_AT_ONCE - 1, messages)}")[1]
+        uids = sorted(int(uid) for uid in b" ".join(line or b"" for line in answer).split())
+        found.extend(uid for uid in uids if not found or uid > found[-1])
+        # What is expunged meanwhile moves later messages to smaller numbers (RFC 3501 section 7.4.1).
+        gone = len([one for one in server.response("EXPUNGE")[1] if one])
+        messages -= gone
+        start += _UIDS_AT_ONCE - gone
+    return found
 
 
 def _one(server: imaplib.IMAP4, user: str, trouble: _Trouble) -> Iterator[Item]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from mailwitness.errors import Unreadable
 from mailwitness.readers import mail_file, mail_place
 from mailwitness.readers.blocks import RawRecord
 from mailwitness.recognise import Recogniser
+from mailwitness.snapshots import folder_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,17 +67,18 @@ def is_store(root: Path) -> bool:
         ) from error
 
 
-def walk(root: Path, after: tuple[Order, int] | None = None) -> Iterator[Item]:
+def walk(root: Path, work: Path, after: tuple[Order, int] | None = None) -> Iterator[Item]:
     """Yield every message of a store.
 
     Args:
         root: a file or a folder.
+        work: where temporary files may be made.
         after: order and number of the last item that an earlier run has kept.
 
-    Memory: the names of one folder, and what the reader of one file needs.
+    Memory: some tens of thousands of names, and what the reader of one file needs.
     """
     recogniser = Recogniser()
-    for order, path, newest in _files(root, after[0] if after else ()):
+    for order, path, newest in _files(root, work, after[0] if after else ()):
         if after is not None and order < after[0]:
             continue
         done = after[1] if after is not None and order == after[0] else -1
@@ -86,29 +89,46 @@ def walk(root: Path, after: tuple[Order, int] | None = None) -> Iterator[Item]:
                 yield Item(order, number, record, problem, newest)
 
 
-def _files(root: Path, after: Order) -> Iterator[tuple[Order, Path, int]]:
+def _files(root: Path, work: Path, after: Order) -> Iterator[tuple[Order, Path, int]]:
     if not root.is_dir():
         yield (root.name,), root, _changed(root)
         return
-    yield from _below(root, (), after)
+    # A link that somebody names is meant, such as /var/spool/mail; one that lies in a store is not followed.
+    yield from _below(root.resolve(), work, after)
 
 
-def _below(folder: Path, prefix: Order, after: Order) -> Iterator[tuple[Order, Path, int]]:
+def _below(folder: Path, work: Path, after: Order) -> Iterator[tuple[Order, Path, int]]:
     """Yield the files of a folder in order; "new" comes before "cur".
 
     A message that its reader moves from "new" to "cur" meanwhile is then seen twice and not missed; the double one is taken out at the end.
     """
-    waiting: list[tuple[Path, Order]] = [(folder, prefix)]
-    while waiting:
-        place, order = waiting.pop()
-        if place.is_dir() and not place.is_symlink():
-            newest = _changed(place)
-            below = [((*order, _rank(name)), name) for name in _names(place)]
-            below = [(each, name) for each, name in below if not after or each >= after[: len(each)]]
-            yield from _emptied(place, order, newest)
-            waiting += [(place / name, each) for each, name in sorted(below, reverse=True)]
-        elif place.is_file() and not place.is_symlink() and (not after or order >= after):
-            yield order, place, max(_changed(place), _changed(place.parent))
+    # A stack of our own: a prepared store may be nested deeper than Python calls itself.
+    opened: list[Iterator[tuple[Order, Path]]] = [iter([((), folder)])]
+    while opened:
+        order, place = next(opened[-1], ((), None))
+        if place is None:
+            opened.pop()
+            continue
+        try:
+            status = place.lstat()
+        except OSError:
+            # It was moved since its folder was listed; what it is now stands under another name.
+            status = None
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            yield from _emptied(place, order, int(status.st_mtime))
+            opened.append(_inside(place, work, order, after))
+        elif (status is None or stat.S_ISREG(status.st_mode)) and (not after or order >= after):
+            own = int(status.st_mtime) if status else 0
+            yield order, place, max(own, _changed(place.parent))
+
+
+def _inside(folder: Path, work: Path, order: Order, after: Order) -> Iterator[tuple[Order, Path]]:
+    """Yield what a folder holds, from where an earlier run stopped; "tmp" of a Maildir holds nothing that was delivered."""
+    is_maildir = (folder / "cur").is_dir()
+    for name in folder_names.in_order(folder, work, _rank):
+        each = (*order, _rank(name))
+        if (name != "tmp" or not is_maildir) and (not after or each >= after[: len(each)]):
+            yield each, folder / name
 
 
 def _emptied(place: Path, order: Order, newest: int) -> Iterator[tuple[Order, Path, int]]:
@@ -119,15 +139,6 @@ def _emptied(place: Path, order: Order, newest: int) -> Iterator[tuple[Order, Pa
 
 def _rank(name: str) -> str:
     return ("0" if name == "new" else "1") + name
-
-
-def _names(place: Path) -> list[str]:
-    try:
-        is_maildir = (place / "cur").is_dir()
-        with os.scandir(place) as entries:
-            return [entry.name for entry in entries if entry.name != "tmp" or not is_maildir]
-    except OSError:
-        return []
 
 
 def _changed(path: Path) -> int:
@@ -171,10 +182,19 @@ def _reader(
     match = recogniser.match_start(head, is_text=False, name=name) if head else None
     if match is None or match.mapping != "present_message" or not match.reader:
         return None
-    read: Callable[[Path, str], Iterator[RawRecord | Damage]] = import_module(
-        f"mailwitness.readers.{match.reader}"
-    ).read_named
+    reader = import_module(f"mailwitness.readers.{match.reader}")
+    if hasattr(reader, "read_beside"):
+        return lambda at, shown: reader.read_beside(at, shown, lambda suffix: _beside(at, suffix))
+    if not hasattr(reader, "read_named"):
+        return lambda at, _: reader.read(at)
+    read: Callable[[Path, str], Iterator[RawRecord | Damage]] = reader.read_named
     return read
+
+
+def _beside(path: Path, suffix: str) -> Path | None:
+    """Return a file that belongs to another one, such as the write-ahead log of a database."""
+    found = path.with_name(path.name + suffix)
+    return found if found.is_file() and not found.is_symlink() else None
 
 
 def _again(path: Path) -> Path | None:

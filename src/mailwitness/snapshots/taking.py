@@ -7,7 +7,6 @@ import json
 import re
 import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,7 @@ from mailwitness import tables
 from mailwitness.errors import CaseError, ConfigError, Unreadable
 from mailwitness.evidence import custody, seal
 from mailwitness.evidence.names import display_name
-from mailwitness.proof import statements
-from mailwitness.snapshots import imap, listings, stores
+from mailwitness.snapshots import finishing, imap, listings, stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -187,7 +185,8 @@ def _items(wanted: Wanted, state: Taken, work: Path) -> Iterable[Item]:
     root = Path(wanted.store)
     if not root.exists():
         raise Unreadable("there is no such store", place=wanted.store, remedy="Correct the path.")
-    return stores.walk(root, state.order) if stores.is_store(root) else listings.walk(root, work, state.order)
+    walk = stores.walk if stores.is_store(root) else listings.walk
+    return walk(root, work, state.order)
 
 
 def _record(items: Iterable[Item], work: Path, state: Taken, told: Callable[[int], None]) -> None:
@@ -241,27 +240,15 @@ def _text(value: object) -> str:
 def _finish(
     folder: CaseFolder, wanted: Wanted, state: Taken, work: Path, target: Path, *, now: dt.datetime, tool: str
 ) -> Taken:
-    parts = [str(work / f"part-{number:06}.parquet") for number in range(1, state.parts + 1)]
+    parts = [work / f"part-{number:06}.parquet" for number in range(1, state.parts + 1)]
     state.at = _time(wanted, state, now)
     values = {
-        "parts": "[" + ", ".join(tables.literal(part) for part in parts) + "]",
         "at": f"TIMESTAMP {tables.literal(state.at.replace('T', ' ').removesuffix('Z'))}",
         "mailbox": tables.literal(wanted.mailbox.strip().lower()),
         "name": tables.literal(state.name),
         "salt": tables.literal(_salt(folder)),
-        "target": tables.literal(str(work / "whole.parquet")),
     }
-    with tempfile.TemporaryDirectory(prefix="mailwitness-", dir=work) as temporary:
-        connection = tables.connect(memory="512MB", threads=2, temporary=Path(temporary))
-        try:
-            statements.run(connection, "finish.sql", values, package="mailwitness.snapshots")
-            counted = (
-                "SELECT count(*) FILTER (NOT IsFolder), count(DISTINCT Mailbox) FILTER (IsFolder) FROM "
-                f"(SELECT Mailbox, StoreKind = 'folder statistics' AS IsFolder FROM read_parquet({values['target']}))"
-            )
-            state.messages, state.emptied = connection.execute(counted).fetchall()[0]
-        finally:
-            connection.close()
+    state.messages, state.emptied = finishing.put_together(parts, work, work / "whole.parquet", values)
     if not state.messages and not state.emptied:
         shutil.rmtree(work)
         raise Unreadable(
