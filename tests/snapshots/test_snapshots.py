@@ -377,7 +377,9 @@ def test_answers_of_an_imap_server_that_somebody_saved(tmp_path: Path) -> None:
 def test_folder_statistics_of_exchange_are_kept_only_where_the_mailbox_is_empty(tmp_path: Path) -> None:
     head = "Date,Name,FolderPath,FolderId,FolderType,ItemsInFolder,DeletedItemsInFolder,FolderSize,Identity\n"
     path = tmp_path / "statistics.csv"
-    path.write_text(head + "2026-03-02T08:00:00Z,Inbox,/Inbox,x,Inbox,0,0,0 B (0 bytes),eva@contoso.example\\Inbox\n")
+    path.write_text(
+        head + "2026-03-02T08:00:00Z,Inbox,/Inbox,x,Inbox,0,0,0 B (0 bytes),eva@contoso.example\\Inbox\n"
+    )
 
     taken = take(tmp_path / "case", path, "a", mailbox="eva@contoso.example")
 
