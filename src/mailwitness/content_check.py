@@ -17,15 +17,18 @@ import msgspec
 
 from mailwitness import activities, chain_check, content_lint, findings, question_check, rule_form, tables
 from mailwitness.content import documents, loader, pack, playbook
-from mailwitness.content.schemas import Parser, Proof, Recovery
+from mailwitness.content.schemas import Parser, Proof, Recovery, SettingFamily
+from mailwitness.content_cells import cell
 from mailwitness.engines import new_engine
 from mailwitness.errors import ContentError, MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES, referenced_tables
 from mailwitness.posture import check_tests
-from mailwitness.proof import ledger, recoverability
+from mailwitness.proof import ledger, recoverability, settings
 from mailwitness.scenarios import lint as lint_of_scenarios
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailwitness.content.schemas import Case, Explanation, Rule
 
 # The clock of content tests; tests that need another moment write times relative to it.
@@ -85,7 +88,7 @@ class Bench:
                     f"{name} has no column {unknown[0]!r}", place=place, remedy="Correct the test."
                 )
             given = {"_Exhibit": "E1", "_Position": i, **_times(columns), **row}
-            cells = {c: _cell(column.type, given.get(c)) for c, column in columns.items()}
+            cells = {c: cell(column.type, given.get(c)) for c, column in columns.items()}
             written = (
                 f"CAST({tables.literal(v)} AS {DUCKDB_TYPES[columns[c].type]})" for c, v in cells.items()
             )
@@ -109,26 +112,6 @@ def _translations() -> dict[str, str]:
 
 def _times(columns: dict[str, Any]) -> dict[str, str]:  # Any: Column
     return {name: _DEFAULT_TIME for name in ("TimeGenerated", "Timestamp") if name in columns}
-
-
-def _cell(kind: str, value: Any) -> Any:  # noqa: ANN401 - a YAML cell
-    if value is None:
-        return "" if DUCKDB_TYPES[kind] == "VARCHAR" else None
-    if kind == "dynamic":
-        return msgspec.json.encode(value).decode() if not isinstance(value, str) else _as_json(value)
-    if isinstance(value, (list, dict)):
-        return msgspec.json.encode(value).decode()
-    if isinstance(value, str) and kind == "datetime":
-        return value.removesuffix("Z")
-    return value
-
-
-def _as_json(text: str) -> str:
-    try:
-        msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return msgspec.json.encode(text).decode()
-    return text
 
 
 def rule_tests(bench: Bench, path: Path, rule: Rule) -> Iterator[Outcome]:
@@ -168,47 +151,56 @@ def parser_tests(bench: Bench, path: Path, parser: Parser) -> Iterator[Outcome]:
 
 
 def proof_tests(bench: Bench, path: Path, proof: Proof) -> Iterator[Outcome]:
-    """Run the tests of one proof of the ledger."""
-    place = _place(path)
-    for test in proof.tests:
-        yield Outcome(place, test.name, _proof_problem(bench, proof, test, place))
-    if {test.expect for test in proof.tests} != {"hit", "silent"}:
-        yield Outcome(
-            place, "has a hit and a near-miss", "a proof needs at least one hit and one silent near-miss"
-        )
-
-
-def _proof_problem(bench: Bench, proof: Proof, test: Case, place: str) -> str:
-    try:
-        for name in sorted({proof.table} | set(test.rows)):
-            bench.fill(name, test.rows.get(name, []), place)
-        found = findings.execute(bench.connection, ledger.proof_sql(proof), timeout_seconds=60, limit=10_000)
-    except MailwitnessError as error:
-        return str(error)
-    return _difference(found, test)
+    """Run the tests of one proof of the ledger, or of one source of messages for settings over time."""
+    read = {proof.table}
+    yield from _computed(bench, path, proof.tests, read, lambda _: ledger.proof_sql(proof))
 
 
 def recovery_tests(bench: Bench, path: Path, recovery: Recovery) -> Iterator[Outcome]:
     """Run the tests of what one product keeps of deleted mail."""
-    place = _place(path)
-    for test in recovery.tests:
-        yield Outcome(place, test.name, _recovery_problem(bench, recovery, test, place))
-    if {test.expect for test in recovery.tests} != {"hit", "silent"}:
-        yield Outcome(
-            place, "has a hit and a near-miss", "it needs at least one hit and one silent near-miss"
-        )
 
-
-def _recovery_problem(bench: Bench, recovery: Recovery, test: Case, place: str) -> str:
-    try:
-        for name in sorted({"MessageLedger", "SettingsSnapshot", "MailboxActivity"} | set(test.rows)):
-            bench.fill(name, test.rows.get(name, []), place)
+    def asked(_: Case) -> str:
         recoverability.prepare(bench.connection, now=TEST_NOW)
-        asked = f"SELECT * FROM recoverable WHERE Product = {tables.literal(recovery.product)}"
-        found = findings.execute(bench.connection, asked, timeout_seconds=60, limit=10_000)
-    except MailwitnessError as error:
-        return str(error)
-    return _difference(found, test)
+        return f"SELECT * FROM recoverable WHERE Product = {tables.literal(recovery.product)}"
+
+    read = {"MessageLedger", "SettingsSnapshot", "MailboxActivity"}
+    yield from _computed(bench, path, recovery.tests, read, asked)
+
+
+def setting_tests(bench: Bench, path: Path, family: SettingFamily) -> Iterator[Outcome]:
+    """Run the tests of one family of settings: rows in, its rows of SettingHistory out."""
+
+    def asked(test: Case) -> str:
+        with tempfile.TemporaryDirectory(prefix="mailwitness-") as work:
+            settings.prepare(bench.connection, Path(work), present=set(test.rows))
+        kind = tables.literal(family.kind)
+        return f"SELECT * FROM setting_history WHERE Kind = {kind} ORDER BY TimeGenerated, Name"
+
+    read = {
+        "MailboxActivity",
+        "SettingsSnapshot",
+        "MessageLedger",
+        *(one.table for one in loader.deliveries()),
+    }
+    yield from _computed(bench, path, family.tests, read, asked)
+
+
+def _computed(
+    bench: Bench, path: Path, tests: list[Case], read: set[str], asked: Callable[[Case], str]
+) -> Iterator[Outcome]:
+    """Run tests of content that is SQL: fill the tables, compute, ask."""
+    place = _place(path)
+    for test in tests:
+        try:
+            for name in sorted(read | set(test.rows)):
+                bench.fill(name, test.rows.get(name, []), place)
+            found = findings.execute(bench.connection, asked(test), timeout_seconds=60, limit=10_000)
+            yield Outcome(place, test.name, _difference(found, test))
+        except MailwitnessError as error:
+            yield Outcome(place, test.name, str(error))
+    if {test.expect for test in tests} != {"hit", "silent"}:
+        problem = "it needs at least one hit and one silent near-miss"
+        yield Outcome(place, "has a hit and a near-miss", problem)
 
 
 def chain_tests(bench: Bench, paths: list[Path]) -> Iterator[Outcome]:
@@ -322,22 +314,28 @@ def outcomes(paths: list[Path]) -> Iterator[Outcome]:
         for path, rule in loader.rules(*paths):
             yield from rule_tests(bench, path, rule)
         if not paths:
-            for path, hunt in loader.hunts():
-                yield from rule_tests(bench, path, hunt)
-            yield from chain_tests(bench, [])
-            yield from question_tests(bench, [])
-            for path in loader.files("parsers"):
-                parser = loader.with_query(loader.read(path, Parser))
-                yield from parser_tests(bench, path, parser)
-            for path, explanation in loader.explanations():
-                yield from explanation_tests(bench, path, explanation)
-            yield from posture_tests()
-            for path in loader.files("proofs"):
-                yield from proof_tests(bench, path, loader.read(path, Proof))
-            for path in loader.files("recoverability"):
-                yield from recovery_tests(bench, path, loader.read(path, Recovery))
+            yield from _shipped(bench)
     finally:
         bench.close()
+
+
+def _shipped(bench: Bench) -> Iterator[Outcome]:
+    """Run the tests of everything shipped that is no rule."""
+    for path, hunt in loader.hunts():
+        yield from rule_tests(bench, path, hunt)
+    yield from chain_tests(bench, [])
+    yield from question_tests(bench, [])
+    for path in loader.files("parsers"):
+        yield from parser_tests(bench, path, loader.with_query(loader.read(path, Parser)))
+    for path, explanation in loader.explanations():
+        yield from explanation_tests(bench, path, explanation)
+    yield from posture_tests()
+    for path in [*loader.files("proofs"), *loader.files("deliveries")]:
+        yield from proof_tests(bench, path, loader.read(path, Proof))
+    for path in loader.files("settings"):
+        yield from setting_tests(bench, path, loader.read(path, SettingFamily))
+    for path in loader.files("recoverability"):
+        yield from recovery_tests(bench, path, loader.read(path, Recovery))
 
 
 def run_tests(paths: list[Path]) -> int:

@@ -25,7 +25,16 @@ _TIMEOUT_SECONDS = 600
 _CLEAR = 0
 _GONE = "Verdict NOT IN ('present', 'unknown')"
 # What fits a terminal; JSON and CSV have every column.
-_VERSION = "TimeGenerated AS FromTime, EndTime AS ToTime, Mailbox, Kind, Name, State, Does, ChangedBy, Origin, Hit, NotJudged"
+_OWNER = "coalesce(nullif(Mailbox, ''), Host)"
+_VERSION = (
+    "TimeGenerated AS FromTime, EndTime AS ToTime, "
+    "concat(Kind, ' ', Name, "
+    f"CASE WHEN {_OWNER} <> '' THEN ' of ' || {_OWNER} END, CASE WHEN Traits <> '' THEN ' (' || Traits || ')' END) AS Setting, "
+    "concat_ws(': ', CASE WHEN State IN ('removed', 'disabled') THEN State END, nullif(Does, '')) AS Does, "
+    "concat_ws('; ', nullif(ChangedBy, ''), CASE WHEN Origin <> 'record' THEN Origin END, nullif(Reason, '')) AS By, "
+    "concat_ws('; ', CAST(Hit AS VARCHAR) || ' of ' || Seen, CASE WHEN Possible > 0 THEN Possible || ' more possible' END, "
+    "CASE WHEN NotJudged <> '' THEN 'not judged: ' || NotJudged END) AS Messages"
+)
 _SAVED = (
     "coalesce(r.State, '') AS State, r.Until AS CanBeSavedUntil, coalesce(r.IsExact, false) AS IsUntilExact"
 )

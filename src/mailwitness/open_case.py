@@ -190,7 +190,7 @@ def open_case(
     if given is not None:
         ledger.store(connection, store, work, exhibits=given, now=now)
         recoverability.store(connection, store, now=now)
-        settings.store(connection, store, present=present)
+        settings.store(connection, store, work, present=present, exhibits=given)
         visibility.store(connection, store, present=present, now=now)
     later.shown = ruled.activities() - left
     activities.narrow(connection, later.shown)

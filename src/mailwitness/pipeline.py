@@ -46,7 +46,7 @@ from mailwitness.open_case import (
     question_queries,
     questioned,
 )
-from mailwitness.proof import ledger, recoverability, sight, summary, visibility
+from mailwitness.proof import ledger, recoverability, setting_summary, sight, summary, visibility
 from mailwitness.proof import settings as settings_over_time
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.snapshots import taking
@@ -472,7 +472,7 @@ class _Run:
             part = summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
             clock = recoverability.describe(opened.connection, now=self.settings.now)
             part = recoverability.annotate(opened.connection, part, now=self.settings.now)
-            history = settings_over_time.describe(opened.connection)
+            history = setting_summary.describe(opened.connection)
             return part, sight.describe(opened.connection), clock, history
         reason = (
             "the setting proof is never"
@@ -490,7 +490,7 @@ class _Run:
             summary.missing(reason),
             sight.missing(reason),
             recoverability.missing(reason),
-            settings_over_time.missing(reason),
+            setting_summary.missing(reason),
         )
 
     def _follow(

@@ -21,17 +21,18 @@ EVA = "eva@contoso.example"
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     made = Bench()
-    columns = loader.tables()["SettingsSnapshot"].columns
-    listed = ", ".join(f"{tables.identifier(c.name)} {DUCKDB_TYPES[c.type]}" for c in columns)
-    made.connection.execute(f"CREATE TABLE SettingsSnapshot ({listed})")
+    for name in ("SettingsSnapshot", "MessageLedger"):
+        columns = loader.tables()[name].columns
+        listed = ", ".join(f"{tables.identifier(c.name)} {DUCKDB_TYPES[c.type]}" for c in columns)
+        made.connection.execute(f"CREATE TABLE {name} ({listed})")
     yield made
     made.close()
 
 
 def history(bench: Bench, **filled: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    for name in ("MailboxActivity", "SettingsSnapshot", "EmailEvents"):
+    for name in ("MailboxActivity", "SettingsSnapshot", "EmailEvents", "MessageLedger", "Syslog"):
         bench.fill(name, filled.get(name, []))
-    settings.prepare(bench.connection, has_trace="EmailEvents" in filled)
+    settings.prepare(bench.connection, bench.work, present=set(filled))
     return tables.rows(bench.connection.execute("SELECT * FROM setting_history ORDER BY TimeGenerated, Name"))
 
 
@@ -106,7 +107,9 @@ def test_what_the_trace_cannot_judge_is_said(bench: Bench) -> None:
         EmailEvents=[mail(20, "wire")],
     )
 
-    assert (found[0]["Hit"], found[0]["NotJudged"]) == (None, "whose body contains wire")
+    assert (found[0]["Hit"], found[0]["Possible"], found[0]["NotJudged"]) == (
+        None, 1, "whose body contains wire",
+    )  # fmt: skip
 
 
 def test_a_condition_without_a_phrase_does_not_make_a_rule_for_every_message(bench: Bench) -> None:
@@ -157,3 +160,99 @@ def test_a_rule_that_is_gone_from_the_second_snapshot_without_a_record_is_unexpl
     assert [
         (row["Name"], row["State"], row["Origin"]) for row in found if row["Origin"] == "unexplained"
     ] == [("zz", "removed", "unexplained")]
+
+
+def test_a_message_that_fails_one_condition_is_not_possible_whatever_the_body_says(bench: Bench) -> None:
+    found = history(
+        bench,
+        MailboxActivity=[
+            rule(
+                10,
+                "InboxRuleCreated",
+                BodyContainsWords="wire",
+                SubjectContainsWords="pay",
+                DeleteMessage="True",
+            )
+        ],
+        EmailEvents=[mail(20, "Payment"), mail(21, "lunch")],
+    )
+
+    assert (found[0]["Seen"], found[0]["Hit"], found[0]["Possible"]) == (2, None, 1)
+
+
+def test_the_ledger_says_what_became_of_the_messages_a_version_took(bench: Bench) -> None:
+    found = history(
+        bench,
+        MailboxActivity=[rule(10, "InboxRuleCreated", DeleteMessage="True")],
+        EmailEvents=[mail(20, "one"), mail(21, "two")],
+        MessageLedger=[
+            {"Mailbox": EVA, "MessageId": "<20@x.example>", "Verdict": "gone without record"},
+            {"Mailbox": "bob@contoso.example", "MessageId": "<21@x.example>", "Verdict": "present"},
+        ],
+    )
+
+    assert found[0]["Ledger"] == {"gone without record": 1, "not in the ledger": 1}
+    assert [one["v"] for one in found[0]["HitMessages"]] == ["gone without record", None]
+
+
+def test_a_rule_that_differs_between_snapshots_without_a_record_is_unexplained(bench: Bench) -> None:
+    found = history(
+        bench,
+        SettingsSnapshot=[
+            shown(10, "zz", MarkAsRead=True, RunspaceId="a"),
+            shown(50, "zz", MarkAsRead=True, RunspaceId="b"),
+            shown(90, "zz", DeleteMessage=True),
+        ],
+    )
+
+    assert [(row["Does"], row["Origin"]) for row in found] == [
+        ("marks it as read", "snapshot"),
+        ("deletes the message whatever it is", "unexplained"),
+    ]
+    assert "no record says who changed it" in found[1]["Reason"]
+
+
+def test_a_rule_that_a_record_made_and_a_listing_does_not_show_is_hidden_or_gone(bench: Bench) -> None:
+    found = history(
+        bench,
+        MailboxActivity=[rule(50, "InboxRuleCreated", DeleteMessage="True")],
+        SettingsSnapshot=[shown(90, "old", MarkAsRead=True)],
+    )
+
+    assert [(row["Name"], row["State"], row["Origin"]) for row in found] == [
+        ("zz", "present", "record"), ("old", "present", "snapshot"), ("zz", "removed", "unexplained"),
+    ]  # fmt: skip
+    assert "hidden from the listing" in found[2]["Reason"]
+
+
+def test_an_outlook_record_that_names_a_rule_by_its_number_belongs_to_the_rule_of_the_snapshot(
+    bench: Bench,
+) -> None:
+    snapshots = [
+        shown(10, "zz", MarkAsRead=True, RuleIdentity=12345678901),
+        shown(90, "zz", DeleteMessage=True, RuleIdentity=12345678901),
+    ]
+    modified = act(50, "InboxRuleChanged", "", ObjectName="12345678901", Operation="UpdateInboxRules")
+
+    found = history(bench, SettingsSnapshot=snapshots, MailboxActivity=[modified])
+
+    assert [(row["Name"], row["Origin"]) for row in found] == [
+        ("zz", "snapshot"), ("zz", "record"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("copies/2026-03-02T0815/rules.json", "2026-03-02 08:15:00"),
+        ("20260302/rules.json", "2026-03-02 00:00:00"),
+        ("v20260399/rules.json", None),
+        ("case 4711/rules.json", None),
+    ],
+)
+def test_a_folder_that_is_named_after_a_day_says_when_a_snapshot_was_taken(
+    path: str, expected: str | None
+) -> None:
+    found = settings.dated(path)
+
+    assert expected == (None if found is None else found.isoformat(sep=" "))

@@ -334,6 +334,17 @@ def proofs() -> list[schemas.Proof]:
     return [read(path, schemas.Proof) for path in files("proofs")]
 
 
+def deliveries() -> list[schemas.Proof]:
+    """Return what each log says of messages that reached a mailbox: rules over time are replayed over them."""
+    return [read(path, schemas.Proof) for path in files("deliveries")]
+
+
+def setting_families() -> list[schemas.SettingFamily]:
+    """Return every family of rules and settings, by kind."""
+    found = [read(path, schemas.SettingFamily) for path in files("settings")]
+    return sorted(found, key=lambda family: family.kind)
+
+
 def recoveries() -> list[schemas.Recovery]:
     """Return what each product keeps of deleted mail."""
     return [read(path, schemas.Recovery) for path in files("recoverability")]

@@ -426,6 +426,69 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tests: list[Case] = []
 
 
+class SettingPhrase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one member of a rule means in words.
+
+    Attributes:
+        member: its name; members of members with a dot.
+        part: an act (``destroys``, ``hides``, ``strips``, ``does``), or a ``condition`` or ``exception`` of them.
+        phrase: in words; ``{value}`` is replaced by its values.
+        field: of a condition, what a trace has of it; empty when a trace cannot tell.
+        match: of a condition, how the field is compared.
+        value: regular expression; only values that it fits as a whole are meant.
+    """
+
+    member: str
+    part: Literal["destroys", "hides", "strips", "does", "condition", "exception"]
+    phrase: str
+    field: Literal["", "subject", "sender", "envelope", "recipient", "message id", "subject or body"] = ""
+    match: Literal["contains", "is", "fits"] = "contains"
+    value: str = ""
+
+
+class SettingTrait(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A property of a version that a reader has to know, such as that listings do not show it.
+
+    Attributes:
+        trait: in words.
+        sql: over ``Name``, ``Definition`` (JSON) and ``Source`` of the record or snapshot.
+    """
+
+    trait: str
+    sql: str
+
+
+class SettingFamily(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of rule or setting: where its versions are told, and what they mean.
+
+    Attributes:
+        kind: value of ``Kind`` in SettingHistory.
+        language: how a definition is read: named ``members``, one ``value`` in words, a ``sieve`` script or ``header checks``.
+        platforms: values of ``Platform`` whose messages it acts upon; empty when it does nothing to single messages.
+        activities: of MailboxActivity, those that tell of changes; ``{activities}`` in ``records`` stands for that filter.
+        records: SQL over MailboxActivity that yields columns of ``proof/settings.sql``.
+        snapshots: the same over SettingsSnapshot.
+        is_listed_whole: a snapshot has all of a mailbox or organisation, so that what it lacks is not there.
+        is_merged: a record of a change names only what changed.
+        narrows: regular expression of members that are conditions, whether a phrase is known for them or not.
+        phrases: for ``members``.
+    """
+
+    kind: str
+    name: str
+    language: Literal["members", "value", "sieve", "header checks"]
+    platforms: list[str] = []
+    activities: list[str] = []
+    records: str = ""
+    snapshots: str = ""
+    is_listed_whole: bool = False
+    is_merged: bool = False
+    narrows: str = ""
+    phrases: list[SettingPhrase] = []
+    traits: list[SettingTrait] = []
+    tests: list[Case] = []
+
+
 class RecoveryState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One state in which a lost message can be.
 

@@ -1,154 +1,254 @@
-"""Settings over time: versions of rules and settings from records and snapshots, in plain words, replayed over the message trace."""
+"""Settings over time: versions of rules and settings from records and snapshots, in plain words, replayed over logs of messages."""
 
 from __future__ import annotations
 
-import csv
+import datetime as dt
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.content import loader
-from mailwitness.proof import results, statements
-from mailwitness.proof.summary import iso
-from mailwitness.tables import literal, rows
+from mailwitness.proof import members, results, setting_replay, setting_versions, statements
+from mailwitness.proof.readings import Reading
+from mailwitness.proof.setting_versions import Listing, Seen
+from mailwitness.tables import literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
     import duckdb
 
+    from mailwitness.content.schemas import SettingFamily
+    from mailwitness.proof.ledger import Given
+    from mailwitness.proof.setting_versions import Group, Version
     from mailwitness.tables import TableStore
 
 JsonDict = dict[str, Any]  # Any: JSON values
 
 TABLE = "SettingHistory"
 SEGMENT = "settings"
-# A report holds so many versions, and of each so many of the messages that it took.
-_VERSIONS = 100
-_MESSAGES = 10
+_SHAPE = (
+    "NULL::TIMESTAMP AS TimeGenerated, NULL::TIMESTAMP AS SavedAt, ''::VARCHAR AS Kind, ''::VARCHAR AS Host, ''::VARCHAR AS Mailbox, "
+    "''::VARCHAR AS Name, ''::VARCHAR AS State, NULL::JSON AS Definition, ''::VARCHAR AS Traits, ''::VARCHAR AS ChangedBy, "
+    "''::VARCHAR AS Plain, ''::VARCHAR AS Source, ''::VARCHAR AS _Exhibit, NULL::BIGINT AS _Position"
+)
+_READ = "Kind, Host, Mailbox, Name, State, Definition, Traits, ChangedBy, Plain, Source, TimeGenerated, SavedAt, Basis, _Exhibit, _Position"
+# 20260302, 2026-03-02, 2026-03-02T0815, 2026-03-02_08-15-00: as people and scripts name folders of copies.
+_DATED = re.compile(
+    r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[T_ -]?([0-2]\d)[-:._]?([0-5]\d)(?:[-:._]?([0-5]\d))?)?Z?(?!\d)"
+)
+_BATCH = 5000
+_DEFINITION_BYTES = 100_000
 
 
 def queries() -> list[str]:
     """Return what the steps read from public tables: a first pass stores it."""
     return [
-        "SELECT TimeGenerated, Kind, Mailbox, Name, Enabled, Settings FROM SettingsSnapshot",
-        "SELECT TimeGenerated, InternetMessageId, Subject, SenderFromAddress, RecipientEmailAddress FROM EmailEvents",
+        *(family.snapshots for family in loader.setting_families()),
+        *(delivery.sql for delivery in loader.deliveries()),
     ]
 
 
 def activities() -> set[str]:
-    """Return the activities of MailboxActivity that the steps read."""
-    rules = {
-        f"{kind}Rule{what}"
-        for kind in ("Inbox", "Transport")
-        for what in ("Created", "Changed", "Removed", "Disabled")
-    }
-    return rules | {
-        "ForwardingChanged", "PermissionGranted", "PermissionRemoved", "AuditWeakened", "AuditRestored", "AuditChanged", "HoldWeakened",
-        "HoldRestored", "RetentionWeakened", "RetentionChanged",
-    }  # fmt: skip
+    """Return the activities of MailboxActivity that the families read."""
+    return {activity for family in loader.setting_families() for activity in family.activities}
 
 
 def columns() -> set[str]:
-    """Return the columns of MailboxActivity that the steps read."""
-    return {
-        "Activity",
-        "ActivityResult",
-        "Mailbox",
-        "ObjectName",
-        "Setting",
-        "SettingAfter",
-        "Parameters",
-        "Actor",
-    }
+    """Return the columns of MailboxActivity that the families read."""
+    named = {word for family in loader.setting_families() for word in re.findall(r"\w+", family.records)}
+    return named & {column.name for column in loader.tables()["MailboxActivity"].columns}
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, *, has_trace: bool) -> None:
+def prepare(
+    connection: duckdb.DuckDBPyConnection, work: Path, *, present: set[str], exhibits: Iterable[Given] = ()
+) -> None:
     """Create the view ``setting_history``.
 
     Args:
-        connection: has MailboxActivity, SettingsSnapshot and EmailEvents.
-        has_trace: the case has a message trace, so that no hit means none.
+        connection: has MailboxActivity, SettingsSnapshot, MessageLedger and the tables of messages.
+        work: folder for files of the replay.
+        present: tables with rows.
+        exhibits: all exhibits; a folder named after a day says when a snapshot in it was taken.
     """
-    path = loader.CONTENT / "settings" / "_words.csv"
-    with path.open(encoding="utf-8", newline="") as handle:
-        words = [
-            (row["member"], row["part"], row["phrase"], i) for i, row in enumerate(csv.DictReader(handle))
-        ]
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE setting_words (member VARCHAR, part VARCHAR, phrase VARCHAR, place INTEGER)"
+    families = {family.kind: family for family in loader.setting_families()}
+    places = [(given.id, dated(given.path)) for given in exhibits]
+    connection.execute("CREATE OR REPLACE TEMP TABLE setting_places (Exhibit VARCHAR, Taken TIMESTAMP)")
+    if places:
+        connection.executemany("INSERT INTO setting_places VALUES (?, ?)", places)
+    found = statements.steps("settings.sql")
+    for step in ("seen", "placed", "timed", "spelled", "identified", "hosted", "versions", "hits"):
+        connection.execute(statements.filled(found[step], {"union": _union(families.values())}))
+    conditions = _versions(connection, families)
+    setting_replay.run(connection, conditions, work, present=present)
+    connection.execute(found["history"])
+
+
+def dated(path: str) -> dt.datetime | None:
+    """Return the last day in a path, with its time when it has one, as naive UTC; None when no part of it is a day."""
+    for match in reversed(list(_DATED.finditer(path))):
+        try:
+            return dt.datetime(*(int(part or 0) for part in match.groups()))  # type: ignore[arg-type]  # noqa: DTZ001 - naive UTC, as the database has it
+        except ValueError:
+            continue
+    return None
+
+
+def _union(families: Iterable[SettingFamily]) -> str:
+    parts = [f"SELECT {_SHAPE} WHERE false"]
+    for family in families:
+        kind = literal(family.kind)
+        listed = ", ".join(literal(activity) for activity in family.activities)
+        asked = f"Activity IN ({listed}) AND ActivityResult <> 'Failed' AND TimeGenerated IS NOT NULL"
+        if family.records:
+            records = family.records.replace("{activities}", asked)
+            parts.append(_traced(family, f"SELECT *, {kind} AS Kind, 'record' AS Source FROM ({records})"))
+        if family.snapshots:
+            snapshots = f"SELECT *, {kind} AS Kind, 'snapshot' AS Source FROM ({family.snapshots})"
+            parts.append(_traced(family, snapshots))
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def _traced(family: SettingFamily, sql: str) -> str:
+    """Add what a reader has to know of a version."""
+    if not family.traits:
+        return sql
+    found = ", ".join(f"CASE WHEN {one.sql} THEN {literal(one.trait)} END" for one in family.traits)
+    return f"SELECT *, concat_ws('; ', {found}) AS Traits FROM ({sql})"
+
+
+def _versions(connection: duckdb.DuckDBPyConnection, families: dict[str, SettingFamily]) -> list[str]:
+    """Fill ``setting_versions``; return the conditions by number."""
+    read = _reader(families)
+    listings, nameless = _listings(connection, families), _nameless(connection)
+    built = setting_versions.build(
+        _rows(connection, "TimeGenerated IS NOT NULL"), families, listings, nameless, read
     )
-    connection.executemany("INSERT INTO setting_words VALUES (?, ?, ?, ?)", words)
-    listed = ", ".join(literal(activity) for activity in sorted(activities()))
-    statements.run(connection, "settings.sql", {"activities": listed, "has_trace": literal(has_trace)})
+    numbers: dict[str, int] = {}
+    batch: list[JsonDict] = []
+    for n, version in enumerate(sorted(built, key=_order)):
+        batch.append(_row(n, version, families[version.seen.kind], numbers))
+        if len(batch) == _BATCH:
+            _insert(connection, batch)
+            batch = []
+    _insert(connection, batch)
+    return list(numbers)
 
 
-def store(connection: duckdb.DuckDBPyConnection, tables: TableStore, *, present: set[str]) -> int:
+def _order(version: Version) -> tuple[object, ...]:
+    seen = version.seen
+    return (version.start, seen.kind, seen.mailbox, seen.name, seen.source, seen.exhibit, seen.position)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, where: str) -> Iterator[Seen]:
+    # Nothing else may use the connection while this is read: temporary tables belong to one connection.
+    cursor = connection.execute(
+        f"SELECT {_READ} FROM seen_settings WHERE {where} "
+        "ORDER BY Kind, Host, Mailbox, lower(Name), TimeGenerated, Source, _Exhibit, _Position, CAST(Definition AS VARCHAR)"
+    )
+    while rows := cursor.fetchmany(_BATCH):
+        for row in rows:
+            cells = list(row)
+            cells[5] = _decoded(cells[5])
+            yield Seen(*cells)
+
+
+def _decoded(text: str | None) -> JsonDict:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _listings(
+    connection: duckdb.DuckDBPyConnection, families: dict[str, SettingFamily]
+) -> dict[Group, list[Listing]]:
+    """Return when all rules of a mailbox or organisation were listed, by kind, host and mailbox."""
+    whole = ", ".join(literal(kind) for kind, family in families.items() if family.is_listed_whole) or "''"
+    found: dict[Group, list[Listing]] = {}
+    for kind, host, mailbox, time, exhibit, position in connection.execute(
+        "SELECT Kind, Host, Mailbox, TimeGenerated, min(_Exhibit), arg_min(_Position, (_Exhibit, _Position)) FROM seen_settings "
+        f"WHERE Source = 'snapshot' AND Kind IN ({whole}) AND Basis IN ('snapshot', 'folder name') AND TimeGenerated IS NOT NULL "
+        "GROUP BY ALL ORDER BY 1, 2, 3, 4"
+    ).fetchall():
+        found.setdefault((kind, host, mailbox), []).append(Listing(time, exhibit, position))
+    return found
+
+
+def _nameless(connection: duckdb.DuckDBPyConnection) -> dict[Group, list[Seen]]:
+    """Return records that say that something of a kind changed and not what, by kind, host and mailbox, in order."""
+    found: dict[Group, list[Seen]] = {}
+    for seen in _rows(
+        connection, "Source = 'record' AND (Name = '' OR regexp_full_match(Name, '-?\\d{6,}'))"
+    ):
+        found.setdefault(seen.group(), []).append(seen)
+    return {group: sorted(listed, key=lambda seen: seen.time) for group, listed in found.items()}
+
+
+def _reader(families: dict[str, SettingFamily]) -> Callable[[Seen, JsonDict], Reading]:
+    def read(seen: Seen, definition: JsonDict) -> Reading:
+        family = families[seen.kind]
+        if family.language == "members":
+            found = members.read(definition, family)
+            return found if found.clauses or not seen.plain else Reading(plain=seen.plain)
+        return Reading(plain=seen.plain)
+
+    return read
+
+
+def _row(n: int, version: Version, family: SettingFamily, numbers: dict[str, int]) -> JsonDict:
+    """Return a version as a row of ``setting_versions``; new conditions get their number."""
+    seen = version.seen
+    condition = version.reading.taking() if family.platforms else None
+    return {
+        "n": n, "TimeGenerated": version.start.isoformat(),
+        "EndTime": version.end.isoformat() if version.end else None, "Kind": seen.kind,
+        "Host": seen.host, "Mailbox": seen.mailbox, "Name": seen.name, "State": version.state, "Does": version.does, "ChangedBy": version.by,
+        "Origin": version.origin, "TimeBasis": version.basis, "Reason": version.reason, "Traits": version.traits,
+        "NotJudged": version.reading.unjudged(), "Definition": _kept(version.definition),
+        "IsTaking": condition is not None,
+        "Condition": None if condition is None else numbers.setdefault(condition.sql, len(numbers)),
+        "Platforms": f"|{'|'.join(family.platforms)}|", "_Exhibit": seen.exhibit, "_Position": seen.position,
+    }  # fmt: skip
+
+
+def _kept(definition: JsonDict) -> str | None:
+    text = json.dumps(definition, sort_keys=True)
+    if len(text) > _DEFINITION_BYTES:
+        return json.dumps({"TooLong": text[:_DEFINITION_BYTES]})
+    return text if definition else None
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, batch: list[JsonDict]) -> None:
+    if not batch:
+        return
+    shape = ", ".join(
+        f'"{name}": "{kind}"'
+        for name, kind in connection.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'setting_versions'"
+        ).fetchall()
+    )
+    connection.execute(
+        f"INSERT INTO setting_versions BY NAME SELECT unnest(from_json(?, '[{{{shape}}}]'), recursive := true)",
+        [json.dumps(batch)],
+    )
+
+
+def store(
+    connection: duckdb.DuckDBPyConnection,
+    tables: TableStore,
+    work: Path,
+    *,
+    present: set[str],
+    exhibits: Iterable[Given],
+) -> int:
     """Compute the versions as a table of the case; return their number."""
-    prepare(connection, has_trace="EmailEvents" in present)
+    prepare(connection, work, present=present, exhibits=exhibits)
     partial = tables.partial_path(TABLE, SEGMENT)
     connection.execute(
         "COPY (SELECT 0::UTINYINT AS _State, * FROM setting_history ORDER BY Kind, Mailbox, Name, TimeGenerated, _Exhibit, _Position) "
         f"TO {literal(str(partial))} (FORMAT parquet)"
     )
     return results.commit(connection, tables, TABLE, SEGMENT, partial)
-
-
-def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
-    """Return the report's part on settings over time: versions that nobody explains first, then those that took messages.
-
-    Args:
-        connection: has the table SettingHistory.
-    """
-    total, unexplained, hit = connection.execute(
-        "SELECT count(*), count(*) FILTER (Origin = 'unexplained'), coalesce(sum(Hit), 0) FROM SettingHistory"
-    ).fetchall()[0]
-    found = rows(
-        connection.execute(
-            "SELECT * FROM SettingHistory ORDER BY Origin <> 'unexplained', coalesce(Hit, 0) = 0, TimeGenerated, Kind, Mailbox, Name, State, "
-            f"_Exhibit, _Position LIMIT {_VERSIONS}"
-        )
-    )
-    return {
-        "is_computed": True,
-        "sentence": _sentence(int(total), int(unexplained), int(hit)),
-        "versions": [_version(row) for row in found],
-        "versions_total": int(total),
-    }
-
-
-def missing(reason: str) -> JsonDict:
-    """Return the part of a report whose settings over time were not computed."""
-    return {
-        "is_computed": False, "sentence": f"Settings over time were not computed: {reason}.", "versions": [], "versions_total": 0,
-    }  # fmt: skip
-
-
-def _sentence(total: int, unexplained: int, hit: int) -> str:
-    if not total:
-        return "No record and no snapshot shows a version of a rule or setting."
-    told = [f"{total:,} {'version' if total == 1 else 'versions'} of rules and settings"]
-    told += [f"{unexplained:,} that no record explains"] if unexplained else []
-    told += (
-        [f"by their conditions they hid, deleted or stripped {hit:,} {'message' if hit == 1 else 'messages'}"]
-        if hit
-        else []
-    )
-    return "; ".join(told) + "."
-
-
-def _version(row: dict[str, Any]) -> JsonDict:  # Any: query cells
-    taken = row["HitMessages"] if isinstance(row["HitMessages"], list) else []
-    return {
-        "from": iso(row["TimeGenerated"]),
-        "to": iso(row["EndTime"]),
-        "kind": row["Kind"],
-        "mailbox": row["Mailbox"],
-        "name": row["Name"],
-        "state": row["State"],
-        "does": row["Does"],
-        "by": row["ChangedBy"],
-        "origin": row["Origin"],
-        "reason": row["Reason"],
-        "hit": None if row["Hit"] is None else int(row["Hit"]),
-        "hit_subjects": [str(one.get("s") or one.get("m") or "") for one in taken[:_MESSAGES]],
-        "not_judged": row["NotJudged"],
-        "exhibit": row["_Exhibit"],
-        "record": int(row["_Position"]),
-    }

@@ -471,14 +471,20 @@ class SettingVersion(msgspec.Struct, frozen=True, kw_only=True):
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
     kind: str = ""
+    host: str = ""
     mailbox: str = ""
     name: str = ""
     state: str = ""
     does: str = ""
     by: str = ""
     origin: str = ""
+    time_basis: str = ""
     reason: str = ""
+    traits: str = ""
     hit: int | None = None
+    possible: int | None = None
+    seen: int | None = None
+    ledger: tuple[VerdictCount, ...] = ()
     hit_subjects: tuple[str, ...] = ()
     not_judged: str = ""
     exhibit: str = ""

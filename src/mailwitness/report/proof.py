@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         LedgerRow,
         Recoverability,
         SettingsOverTime,
+        SettingVersion,
         Visibility,
     )
 
@@ -129,10 +130,21 @@ def settings_lines(part: SettingsOverTime | None) -> Iterator[str]:
         cells = (
             wording.moment(one.from_),
             wording.moment(one.to) if one.to else "",
-            safe_markdown(f"{one.kind} {one.name}, {one.mailbox or 'organisation'}", 200),
+            safe_markdown(
+                ", ".join(
+                    part
+                    for part in (
+                        f"{one.kind} {one.name}",
+                        one.mailbox or one.host or "organisation",
+                        one.traits,
+                    )
+                    if part
+                ),
+                300,
+            ),
             safe_markdown(one.does or one.state, 300),
-            safe_markdown(one.reason if one.origin == "unexplained" else one.by or one.origin, 300),
-            "" if one.hit is None else number(one.hit),
+            safe_markdown(" ".join(part for part in (one.by, one.reason) if part) or one.origin, 300),
+            _taken(one),
         )
         yield f"| {' | '.join(cells)} |"
     if part.versions_total > ROWS_SHOWN:
@@ -140,6 +152,14 @@ def settings_lines(part: SettingsOverTime | None) -> Iterator[str]:
             "",
             f"*{number(part.versions_total - ROWS_SHOWN)} more:* `mailwitness settings --case DIR`",
         )
+
+
+def _taken(one: SettingVersion) -> str:
+    """Say how many messages a version took, may have taken, and what the ledger says of them."""
+    told = [] if one.hit is None else [number(one.hit)]
+    told += [f"{number(one.possible)} more possible"] if one.possible else []
+    told += [f"{number(count.messages)} {safe_markdown(count.verdict, 40)}" for count in one.ledger]
+    return ", ".join(told)
 
 
 def visibility_lines(part: Visibility | None) -> Iterator[str]:
