@@ -19,8 +19,6 @@ from mailwitness.tables import identifier, literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import duckdb
-
     from mailwitness.open_case import OpenCase
 
 JsonDict = dict[str, Any]  # Any: JSON values
@@ -40,13 +38,14 @@ _KINDS = {
 }
 
 
-def create(opened: OpenCase, stories: Sequence[Story], activities: set[str]) -> None:
+def create(opened: OpenCase, stories: Sequence[Story], activities: set[str], named: set[str]) -> None:
     """Make the tables CaseWindow, CaseSubjects, CaseFindings, CaseUsual and CaseActs.
 
     Args:
         opened: the case folder's tables.
         stories: cases to question.
         activities: acts that a question names; others are left out of CaseActs.
+        named: words of the questions; columns of CaseActs that are none of them are empty.
     """
     rows = {
         "CaseWindow": [_window(story) for story in stories],
@@ -62,7 +61,8 @@ def create(opened: OpenCase, stories: Sequence[Story], activities: set[str]) -> 
         finding_tables.replace(
             opened.connection, table, finding_tables.rows_sql(path, columns, listed) + " ORDER BY ALL"
         )
-    stored = _columns(opened.connection)
+    needed = {"TimeGenerated", "_Exhibit", "_Position", *(column for column, _ in _KINDS.values())}
+    stored = [c.name for c in loader.tables()[ACTIVITY].columns if c.name in named | needed]
     _gather(opened, stored, activities)
     finding_tables.replace(opened.connection, "CaseActs", _acts_sql(stored))
 
@@ -144,11 +144,6 @@ def _usual(story: Story) -> Iterator[JsonDict]:
             "Day": one.day, "OnTheDay": one.on_the_day, "HistoryDays": one.history_days, "ActiveDays": one.active_days,
             "MedianPerDay": one.median_per_day, "MostPerDay": one.most_per_day, "Usual": one.answer, "Words": one.words(),
         }  # fmt: skip
-
-
-def _columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    present = {str(row[0]) for row in connection.execute(f"DESCRIBE {COMPUTED}").fetchall()}
-    return [c.name for c in loader.tables()[ACTIVITY].columns if c.name in present]
 
 
 def _acts_sql(columns: list[str]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.cases import full_names
 from mailwitness.content.playbook import WINDOWS, Question
 from mailwitness.errors import MailwitnessError
 from mailwitness.investigation import answers, case_tables, escalation
+from mailwitness.kql import words
 from mailwitness.models import NotEvaluated
-from mailwitness.open_case import questioned
+from mailwitness.open_case import question_queries, questioned
 from mailwitness.proof import sight
 from mailwitness.proof.summary import iso
 
@@ -48,7 +50,8 @@ def investigate(
     if not chosen:
         return {}, unanswered
     try:
-        case_tables.create(opened, chosen, questioned(opened.knowledge))
+        named = {word for query in question_queries(opened.knowledge) for word in words(query)}
+        case_tables.create(opened, chosen, questioned(opened.knowledge), named)
         said = _answers(opened, chosen)
     except MailwitnessError as error:
         return {}, [*unanswered, _failed(str(error))]
@@ -59,11 +62,17 @@ def investigate(
 def _answers(opened: OpenCase, stories: Sequence[Story]) -> dict[str, list[Answer]]:
     ids = [story.id for story in stories]
     ground = _ground(opened)
+    asked = [
+        (question, opened.engine.to_sql(question.query, now=opened.now))
+        for question in opened.knowledge.questions
+    ]
     found: dict[str, list[Answer]] = {name: [] for name in ids}
-    for question in opened.knowledge.questions:
-        sql = opened.engine.to_sql(question.query, now=opened.now)
-        for name, answer in answers.ask(opened.connection, question, sql, ids, ground).items():
-            found[name].append(answer)
+    # Small queries over small tables: most of the time is planning, which one core does.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        said = pool.map(lambda one: answers.ask(opened.connection.cursor(), *one, ids, ground), asked)
+        for answered in said:
+            for name, answer in answered.items():
+                found[name].append(answer)
     return found
 
 
