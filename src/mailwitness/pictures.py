@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mailwitness import deletion_hours, timeline
@@ -28,10 +29,12 @@ def describe(connection: duckdb.DuckDBPyConnection, stories: Sequence[Story]) ->
     found: dict[str, JsonDict] = {
         case: {"deletions": part} for case, part in deletion_hours.describe(connection, stories).items()
     }
-    for story in stories[:_CASES]:
-        acts = timeline.phase_hours(connection, _named(story))
-        if acts:
-            found.setdefault(story.id, {})["acts"] = acts
+    first = stories[:_CASES]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        counted = pool.map(lambda story: timeline.phase_hours(connection.cursor(), _named(story)), first)
+        for story, acts in zip(first, counted, strict=True):
+            if acts:
+                found.setdefault(story.id, {})["acts"] = acts
     return found
 
 

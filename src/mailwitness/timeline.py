@@ -121,8 +121,11 @@ def _where(case: JsonDict, chosen: Filter) -> str:
         if case[key]
     ]
     if case["addresses"]:
-        few = f"SELECT ClientIP FROM {TABLE} GROUP BY 1 HAVING count(DISTINCT lower(Actor)) <= {_SHARED_ADDRESS}"
-        named.append(f"(ClientIP IN ({_listed(case['addresses'])}) AND ClientIP IN ({few}))")
+        few = (
+            f"SELECT ClientIP FROM {TABLE} WHERE ClientIP IN ({_listed(case['addresses'])}) "
+            f"GROUP BY 1 HAVING count(DISTINCT lower(Actor)) <= {_SHARED_ADDRESS}"
+        )
+        named.append(f"ClientIP IN ({few})")
     if not named or not case["first_seen"]:
         return ""
     first, last = (dt.datetime.fromisoformat(case[key][:19]) for key in ("first_seen", "last_seen"))
