@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mailwitness.errors import QueryRefused, QueryUnsupported
+from mailwitness.kql_forms import shorten
 from mailwitness.kql_types import resolve
 
 if TYPE_CHECKING:
@@ -317,7 +318,7 @@ class KqlEngine:
                 "the query is nested too deeply", remedy="Split it into several queries."
             ) from error
         self._check_tables(sql)
-        return fold_terms(resolve(sql, self._types(sql)))
+        return fold_terms(shorten(resolve(sql, self._types(sql))))
 
     def _types(self, sql: str) -> dict[str, str]:
         """Return the columns whose type is the same in every table that a translation reads."""

@@ -122,7 +122,7 @@ def shipped() -> dict[str, str]:
     return listed
 
 
-_TRANSLATORS = [Path(__file__).parents[1] / name for name in ("kql.py", "kql_types.py")]
+_TRANSLATORS = [Path(__file__).parents[1] / name for name in ("kql.py", "kql_types.py", "kql_forms.py")]
 
 
 def engine_version() -> str:

@@ -62,15 +62,16 @@ def investigate(
 def _answers(opened: OpenCase, stories: Sequence[Story]) -> dict[str, list[Answer]]:
     ids = [story.id for story in stories]
     ground = _ground(opened)
-    asked = [
-        (question, opened.engine.to_sql(question.query, now=opened.now))
-        for question in opened.knowledge.questions
-    ]
+    questions = opened.knowledge.questions
+    asked = [opened.engine.to_sql(question.query, now=opened.now) for question in questions]
+
+    def ask(question: Question, sql: str) -> dict[str, Answer]:
+        return answers.ask(opened.connection.cursor(), question, sql, ids, ground)
+
     found: dict[str, list[Answer]] = {name: [] for name in ids}
     # Small queries over small tables: most of the time is planning, which one core does.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        said = pool.map(lambda one: answers.ask(opened.connection.cursor(), *one, ids, ground), asked)
-        for answered in said:
+        for answered in pool.map(ask, questions, asked):
             for name, answer in answered.items():
                 found[name].append(answer)
     return found
