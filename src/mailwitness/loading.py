@@ -12,7 +12,15 @@ import msgspec
 from mailwitness.content import loader
 from mailwitness.content.schemas import Mapping
 from mailwitness.kql import DUCKDB_TYPES
-from mailwitness.tables import STATE, Segment, empty, identifier, literal
+from mailwitness.row_select import (
+    EXHIBIT_KEY,
+    POSITION_KEY,
+    SALVAGED_KEY,
+    derived_columns,
+    raw_keys,
+    select_sql,
+)
+from mailwitness.tables import STATE, Segment, identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,13 +31,7 @@ if TYPE_CHECKING:
     from mailwitness.content.schemas import Column, Table
     from mailwitness.tables import TableStore
 
-# Members that the Python path adds to a record, so that its rows know where they came from.
-EXHIBIT_KEY = "_mw_exhibit"
-POSITION_KEY = "_mw_position"
-SALVAGED_KEY = "_mw_salvaged"
 _TIME_COLUMNS = ("timegenerated", "timestamp", "createddatetime", "activitydatetime")
-# Derived columns of this prefix are steps on the way to others and are not stored.
-_STEP = "mw_"
 # Tables of ours that are always stored with all their columns.
 COMPLETE_TABLES = frozenset({"PresentMessage", "SettingsSnapshot"})
 _OWN_KEYS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
@@ -92,12 +94,6 @@ def export_columns(table: str) -> dict[str, str]:
     return found
 
 
-def derived_columns(table: str) -> dict[str, str]:
-    """Return the extension columns of a table that follow from its public columns."""
-    found: dict[str, str] = loader.read_yaml(loader.CONTENT / "tables" / "_derived.yaml").get(table, {})
-    return found
-
-
 def identity_column(table: str) -> str:
     """Return the column that holds a table's record id; empty when it has none."""
     return str(loader.read_yaml(loader.CONTENT / "tables" / "_identity.yaml").get(table, ""))
@@ -109,92 +105,6 @@ def mapping_for(mapping: str, table: str) -> Mapping:
         return export_mapping(loader.tables()[table])
     found: Mapping = loader.mappings()[mapping]
     return found
-
-
-def _cast(column: Column, expression: str) -> str:
-    kind = DUCKDB_TYPES[column.type]
-    if kind == "VARCHAR":
-        return f"coalesce(CAST(({expression}) AS VARCHAR), '')"
-    return f"TRY_CAST(({expression}) AS {kind})"
-
-
-def select_sql(
-    mapping: Mapping, relation: str, wanted: set[str] | None, *, own: bool
-) -> tuple[str, list[str], list[str]]:
-    """Write the SELECT that turns raw records into rows of the mapping's table.
-
-    Args:
-        mapping: SQL for each column.
-        relation: SQL of the raw records, columns named as the mapping's raw keys.
-        wanted: columns to store; None stores every column completely.
-        own: the raw records carry their exhibit and position themselves.
-
-    Returns:
-        The SQL, the stored columns, and those of them whose values are only stored for kept rows.
-    """
-    table = loader.tables()[mapping.table]
-    by_name = {column.name.lower(): column for column in table.columns}
-    derived = {k: v for k, v in derived_columns(mapping.table).items() if k not in mapping.columns}
-    chosen = [n for n in mapping.columns if wanted is None or n in wanted]
-    chosen_derived = [n for n in derived if not n.startswith(_STEP) and (wanted is None or n in wanted)]
-    # A derived column reads public columns, also those that are not stored themselves, and steps shared with others.
-    reads = {name: set(_identifiers(derived[name])) for name in derived}
-    steps = sorted(
-        {
-            word
-            for name in chosen_derived
-            for word in reads[name]
-            if word in derived and word.startswith(_STEP)
-        }
-    )
-    inputs = {word for name in [*chosen_derived, *steps] for word in reads[name]} - set(steps)
-    inner = [name for name in mapping.columns if name in chosen or name in inputs]
-    nested = set(mapping.nested) if wanted is not None else set()
-
-    shown = [f"{_gated(by_name[n.lower()], mapping, nested)} AS {identifier(n)}" for n in inner]
-    missing = sorted(inputs - set(inner))
-    shown += [f"{empty(by_name[n.lower()])} AS {identifier(n)}" for n in missing if n.lower() in by_name]
-    required = _required(mapping)
-    shown.append(
-        f"CAST(CASE WHEN {required} IS NULL THEN 1 WHEN {mapping.accept} THEN 0 ELSE 2 END AS UTINYINT) AS {STATE}"
-    )
-    carried = []
-    if own:
-        shown += [
-            f"{EXHIBIT_KEY} AS _Exhibit",
-            f"{POSITION_KEY} AS _Position",
-            f"coalesce({SALVAGED_KEY}, false) AS _Salvaged",
-        ]
-        carried = ["_Exhibit", "_Position", "_Salvaged"]
-    outer = [identifier(name) for name in chosen]
-    outer += [f"{_cast(by_name[n.lower()], derived[n])} AS {identifier(n)}" for n in chosen_derived]
-    outer += [STATE, *carried]
-    parsed = "".join(f", {derived[name]} AS {identifier(name)}" for name in steps)
-    inner_sql = f"SELECT {', '.join(shown)} FROM ({relation}) AS raw"
-    sql = f"SELECT {', '.join(outer)} FROM (SELECT *{parsed} FROM ({inner_sql}))"
-    partial = [n for n in chosen if n in nested]
-    behind = {n: reads[n].union(*(reads[step] for step in steps if step in reads[n])) for n in chosen_derived}
-    partial += [n for n in chosen_derived if nested & behind[n]]
-    return sql, [*chosen, *chosen_derived, *carried], partial
-
-
-def _required(mapping: Mapping) -> str:
-    """Return SQL that is null for a record with none of the required keys."""
-    parts = [f"nullif({identifier(n)}::VARCHAR, '')" if n in mapping.raw else n for n in mapping.required]
-    return f"coalesce({', '.join(parts)}, NULL)"
-
-
-def _gated(column: Column, mapping: Mapping, nested: set[str]) -> str:
-    expression = mapping.columns.get(column.name, "NULL")
-    if column.name in nested:
-        expression = f"CASE WHEN {mapping.keep} THEN {expression} END"
-    return _cast(column, expression)
-
-
-def _identifiers(sql: str) -> list[str]:
-    from mailwitness.kql import words  # noqa: PLC0415 - the same shape of identifiers
-
-    return sorted(words(sql))
 
 
 def struct_of(mapping: Mapping, *, own: bool) -> dict[str, str]:
@@ -358,11 +268,22 @@ class Writer:
 
     def gated(self, mapping: Mapping) -> Mapping:
         """Say for which rows nested values are stored in this run."""
-        if self.wanted is None or mapping.table in self.wanted.whole:
+        if self.wanted is None:
             return msgspec.structs.replace(mapping, nested=[], slim={})
-        bulk = ", ".join(literal(name) for name in self.wanted.bulk.get(mapping.table, [])) or "''"
-        columns = mapping.columns | mapping.slim_columns
-        return msgspec.structs.replace(mapping, columns=columns, keep=mapping.keep.replace("{{bulk}}", bulk))
+        if mapping.table in self.wanted.whole:
+            gated = msgspec.structs.replace(mapping, nested=[], slim={})
+        else:
+            bulk = ", ".join(literal(name) for name in self.wanted.bulk.get(mapping.table, [])) or "''"
+            columns = mapping.columns | mapping.slim_columns
+            keep = mapping.keep.replace("{{bulk}}", bulk)
+            gated = msgspec.structs.replace(mapping, columns=columns, keep=keep)
+        read = raw_keys(gated, self.stored_columns(gated))
+        # Where a record is a text inside a cell, the parsing of each key is paid for, read or not.
+        return msgspec.structs.replace(
+            gated,
+            raw={key: kind for key, kind in gated.raw.items() if key in read},
+            slim={key: shape for key, shape in gated.slim.items() if key in read},
+        )
 
 
 class Lines:

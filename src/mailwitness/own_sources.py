@@ -15,8 +15,9 @@ import msgspec
 from mailwitness import tables
 from mailwitness.content import loader, schemas
 from mailwitness.errors import ContentError
-from mailwitness.loading import json_relation, mapping_for, select_sql
+from mailwitness.loading import json_relation, mapping_for
 from mailwitness.recognise import Recogniser
+from mailwitness.row_select import select_sql
 from mailwitness.tables import STATE, identifier
 
 if TYPE_CHECKING:

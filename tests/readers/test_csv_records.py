@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailwitness.readers.csv_records import CsvShape, index_csv, read_csv, sniff_csv, unique_names
+from mailwitness.readers.csv_records import CsvRecords, CsvShape, index_csv, sniff_csv, unique_names
 
 cells = st.text(st.sampled_from('ab 1,;\t|"\r\né\x00😀\u2028\x0b{}'), max_size=6)
 
@@ -19,7 +19,7 @@ class Table:
     """One CSV text, read; with what a test wants to look at."""
 
     def __init__(
-        self, folder: Path, text: bytes, shape: CsvShape | None = None, batch_rows: int = 1000
+        self, folder: Path, text: bytes, shape: CsvShape | None = None, stretch_bytes: int = 1 << 20
     ) -> None:
         path = folder / "input.csv"
         path.write_bytes(text)
@@ -31,7 +31,8 @@ class Table:
         self.rows: dict[int, list[str]] = {}
         self.damaged: dict[int, str] = {}
         self.notes: list[str] = []
-        for batch in read_csv(path, found, self.index, batch_rows=batch_rows):
+        records = CsvRecords(path, found, stretch_bytes=stretch_bytes)
+        for batch in records:
             columns = [column.to_pylist() for column in batch.rows.columns]
             for place, record in enumerate(batch.records.tolist()):
                 self.rows[record] = [column[place] for column in columns]
@@ -39,6 +40,10 @@ class Table:
                 self.damaged[self.index.offsets.tolist().index(damage.offset)] = damage.reason
                 assert text[damage.offset : damage.offset + damage.length]
             self.notes += batch.notes
+        read = records.index()
+        assert read.offsets.tolist() == self.index.offsets.tolist()
+        assert read.lengths.tolist() == self.index.lengths.tolist()
+        assert read.lines.tolist() == self.index.lines.tolist()
 
     def values(self) -> list[list[str]]:
         return [self.rows[record] for record in sorted(self.rows)]
@@ -54,7 +59,7 @@ def shape_of(header: list[str], offset: int, delimiter: str = ",") -> CsvShape:
     delimiter=st.sampled_from(",;\t|"),
     end=st.sampled_from(["\n", "\r\n"]),
     cut=st.booleans(),
-    batch_rows=st.integers(1, 5),
+    stretch_bytes=st.integers(1, 40),
 )
 def test_rows_are_those_of_the_csv_module(
     tmp_path: Path,
@@ -62,7 +67,7 @@ def test_rows_are_those_of_the_csv_module(
     delimiter: str,
     end: str,
     cut: bool,
-    batch_rows: int,
+    stretch_bytes: int,
 ) -> None:
     written = io.StringIO()
     # Left to itself the writer quotes a carriage return only when it is part of the line end.
@@ -79,7 +84,7 @@ def test_rows_are_those_of_the_csv_module(
     text = written.getvalue()
     text = text.removesuffix(end) if cut and rows else text
 
-    table = Table(tmp_path, text.encode(), shape_of(["x", "y", "z"], offset, delimiter), batch_rows)
+    table = Table(tmp_path, text.encode(), shape_of(["x", "y", "z"], offset, delimiter), stretch_bytes)
 
     assert table.damaged == {}
     assert table.values() == [list(row) for row in rows]
@@ -88,11 +93,15 @@ def test_rows_are_those_of_the_csv_module(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.sampled_from('ab,"\r\né '), max_size=60), tail=st.binary(max_size=8))
-def test_any_text_is_covered_by_records(tmp_path: Path, text: str, tail: bytes) -> None:
+@given(
+    text=st.text(st.sampled_from('ab,"\r\né '), max_size=60),
+    tail=st.binary(max_size=8),
+    stretch_bytes=st.sampled_from([3, 20, 1000]),
+)
+def test_any_text_is_covered_by_records(tmp_path: Path, text: str, tail: bytes, stretch_bytes: int) -> None:
     data = text.encode() + tail
 
-    table = Table(tmp_path, data, shape_of(["x", "y"], 0))
+    table = Table(tmp_path, data, shape_of(["x", "y"], 0), stretch_bytes)
 
     assert sorted([*table.rows, *table.damaged]) == list(range(len(table.index)))
     rest = bytearray(data)
@@ -167,9 +176,12 @@ def test_wanted_columns_only(tmp_path: Path) -> None:
     shape = sniff_csv(path.read_bytes())
     assert shape is not None
 
-    batches = list(read_csv(path, shape, index_csv(path, shape), columns=["b", "A_2"]))
+    batches = list(CsvRecords(path, shape, columns=["b", "A_2"]))
 
-    assert [batch.rows.to_pydict() for batch in batches] == [{"b": ["3", "8"], "A_2": ["2", '7" x']}]
+    assert [batch.rows.to_pydict() for batch in batches] == [
+        {"b": ["3"], "A_2": ["2"]},
+        {"b": ["8"], "A_2": ['7" x']},
+    ]
 
 
 def test_a_line_above_the_limit_is_never_loaded(tmp_path: Path) -> None:
@@ -178,10 +190,10 @@ def test_a_line_above_the_limit_is_never_loaded(tmp_path: Path) -> None:
     shape = sniff_csv(path.read_bytes()[:1000])
     assert shape is not None
 
-    index = index_csv(path, shape, max_record=1_000_000)
-    batches = list(read_csv(path, shape, index, max_record=1_000_000))
+    records = CsvRecords(path, shape, max_record=1_000_000)
+    batches = list(records)
 
-    assert index.lengths.tolist() == [3, 10_000_002, 3]
+    assert records.index().lengths.tolist() == [3, 10_000_002, 3]
     assert [record for batch in batches for record in batch.records.tolist()] == [0, 2]
     assert [damage.offset for batch in batches for damage in batch.damaged] == [8]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from mailwitness.readers.blocks import MAX_RECORD_BYTES
 from mailwitness.readers.csv_quotes import CARRIAGE_RETURN, NEWLINE, read_quotes
 from mailwitness.readers.csv_shape import CsvShape, parse_row
-from mailwitness.readers.index import RecordIndex, build_index
+from mailwitness.readers.index import Location, RecordIndex, build_index
 from mailwitness.readers.window import Window
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ _LARGEST = 1 << 20
 _LONGEST = 4 << 20
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """Consecutive records, from `first` up to but without `last`.
+
+    `raw` are their bytes from the first byte of the first to the last byte of the last one; empty for a single record that is
+    longer than allowed. `is_clean` says that every quote is where RFC 4180 wants it and every carriage return before a newline.
+    """
+
+    first: int
+    last: int
+    raw: memoryview | bytes
+    is_clean: bool
+
+
 def index_csv(path: Path, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES) -> RecordIndex:
     """Return the place of every data record of a CSV file, damaged ones included, header and blank lines not.
 
@@ -35,10 +49,10 @@ def index_csv(path: Path, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES
     next physical line that by itself has the right number of cells, so a quote that never closes costs one
     record. Memory: a few times `max_record` at worst, usually 10 MB, plus 24 bytes a record.
     """
-    with path.open("rb", buffering=0) as stream:
-        window = Window(stream)
-        _skip(window, shape.data_offset)
-        return _CsvIndexer(window, shape, max_record).run()
+    indexer = CsvIndexer(shape, max_record=max_record)
+    for _ in indexer.stretches(path):
+        pass
+    return indexer.index()
 
 
 def _skip(window: Window, offset: int) -> None:
@@ -46,43 +60,66 @@ def _skip(window: Window, offset: int) -> None:
         window.place = min(len(window.text), window.place + offset - window.offset(window.place))
 
 
-class _CsvIndexer:
-    """Walk through the file record by record, many at a time; always at the start of a record."""
+class CsvIndexer:
+    """Walk through a file record by record, many at a time; always at the start of a record."""
 
-    def __init__(self, window: Window, shape: CsvShape, max_record: int) -> None:
-        self._window = window
-        self._delimiter = shape.delimiter
-        self._columns = len(shape.header)
+    def __init__(
+        self, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES, stretch_bytes: int = _LARGEST
+    ) -> None:
+        """Take the shape of the file, the most bytes of a record, and of what is looked at together."""
+        self._shape = shape
         self._max_record = max_record
-        self._size = _SMALLEST
+        self._largest = stretch_bytes
+        self._smallest = self._size = min(_SMALLEST, stretch_bytes)
         self._offsets = array("Q")
         self._lengths = array("Q")
         self._lines = array("Q")
         self._line_end = 0  # bytes of the line end that was passed last
 
-    def run(self) -> RecordIndex:
-        while have := self._window.ensure(self._size):
-            self._step(have)
+    def __len__(self) -> int:
+        """Return the number of records found so far."""
+        return len(self._offsets)
+
+    def place(self, record: int) -> Location:
+        """Return where a record stands that was found already."""
+        return Location(record, self._lines[record], self._offsets[record], self._lengths[record])
+
+    def index(self) -> RecordIndex:
+        """Return the places of the records found so far."""
         pieces = ([np.array(values, np.uint64)] for values in (self._offsets, self._lengths, self._lines))
         return build_index(*pieces)
 
-    def _step(self, have: int) -> None:
+    def stretches(self, path: Path) -> Iterator[Stretch]:
+        """Yield all records in order; the bytes of a stretch are only there until the next one is asked for."""
+        with path.open("rb", buffering=0) as stream:
+            self._window = Window(stream)
+            _skip(self._window, self._shape.data_offset)
+            while have := self._window.ensure(self._size):
+                yield from self._step(have)
+
+    def _step(self, have: int) -> Iterator[Stretch]:
         window = self._window
         is_all = window.at_end and window.place + have == len(window.text)
         data = np.frombuffer(window.text, np.uint8, have, window.place)
-        quotes = read_quotes(data, ord(self._delimiter), is_all=is_all)
+        quotes = read_quotes(data, ord(self._shape.delimiter), is_all=is_all)
         ends, wrong = quotes.ends, quotes.wrong
         if wrong >= 0:
             ends = ends[: np.searchsorted(ends, wrong)]
         elif is_all and data[-1] != NEWLINE:
             ends = np.append(ends, have)
         if len(ends):
+            first = len(self)
             self._add(data, ends, quotes.breaks)
-            window.place += min(int(ends[-1]) + 1, have)
-            self._size = _SMALLEST if wrong >= 0 else min(_LARGEST, 2 * self._size)
+            passed = min(int(ends[-1]) + 1, have)
+            window.pass_lines(window.place + passed, int(np.searchsorted(quotes.breaks, passed)))
+            self._size = self._smallest if wrong >= 0 else min(self._largest, 2 * self._size)
+            if len(self) > first:
+                start, end = self._offsets[first], self._offsets[-1] + self._lengths[-1]
+                raw = memoryview(window.text)[start - window.base : end - window.base]
+                yield Stretch(first, len(self), raw, is_clean=not quotes.has_lone_return)
         elif wrong >= 0 or is_all or self._size >= _LONGEST:
-            self._size = _SMALLEST
-            self._recover()
+            self._size = self._smallest
+            yield from self._recover()
         else:
             self._size = min(4 * self._size, _LONGEST)
 
@@ -104,12 +141,13 @@ class _CsvIndexer:
 
     # ------------------------------------------------------------------ misplaced quotes
 
-    def _recover(self) -> None:
+    def _recover(self) -> Iterator[Stretch]:
         """Take one record by the judgement of its physical lines."""
         window = self._window
         offset, line = window.offset(window.place), window.line(window.place)
+        pieces: list[bytes] = []
         # Only how far the parser goes matters here; the cells are judged when they are read.
-        parse_row(self._lines_of_record(), self._delimiter)
+        parse_row(self._lines_of_record(pieces), self._shape.delimiter)
         length = window.offset(window.place) - offset
         length -= self._line_end
         if length:
@@ -117,15 +155,18 @@ class _CsvIndexer:
                 (self._offsets, self._lengths, self._lines), (offset, length, line), strict=True
             ):
                 values.append(value)
+            raw = b"".join(pieces)[:length] if length <= self._max_record else b""
+            yield Stretch(len(self) - 1, len(self), raw, is_clean=False)
 
-    def _lines_of_record(self) -> Iterator[str]:
-        """Yield physical lines and move behind each, until one is a record of its own."""
+    def _lines_of_record(self, pieces: list[bytes]) -> Iterator[str]:
+        """Yield physical lines, keep their bytes and move behind each, until one is a record of its own."""
         first = True
         taken = 0
         while taken <= self._max_record and (line := self._next_line()):
             if not first and self._is_record(line):
                 return
             first = False
+            pieces.append(line)
             self._window.place += len(line)
             taken += len(line)
             self._line_end = len(line) - len(line.removesuffix(b"\n").removesuffix(b"\r"))
@@ -157,5 +198,5 @@ class _CsvIndexer:
             size = min(4 * size, self._max_record)
 
     def _is_record(self, line: bytes) -> bool:
-        row = parse_row([line.decode("utf-8", "replace"), ""], self._delimiter)
-        return row is not None and row.lines == 1 and len(row.cells) == self._columns
+        row = parse_row([line.decode("utf-8", "replace"), ""], self._shape.delimiter)
+        return row is not None and row.lines == 1 and len(row.cells) == len(self._shape.header)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
-    Mask = NDArray[np.bool_]
     Words = NDArray[np.uint64]
     Positions = NDArray[np.int64]
 
@@ -20,6 +19,8 @@ NEWLINE = ord("\n")
 CARRIAGE_RETURN = ord("\r")
 _ONE = np.uint64(1)
 _TOP = np.uint64(63)
+# Masks of so many bytes stay in the processor's cache until they are packed: twice as quick as 1 MiB at a time.
+_CACHED_BYTES = 1 << 17
 
 
 class Quotes(msgspec.Struct, frozen=True):
@@ -41,38 +42,45 @@ def read_quotes(data: Bytes, delimiter: int, *, is_all: bool) -> Quotes:
 
     A quote opens a cell after a delimiter or a line end, closes it before one, or stands doubled. One quote
     too many or too few turns inside into outside, and the next cell shows it. With `is_all` the text ends
-    here, and a quote still open at its end is misplaced too. About 0.6 ns a byte however many quotes there
-    are, in stretches of 1 MiB; four times that in stretches too large for the cache.
+    here, and a quote still open at its end is misplaced too. About 0.4 ns a byte however many quotes there
+    are, in stretches of 1 MiB.
     """
-    is_quote = data == QUOTE
-    may_precede = data == delimiter
-    is_break = data == NEWLINE
-    may_precede |= is_break
-    may_precede |= is_quote
-    is_return = data == CARRIAGE_RETURN
-    may_follow = may_precede | is_return
-    quotes = _words(is_quote)
+    quotes = _words(data, QUOTE)
+    breaks = _words(data, NEWLINE)
+    returns = _words(data, CARRIAGE_RETURN)
+    may_precede = quotes | breaks | _words(data, delimiter)
     inside = _inside(quotes)
-    breaks = np.flatnonzero(is_break)
-    ends = breaks[(inside[breaks >> 6] >> (breaks & 63).astype(np.uint64)) & _ONE == 0]
-    wrong = _first_misplaced(quotes, inside, _words(may_precede), _words(may_follow), len(data))
-    if wrong < 0 and is_all and int(np.count_nonzero(is_quote)) % 2:
-        wrong = int(np.flatnonzero(is_quote)[-1])
-    is_return[:-1] &= ~is_break[1:]
-    return Quotes(ends, breaks, wrong, bool(is_return.any()))
+    wrong = _first_misplaced(quotes, inside, may_precede, may_precede | returns, len(data))
+    # Nothing stands behind the text, so the last bit says whether a quote is open there.
+    if wrong < 0 and is_all and int(inside[-1] >> _TOP):
+        wrong = int(_places(quotes)[-1])
+    followed = breaks >> _ONE
+    followed[:-1] |= breaks[1:] << _TOP
+    return Quotes(_places(breaks & ~inside), _places(breaks), wrong, bool((returns & ~followed).any()))
 
 
-def _words(mask: Mask) -> Words:
-    """Pack a mask into 64-bit words, the first byte in the lowest bit."""
-    packed = np.packbits(mask, bitorder="little")
-    return np.pad(packed, (0, -len(packed) % 8)).view("<u8")
+def _words(data: Bytes, byte: int) -> Words:
+    """Say where a byte stands, in 64-bit words, the first place in the lowest bit."""
+    packed = np.zeros(-(-len(data) // 64) * 8, np.uint8)
+    for start in range(0, len(data), _CACHED_BYTES):
+        bits = np.packbits(data[start : start + _CACHED_BYTES] == byte, bitorder="little")
+        packed[start // 8 : start // 8 + len(bits)] = bits
+    return packed.view("<u8")
+
+
+def _places(words: Words) -> Positions:
+    """Return the places of the bits, in order; quick where most words have none."""
+    filled = np.flatnonzero(words)
+    rows, bits = np.nonzero(np.unpackbits(words[filled].view(np.uint8), bitorder="little").reshape(-1, 64))
+    return filled[rows] * 64 + bits
 
 
 def _inside(quotes: Words) -> Words:
     """Return the bits that lie inside quotes: the opening quote included, the closing one not."""
     inside = quotes.copy()
+    shifted = np.empty_like(quotes)
     for shift in (1, 2, 4, 8, 16, 32):
-        inside ^= inside << np.uint64(shift)
+        inside ^= np.left_shift(inside, np.uint64(shift), out=shifted)
     # The top bit of a word now says whether it holds an odd number of quotes: that turns all words after it.
     turned = np.bitwise_xor.accumulate(inside >> _TOP)
     inside[1:] ^= np.uint64(0) - turned[:-1]

@@ -50,6 +50,11 @@ class Window:
         """Return the file offset of a position in `text`."""
         return self.base + place
 
+    def pass_lines(self, place: int, lines: int) -> None:
+        """Move to a position behind so many line ends, which the caller has counted already."""
+        self._line = self.line(self.place) + lines
+        self._counted = self.place = place
+
     def line(self, place: int) -> int:
         """Return the 1-based line of a position in `text`; positions are best asked for in rising order."""
         if place < self._counted:

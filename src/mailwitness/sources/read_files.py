@@ -6,9 +6,10 @@ import importlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from mailwitness.loading import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, json_line, json_relation
+from mailwitness.loading import json_line, json_relation
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import Damage, RawLine
+from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import limits
 from mailwitness.sources.routing import has_required, required_name
 from mailwitness.tables import identifier

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness.loading import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, Lines, json_line
+from mailwitness.loading import Lines, json_line
 from mailwitness.readers import csv_shape, salvage
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import UTF8_BOM
 from mailwitness.readers.csv_records import CsvShape
 from mailwitness.readers.index import RecordIndex
 from mailwitness.recognise import base_name, folded, unwrap
+from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import limits
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailwitness.loading import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, json_relation
+from mailwitness.loading import json_relation
+from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import limits
 from mailwitness.tables import literal
 
