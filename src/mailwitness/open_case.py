@@ -191,7 +191,7 @@ def open_case(
         ledger.store(connection, store, work, exhibits=given, now=now)
         recoverability.store(connection, store, now=now)
         settings.store(connection, store, work, present=present, exhibits=given)
-        visibility.store(connection, store, present=present, now=now)
+        visibility.store(connection, store, present=present, now=now, exhibits=given)
     later.shown = ruled.activities() - left
     activities.narrow(connection, later.shown)
     held = activities.held(connection) | later.held()

@@ -82,6 +82,9 @@ def facts(
         if found is not None:
             settings = describe(root, accounts, path, found)
             settings |= {"Role": role, "ExpectedOwner": owner, "Watched": watched(path, rules)}
+            if role.endswith(" log"):
+                # Two snapshots then show whether the same file was shortened.
+                settings |= {"SizeBytes": found.st_size, "Inode": str(found.st_ino)}
             yield {"Kind": "HostFile", "Identity": path, "Settings": settings}
 
 

@@ -123,6 +123,8 @@ def qualify(
         for one in lane["stretches"]
         if one["state"] != "seen" and (not start or (one["from"] <= end and one["to"] >= start))
     ]
+    # What was certainly blind is told before what is not known.
+    ill.sort(key=lambda found: found[1]["state"] != "blind")
     if ill:
         words = [
             f"{_lane(lane)} from {_time(one['from'])} to {_time(one['to'])}: {one['reason']}"

@@ -29,10 +29,10 @@ SELECT Hour + INTERVAL 1 HOUR, NextHour, Subject, Source, 'blind', 'silence',
   'Not one record for ' || (Gap - 1) || ' hours, although this log is usually never silent for more than ' || CAST(ceil(Usual) AS BIGINT) || '.', 0, NULL, '', Exhibit, Position
 FROM spaces WHERE IsSilent
 UNION ALL
--- Records of the cloud may arrive a day late.
-SELECT greatest(max(Hour) + INTERVAL 1 HOUR, date_trunc('hour', {now}) - INTERVAL 24 HOUR), date_trunc('hour', {now}) + INTERVAL 1 HOUR, Subject, Source, 'unknown', 'lag',
-  'Records of the last day may not have arrived when the log was exported.', 0, NULL, '', '', 0
-FROM seen_hours WHERE Source IN ('audit log', 'message trace', 'sign-in log', 'Google log') AND Hour > {now} - INTERVAL 48 HOUR GROUP BY Subject, Source;
+-- Records of the cloud arrive late; how late stands in _sources.csv.
+SELECT greatest(max(Hour) + INTERVAL 1 HOUR, date_trunc('hour', {now}) - to_hours(l.Hours)), date_trunc('hour', {now}) + INTERVAL 1 HOUR, Subject, Source, 'unknown', 'lag',
+  'Records of the last ' || CASE l.Hours WHEN 24 THEN 'day' ELSE l.Hours || ' hours' END || ' may not have arrived when the log was exported.', 0, NULL, '', '', 0
+FROM seen_hours JOIN lags AS l USING (Source) WHERE Hour > {now} - 2 * to_hours(l.Hours) GROUP BY Subject, Source, l.Hours;
 
 -- step: switches
 -- Auditing that was weakened, until the next record that it was restored, or the end of what is known.
@@ -65,70 +65,31 @@ SELECT a.TimeGenerated, coalesce(min(h.Hour), a.TimeGenerated + INTERVAL 1 HOUR)
 FROM MailboxActivity AS a LEFT JOIN seen_hours AS h ON h.Source = 'mail log' AND lower(h.Subject) = lower(a.Host) AND h.Hour > a.TimeGenerated
 WHERE Activity = 'LoggingStopped' AND Host <> '' GROUP BY a.TimeGenerated, a.Host;
 
--- step: ceilings
--- Search-UnifiedAuditLog returns at most 5,000 rows at once and 50,000 in a session, the portal exports at most 50,000: a set of exactly that many was cut.
-INSERT INTO claims
-SELECT date_trunc('hour', min(TimeGenerated)), date_trunc('hour', max(TimeGenerated)) + INTERVAL 1 HOUR, '', 'audit log', 'unknown', 'ceiling',
-  'The export has exactly ' || count(*) || ' records, the most that one search returns: it was cut off.', count(*), NULL, '', _Exhibit, 0
-FROM {ceilings} GROUP BY _Exhibit HAVING count(*) IN (5000, 50000);
-
 -- step: numbers
 -- Records carry numbers; a hole of numbers is a hole of records. Where most numbers are missing, the export was filtered and a hole means nothing.
+-- The serials of auditd start again at every boot: they are followed in the order of the file, one boot after the other.
+CREATE OR REPLACE TEMP TABLE numbered AS
+SELECT * EXCLUDE (IsBoot), sum(CASE WHEN IsBoot THEN 1 ELSE 0 END) OVER (PARTITION BY Source, Subject, Exhibit ORDER BY Position) AS Boot
+FROM (
+  SELECT *, coalesce(Source = 'auditd' AND (Before - Number > 1000 OR (Number < 100 AND Before - Number > 50)), false) AS IsBoot
+  FROM (SELECT *, lag(Number) OVER (PARTITION BY Source, Subject, Exhibit ORDER BY Position) AS Before
+    FROM ({numbers}) WHERE Number IS NOT NULL AND TimeGenerated IS NOT NULL));
 INSERT INTO claims
-WITH numbered AS (SELECT DISTINCT Source, Subject, Number, TimeGenerated, Exhibit FROM ({numbers}) WHERE Number IS NOT NULL AND TimeGenerated IS NOT NULL),
+WITH single AS (SELECT DISTINCT Source, Subject, Number, TimeGenerated, Exhibit, Boot FROM numbered),
 steps AS (
-  SELECT *, Number - lag(Number) OVER w AS Step, lag(TimeGenerated) OVER w AS BeforeAt FROM numbered WINDOW w AS (PARTITION BY Source, Subject, Exhibit ORDER BY Number)),
+  SELECT *, Number - lag(Number) OVER w AS Step, lag(TimeGenerated) OVER w AS BeforeAt FROM single WINDOW w AS (PARTITION BY Source, Subject, Exhibit, Boot ORDER BY Number)),
 dense AS (
-  SELECT Source, Subject, Exhibit, count(DISTINCT Number) AS Have, max(Number) - min(Number) + 1 AS Span FROM numbered GROUP BY 1, 2, 3)
+  SELECT Source, Subject, Exhibit, Boot, count(DISTINCT Number) AS Have, max(Number) - min(Number) + 1 AS Span FROM single GROUP BY 1, 2, 3, 4)
 SELECT least(BeforeAt, TimeGenerated), greatest(BeforeAt, TimeGenerated), Subject, Source, 'blind', 'gap', 'Records ' || (Number - Step + 1) || ' to ' || (Number - 1) || ' of the log are missing.',
   0, Step - 1, '', s.Exhibit, 0
-FROM steps AS s JOIN dense AS d USING (Source, Subject, Exhibit) WHERE Step > 1 AND d.Have >= 20 AND d.Have >= 0.8 * d.Span;
+FROM steps AS s JOIN dense AS d USING (Source, Subject, Exhibit, Boot) WHERE Step > 1 AND d.Have >= 20 AND d.Have >= 0.8 * d.Span;
 
 -- step: doubles
 -- A Windows log gives each number once. The same number with another time means that the log began anew, or that a file was put together from several.
 -- The serials of auditd start again at every boot, so for them it means nothing.
 INSERT INTO claims
 WITH doubled AS (
-  SELECT Source, Subject, Exhibit, Number, min(TimeGenerated) AS FromAt, max(TimeGenerated) AS ToAt FROM ({numbers})
-  WHERE Source <> 'auditd' AND Number IS NOT NULL AND TimeGenerated IS NOT NULL GROUP BY 1, 2, 3, 4 HAVING min(TimeGenerated) <> max(TimeGenerated))
+  SELECT Source, Subject, Exhibit, Number, min(TimeGenerated) AS FromAt, max(TimeGenerated) AS ToAt FROM numbered
+  WHERE Source <> 'auditd' GROUP BY 1, 2, 3, 4 HAVING min(TimeGenerated) <> max(TimeGenerated))
 SELECT min(FromAt), max(ToAt), Subject, Source, 'unknown', 'doubled', count(*) || ' record numbers, from ' || min(Number) || ' to ' || max(Number) || ', occur with different times: the log began anew or was put together.',
   NULL, NULL, '', Exhibit, 0 FROM doubled GROUP BY Source, Subject, Exhibit;
-
--- step: losses
--- The kernel counts audit records it had to drop.
-INSERT INTO claims
-SELECT date_trunc('hour', TimeGenerated), date_trunc('hour', TimeGenerated) + INTERVAL 1 HOUR, Subject, 'auditd', 'blind', 'lost', 'The kernel dropped audit records: ' || max(Lost) || ' in all so far.', NULL, max(Lost), '',
-  min(Exhibit), min(Position)
-FROM ({losses}) WHERE Lost > 0 GROUP BY date_trunc('hour', TimeGenerated), Subject;
-
--- step: clocks
--- A clock that went back leaves two stretches with the same times. In an export that runs backwards as a whole every step does, which says nothing.
-INSERT INTO claims
-WITH steps AS (
-  SELECT *, lag(TimeGenerated) OVER (PARTITION BY Exhibit, Subject ORDER BY Position) AS Before FROM ({lines}) WHERE TimeGenerated IS NOT NULL),
-counted AS (SELECT Exhibit, Subject, count(*) AS n, count(*) FILTER (TimeGenerated < Before) AS back FROM steps GROUP BY 1, 2)
-SELECT s.TimeGenerated, s.Before, s.Subject, 'mail log', 'unknown', 'clock', 'The clock of the host went back by ' || CAST(date_diff('minute', s.TimeGenerated, s.Before) AS VARCHAR) || ' minutes.', NULL, NULL, '', s.Exhibit, s.Position
-FROM steps AS s JOIN counted AS c ON s.Exhibit = c.Exhibit AND s.Subject = c.Subject
-WHERE s.Before - s.TimeGenerated > INTERVAL 5 MINUTE AND c.n >= 20 AND c.back <= 3;
-
--- step: settings
--- A snapshot says what was in force when it was taken, not since when.
-INSERT INTO claims
-SELECT TimeGenerated, TimeGenerated + INTERVAL 1 HOUR, CASE Kind WHEN 'OrganizationConfig' THEN '' ELSE lower(coalesce(nullif(Mailbox, ''), Identity)) END, 'audit log', 'blind', 'settings',
-  CASE WHEN Kind = 'OrganizationConfig' THEN 'The snapshot shows auditing of mailboxes switched off for the whole organisation; since when is not in it.'
-    WHEN Kind LIKE '%Bypass%' THEN 'The snapshot shows an audit bypass; since when is not in it.'
-    WHEN lower(Settings ->> '$.AuditEnabled') = 'false' THEN 'The snapshot shows auditing switched off for the mailbox; since when is not in it.'
-    ELSE 'The snapshot shows that deletions by the owner are not audited; since when is not in it.' END, NULL, NULL, '', _Exhibit, _Position
-FROM SettingsSnapshot
-WHERE TimeGenerated IS NOT NULL AND (
-  (Kind = 'Mailbox' AND lower(coalesce(Settings ->> '$.AuditEnabled', '')) = 'false')
-  OR (Kind = 'Mailbox' AND coalesce(Settings ->> '$.AuditOwner', '') <> '' AND NOT contains(Settings ->> '$.AuditOwner', 'HardDelete'))
-  OR (Kind LIKE '%Bypass%' AND lower(coalesce(Settings ->> '$.AuditBypassEnabled', '')) = 'true')
-  OR (Kind = 'OrganizationConfig' AND lower(coalesce(Settings ->> '$.AuditDisabled', '')) = 'true'));
-
--- step: visibility
-COPY (
-  SELECT 0::UTINYINT AS _State, FromAt AS TimeGenerated, ToAt AS EndTime, date_diff('second', FromAt, ToAt) / 3600.0 AS Hours, coalesce(Subject, '') AS Subject, Source, State, Cause, Reason,
-    coalesce(Records, 0) AS Records, coalesce(Missing, 0) AS Missing, coalesce(Actor, '') AS Actor, coalesce(Exhibit, '') AS _Exhibit, coalesce(Position, 0) AS _Position
-  FROM claims WHERE FromAt IS NOT NULL AND ToAt >= FromAt ORDER BY Source, Subject, FromAt, ToAt, State, Reason
-) TO {visibility} (FORMAT parquet, COMPRESSION lz4_raw);

@@ -54,6 +54,11 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("UnifiedAuditLogRetentionPolicy", ("RetentionDuration", "RecordTypes")),
     ("MailboxDatabase", ("DeletedItemRetention", "MailboxRetention")),
     ("TransportService", ("MessageTrackingLogEnabled",)),
+    ("UserLicence", ("userPrincipalName", "assignedPlans")),
+    ("UserLicence", ("userPrincipalName", "assignedLicenses")),
+    ("UserLicence", ("userPrincipalName", "licenseDetails")),
+    ("UserLicence", ("User principal name", "Licenses")),
+    ("ComplianceTag", ("RetentionDuration", "RetentionAction", "RetentionType")),
     ("MailboxFolderStatistics", ("FolderPath", "ItemsInFolder")),
 )
 _ENDINGS = re.compile(r"(?:Presentation)?(?:Object)?$")
@@ -70,6 +75,7 @@ _MAILBOX = (
     "MailboxOwnerUPN",
     "Mailbox",
     "UserPrincipalName",
+    "User principal name",
     "MailboxIdentity",
     "SourceAlias",
 )

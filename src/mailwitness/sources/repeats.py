@@ -12,7 +12,8 @@ from mailwitness.tables import identifier, literal
 if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake
 
-_PLACES = frozenset({"_Exhibit", "_Position", "_Salvaged"})
+# Where a row stands, also among the results of the search that found it: another search gives the same record another number.
+_PLACES = frozenset({"_Exhibit", "_Position", "_Salvaged", "ResultIndex", "ResultCount"})
 
 
 def mark_duplicates(intake: Intake, table: str) -> None:

@@ -1,0 +1,162 @@
+"""What visibility is computed from, as SQL and small tables: records of each source, their numbers, log lines, exhibits, and what is known of products.
+
+Which table is which source, which counts mean that an export was cut off, and which lines say that a log lost something is content
+(``content/proofs/_sources.csv``, ``_ceilings.csv`` and ``_statements.csv``), each with its origin.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import TYPE_CHECKING
+
+from mailwitness.content import loader
+from mailwitness.tables import identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import duckdb
+
+    from mailwitness.proof.ledger import Given
+
+_FOLDER = loader.CONTENT / "proofs"
+_PACKED = r"\.(?:gz|xz|bz2|zst|lz4)"
+_UNPACKED = re.compile(rf"([^/]*(?<!\.tar){_PACKED})/[^/]+$")
+# Names that logrotate gives: mail.log.1, mail.log.2.gz, mail.log-20260301.gz, mail.log-20260301-1772323200 (logrotate(8), dateext and dateformat).
+ROTATED = rf"(?:\.\d{{1,3}}|[-.]\d{{8}}(?:-?\d{{2,10}})?)(?:{_PACKED})?$|{_PACKED}$"
+NUMBERED = rf"\.(\d{{1,3}})(?:{_PACKED})?$"
+
+
+def known(name: str) -> list[dict[str, str]]:
+    """Return the rows of a table of facts, such as ``_sources``."""
+    with (_FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, exhibits: Iterable[Given]) -> None:
+    """Create the small tables that the steps join: exhibits, lags, ceilings, and lines that say something about a log."""
+    _fill(
+        connection,
+        "lags",
+        "Source VARCHAR, Hours INTEGER",
+        [(row["source"].strip("'"), int(row["lag_hours"])) for row in known("_sources") if row["lag_hours"]],
+    )
+    _fill(
+        connection,
+        "ceilings",
+        "Tab VARCHAR, Source VARCHAR, Most BIGINT, Search VARCHAR",
+        [(row["table"], row["source"], int(row["rows"]), row["search"]) for row in known("_ceilings")],
+    )
+    _fill(
+        connection,
+        "statements",
+        "Cause VARCHAR, Source VARCHAR, Process VARCHAR, Pattern VARCHAR, Reason VARCHAR",
+        [
+            tuple(row[key] for key in ("cause", "source", "process", "pattern", "reason"))
+            for row in known("_statements")
+        ],
+    )
+    _fill(
+        connection,
+        "licences",
+        "Level VARCHAR, Pattern VARCHAR",
+        [(row["level"], row["pattern"]) for row in known("_licences")],
+    )
+    # "mail.log.2.gz/mail.log.2" is what was in the compressed file: it takes the compressed file's place in its series.
+    _fill(
+        connection,
+        "visible_files",
+        "Id VARCHAR, Path VARCHAR",
+        [(one.id, _UNPACKED.sub(r"\1", one.path)) for one in exhibits],
+    )
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection, name: str, shape: str, rows: Sequence[tuple[object, ...]]
+) -> None:
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({shape})")
+    if rows:
+        marks = ", ".join("?" for _ in rows[0])
+        connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+
+
+def records(present: set[str]) -> str:
+    """Return the SQL of all records with their source and host: what shows that a log was being written."""
+    shape = "SELECT NULL::TIMESTAMP AS TimeGenerated, '' AS Source, '' AS Subject, '' AS _Exhibit, 0::BIGINT AS _Position WHERE false"
+    parts = [
+        f"SELECT TimeGenerated, {row['source']}, {row['subject']}, _Exhibit, _Position FROM {identifier(row['table'])}"
+        for row in known("_sources")
+        if row["table"] in present
+    ]
+    return " UNION ALL ".join([shape, *parts])
+
+
+def counted(present: set[str], raw: Callable[[str], str]) -> str:
+    """Return the SQL of the number of records of each export, duplicates included: a search returns them too."""
+    shape = "SELECT '' AS Tab, '' AS Exhibit, 0::BIGINT AS n, NULL::TIMESTAMP AS FromAt, NULL::TIMESTAMP AS ToAt WHERE false"
+    parts = [
+        f"SELECT {literal(table)}, _Exhibit, count(*), min(TimeGenerated), max(TimeGenerated) FROM {raw(table)} GROUP BY _Exhibit"
+        for table in sorted({row["table"] for row in known("_ceilings")} & present)
+    ]
+    return " UNION ALL ".join([shape, *parts])
+
+
+def numbers(present: set[str]) -> str:
+    """Return the SQL of the numbers that records carry.
+
+    Records that auditd writes about itself (DAEMON_START and others) have numbers of their own, which it draws at random
+    (audit-userspace, auditd-event.c): they are in no sequence.
+    """
+    shape = (
+        "SELECT '' AS Source, '' AS Subject, 0::BIGINT AS Number, NULL::TIMESTAMP AS TimeGenerated, '' AS Exhibit, 0::BIGINT AS Position "
+        "WHERE false"
+    )
+    parts = {
+        "Event": "SELECT EventLog, lower(Computer), try_cast(RecordId AS BIGINT), TimeGenerated, _Exhibit, _Position FROM Event",
+        "LinuxAuditLog": "SELECT 'auditd', lower(Computer), try_cast(SerialNumber AS BIGINT), TimeGenerated, _Exhibit, _Position FROM LinuxAuditLog "
+        "WHERE NOT starts_with(RecordType, 'DAEMON_')",
+    }
+    return " UNION ALL ".join([shape, *(sql for table, sql in parts.items() if table in present)])
+
+
+def lines(present: set[str]) -> str:
+    """Return the SQL of all log lines in the order in which they stand."""
+    source = "Syslog" if "Syslog" in present else "(SELECT * FROM Syslog WHERE false)"
+    return (
+        "SELECT TimeGenerated, lower(Computer) AS Subject, ProcessName AS Process, SyslogMessage AS Message, _Exhibit AS Exhibit, _Position AS Position "
+        f"FROM {source} WHERE TimeGenerated IS NOT NULL"
+    )
+
+
+def clocks(present: set[str]) -> str:
+    """Return the SQL of changes of a Windows clock, with both times.
+
+    Event 4616 of the Security log, event 1 of Kernel-General in the System log (Microsoft Learn: "4616(S): The system time was changed").
+    """
+    source = "Event" if "Event" in present else "(SELECT * FROM Event WHERE false)"
+    return (
+        "SELECT lower(Computer) AS Subject, mw_time(coalesce(EventDataBag ->> '$.PreviousTime', EventDataBag ->> '$.OldTime')) AS OldAt, "
+        "mw_time(EventDataBag ->> '$.NewTime') AS NewAt, coalesce(EventDataBag ->> '$.SubjectUserName', '') AS Actor, _Exhibit AS Exhibit, "
+        f"_Position AS Position FROM {source} WHERE EventID = 4616 OR (EventID = 1 AND Source ILIKE '%Kernel-General')"
+    )
+
+
+def results(present: set[str], raw: Callable[[str], str]) -> str:
+    """Return the SQL of the numbers that a search gave its results, duplicates included."""
+    source = (
+        raw("OfficeActivity") if "OfficeActivity" in present else "(SELECT * FROM OfficeActivity WHERE false)"
+    )
+    return f"SELECT ResultIndex, ResultCount, TimeGenerated, _Exhibit, _Position FROM {source}"
+
+
+def reads(present: set[str]) -> str:
+    """Return the SQL of each audited mailbox of Exchange with its recorded reads and its last act of any kind."""
+    source = "OfficeActivity" if "OfficeActivity" in present else "(SELECT * FROM OfficeActivity WHERE false)"
+    return (
+        "SELECT lower(MailboxOwnerUPN) AS Subject, count(*) FILTER (Operation = 'MailItemsAccessed') AS Reads, "
+        "date_trunc('hour', min(TimeGenerated) FILTER (Operation = 'MailItemsAccessed')) AS FirstAt, "
+        "date_trunc('hour', max(TimeGenerated) FILTER (Operation = 'MailItemsAccessed')) AS LastAt, max(TimeGenerated) AS LastAct, "
+        "coalesce(min(_Exhibit) FILTER (Operation = 'MailItemsAccessed'), '') AS Exhibit "
+        f"FROM {source} WHERE MailboxOwnerUPN <> '' AND TimeGenerated IS NOT NULL GROUP BY 1"
+    )
