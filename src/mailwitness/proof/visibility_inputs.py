@@ -1,4 +1,4 @@
-"""What visibility is computed from, as SQL and small tables: records of each source, their numbers, log lines, exhibits, and what is known of products.
+"""What visibility is computed from, as SQL and small tables: records of each source, their numbers, log lines, exhibits, facts about products.
 
 Which table is which source, which counts mean that an export was cut off, and which lines say that a log lost something is content
 (``content/proofs/_sources.csv``, ``_ceilings.csv`` and ``_statements.csv``), each with its origin.
@@ -124,8 +124,8 @@ def lines(present: set[str]) -> str:
     """Return the SQL of all log lines in the order in which they stand."""
     source = "Syslog" if "Syslog" in present else "(SELECT * FROM Syslog WHERE false)"
     return (
-        "SELECT TimeGenerated, lower(Computer) AS Subject, ProcessName AS Process, SyslogMessage AS Message, _Exhibit AS Exhibit, _Position AS Position "
-        f"FROM {source} WHERE TimeGenerated IS NOT NULL"
+        "SELECT TimeGenerated, lower(Computer) AS Subject, ProcessName AS Process, SyslogMessage AS Message, _Exhibit AS Exhibit, "
+        f"_Position AS Position FROM {source} WHERE TimeGenerated IS NOT NULL"
     )
 
 
