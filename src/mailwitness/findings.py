@@ -171,7 +171,8 @@ def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepare
     # A statement with thousands of expressions plans slowly; chunks keep planning linear.
     for start in range(0, len(distinct), 128):
         chunk = distinct[start : start + 128]
-        counts = ", ".join(f"bool_or({predicate})" for predicate in chunk)
+        # Behind CASE the parts of a condition are only computed for rows that pass those before; elsewhere for every row.
+        counts = ", ".join(f"bool_or(CASE WHEN {predicate} THEN TRUE ELSE FALSE END)" for predicate in chunk)
         try:
             row = connection.execute(f"SELECT {counts} FROM {ACTIVITY}").fetchall()[0]
         except duckdb.Error:
