@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = "hatchling>=1.27\n"
 LOCKS: dict[str, list[str]] = {
     "requirements.lock": [],
-    "requirements-dev.lock": ["--extra=dev", "--extra=evtx", "--extra=pdf", "--extra=witness"],
+    "requirements-dev.lock": ["--extra=dev", "--extra=evtx", "--extra=pst", "--extra=pdf", "--extra=witness"],
 }
 HEADER = {
     "requirements.lock": "# What mailwitness runs on, and hatchling to install it. Made by `make lock`.\n",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib.util
 import json
 import os
 import shutil
@@ -408,18 +407,32 @@ def test_an_index_of_apple_mail_with_what_is_only_in_its_write_ahead_log(tmp_pat
     assert taken.failed == 0
 
 
-def test_a_data_file_of_outlook_is_read_or_says_what_it_needs(tmp_path: Path) -> None:
+@pytest.fixture
+def with_archive(tmp_path: Path) -> Path:
     source = PUBLIC / "mail-pst" / "dist-list.pst"
     if not source.is_file():
         pytest.skip("the public samples are not on this machine")
     box = maildir(tmp_path, range(2))
     shutil.copyfile(source, box.parent / "archive.pst")
+    return box.parent
 
-    taken = take(tmp_path / "case", box.parent, "a", mailbox="alice")
+
+def test_a_data_file_of_outlook_is_a_store_like_others(tmp_path: Path, with_archive: Path) -> None:
+    pytest.importorskip("pypff", reason="libpff-python is not installed")
+
+    taken = take(tmp_path / "case", with_archive, "a", mailbox="alice")
+
+    assert {row["StoreKind"] for row in kept(tmp_path / "case", "a")} == {"maildir", "pst"}
+    assert taken.failed == 0
+
+
+def test_a_data_file_of_outlook_says_what_it_needs(
+    tmp_path: Path, with_archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pypff", None)
+
+    taken = take(tmp_path / "case", with_archive, "a", mailbox="alice")
 
     kinds = {row["StoreKind"] for row in kept(tmp_path / "case", "a")}
-    if importlib.util.find_spec("pypff"):
-        assert kinds == {"maildir", "pst"}
-    else:
-        assert (kinds, taken.failed) == ({"maildir"}, 1)
-        assert "pip install 'mailwitness[pst]'" in taken.problems[0]
+    assert (kinds, taken.failed) == ({"maildir"}, 1)
+    assert "pip install 'mailwitness[pst]'" in taken.problems[0]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import mailbox
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,17 +194,32 @@ def test_a_damaged_compound_file_ends(tmp_path: Path, data: st.DataObject) -> No
     assert all(isinstance(item, RawRecord | Damage) for item in msg_file.read_named(path, "x.msg"))
 
 
-def test_data_files_of_outlook_say_what_they_need(tmp_path: Path) -> None:
-    """Without the optional extra a PST is quarantined with the remedy, with it its messages are listed."""
+@pytest.fixture
+def data_files() -> list[Path]:
     if not (PUBLIC / "mail-pst").is_dir():
         pytest.skip("the public samples are not on this machine")
+    return sorted((PUBLIC / "mail-pst").glob("*.pst"))
 
-    intake = run_paths(tmp_path, sorted((PUBLIC / "mail-pst").glob("*.pst")))
 
-    if importlib.util.find_spec("pypff"):
-        assert [row["loaded"] for row in intake] == [4, 3]
-    else:
-        assert [row["quarantined"] for row in intake] == [1, 1]
+def test_data_files_of_outlook_are_listed_message_by_message(tmp_path: Path, data_files: list[Path]) -> None:
+    """One of the two has a password, which protects nothing of what is stored."""
+    pytest.importorskip("pypff", reason="libpff-python is not installed")
+
+    intake = run_paths(tmp_path, data_files)
+
+    assert [row["loaded"] for row in intake] == [4, 3]
+    assert {row["StoreKind"] for row in ask(tmp_path, "PresentMessage")} == {"pst"}
+
+
+def test_data_files_of_outlook_say_what_they_need(
+    tmp_path: Path, data_files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the optional extra a data file is quarantined with the remedy."""
+    monkeypatch.setitem(sys.modules, "pypff", None)
+
+    intake = run_paths(tmp_path, data_files)
+
+    assert [row["quarantined"] for row in intake] == [1, 1]
 
 
 def test_listings_of_every_kind_are_present_messages(tmp_path: Path) -> None:
