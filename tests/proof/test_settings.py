@@ -12,6 +12,7 @@ from mailwitness import tables
 from mailwitness.content import loader
 from mailwitness.kql import DUCKDB_TYPES
 from mailwitness.proof import settings
+from mailwitness.readers import setting_file
 
 from .histories import Bench, act, at
 
@@ -253,6 +254,6 @@ def test_an_outlook_record_that_names_a_rule_by_its_number_belongs_to_the_rule_o
 def test_a_folder_that_is_named_after_a_day_says_when_a_snapshot_was_taken(
     path: str, expected: str | None
 ) -> None:
-    found = settings.dated(path)
+    found = setting_file.dated(path)
 
     assert expected == (None if found is None else found.isoformat(sep=" "))

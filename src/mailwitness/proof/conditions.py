@@ -26,7 +26,7 @@ COLUMNS: dict[str, str] = {
     "subject or body": "m.Subject",
 }
 # A condition longer than this is some generated list; it is said, not run.
-_LONGEST_SQL = 20_000
+_LONGEST_SQL = 200_000
 _WORDS_SHOWN = 300
 
 
@@ -37,11 +37,14 @@ class Condition(msgspec.Struct, frozen=True):
         sql: Boolean over the row ``m`` of a message; null where it cannot be told.
         words: as they follow "the message", such as ``whose subject contains invoice``; empty for every message.
         unjudged: those parts in words that no trace can tell.
+        sign: ``AND`` or ``OR`` where ``terms`` are joined by it; a chain of hundreds must not become as many brackets.
     """
 
     sql: str
     words: str = ""
     unjudged: tuple[str, ...] = ()
+    sign: str = ""
+    terms: tuple[str, ...] = ()
 
 
 ALWAYS = Condition("true")
@@ -59,9 +62,16 @@ def shown(values: list[str]) -> str:
 
 
 def compare(
-    field: Field, match: Match, values: list[str], words: str, *, is_partial: bool = False
+    field: Field,
+    match: Match,
+    values: list[str],
+    words: str,
+    *,
+    is_partial: bool = False,
+    is_exact: bool = False,
+    within: str = "",
 ) -> Condition:
-    """Compare a field with values, any of which may fit; case is ignored.
+    """Compare a field with values, any of which may fit.
 
     Args:
         field: what is compared.
@@ -69,14 +79,19 @@ def compare(
         values: what is looked for.
         words: the condition in words.
         is_partial: the trace has a part of what the rule sees, so that only a hit is certain.
+        is_exact: case counts.
+        within: SQL with ``{column}`` for the part of the field that is compared, such as the domain of an address.
     """
-    column = f"lower({COLUMNS[field]})"
+    whole = within.replace("{column}", COLUMNS[field]) if within else COLUMNS[field]
+    column, kept = (whole, values) if is_exact else (f"lower({whole})", [value.lower() for value in values])
     if match == "contains":
-        tests = [f"contains({column}, {literal(value.lower())})" for value in values]
+        tests = [f"contains({column}, {literal(value)})" for value in kept]
     elif match == "is":
-        tests = [f"{column} = {literal(value.lower())}" for value in values]
+        tests = [f"{column} = {literal(value)}" for value in kept]
     else:
-        tests = [f"regexp_matches({COLUMNS[field]}, {literal(value)}, 'is')" for value in values]
+        tests = [
+            f"regexp_matches({whole}, {literal(value)}, '{'s' if is_exact else 'is'}')" for value in values
+        ]
     sql = f"({' OR '.join(tests)})" if tests else "false"
     if is_partial or field == "subject or body":
         sql = f"(CASE WHEN {sql} THEN true END)"
@@ -103,8 +118,6 @@ def all_of(parts: list[Condition]) -> Condition:
 
 def any_of(parts: list[Condition]) -> Condition:
     """Return the condition that one of them holds."""
-    if any(part.sql == "true" for part in parts):
-        return ALWAYS
     return _joined(parts, "OR", " or ", NEVER)
 
 
@@ -118,14 +131,17 @@ def negate(part: Condition) -> Condition:
 
 def _joined(parts: list[Condition], sign: str, between: str, nothing: Condition) -> Condition:
     parts = [part for part in parts if part.sql != nothing.sql]
-    if not parts:
-        return nothing
-    if len(parts) == 1:
-        return parts[0]
-    worded = [part.words for part in parts if part.words]
+    if any(part.sql == ("false" if sign == "AND" else "true") for part in parts):
+        return NEVER if sign == "AND" else ALWAYS
+    if len(parts) < 2:  # noqa: PLR2004 - nothing to join
+        return parts[0] if parts else nothing
+    terms = tuple(
+        dict.fromkeys(term for part in parts for term in (part.terms if part.sign == sign else (part.sql,)))
+    )
+    worded = list(dict.fromkeys(part.words for part in parts if part.words))
     unjudged = tuple(dict.fromkeys(words for part in parts for words in part.unjudged))
-    sql = f"({f' {sign} '.join(part.sql for part in parts)})"
-    return _bounded(Condition(sql, between.join(worded), unjudged))
+    sql = f"({f' {sign} '.join(terms)})"
+    return _bounded(Condition(sql, between.join(worded), unjudged, sign, terms))
 
 
 def _bounded(condition: Condition) -> Condition:

@@ -84,4 +84,5 @@ def _told(clause: Clause, *, is_whole: bool) -> str:
     acts = ", ".join(act.words for act in clause.acts)
     if clause.condition.words:
         return f"{acts} {clause.condition.words}"
-    return f"{acts} whatever it is" if is_whole and any(act.part != "does" for act in clause.acts) else acts
+    is_every = is_whole and clause.condition.sql == "true" and any(act.part != "does" for act in clause.acts)
+    return f"{acts} whatever it is" if is_every else acts

@@ -21,7 +21,9 @@ WITH taking AS (SELECT n, Kind, Mailbox, Condition, TimeGenerated AS Since, EndT
     SELECT v.*, m.* EXCLUDE (Mailbox) FROM taking AS v JOIN setting_messages AS m
       ON m.TimeGenerated >= v.Since AND (v.Until IS NULL OR m.TimeGenerated < v.Until) AND contains(v.Platforms, '|' || m.Platform || '|') WHERE v.Mailbox = ''),
   -- What the log itself says that a filter did settles what its conditions leave open.
-  judged AS (SELECT *, coalesce(Took = Kind, false) AS IsTold, CASE WHEN Took = Kind THEN true ELSE (CASE Condition {cases} END) END AS Fits FROM joined AS m),
+  -- It names the kind of the rule and not the rule: it was the newest one of the mailbox.
+  newest AS (SELECT *, Took = Kind AND Since = max(Since) OVER (PARTITION BY Kind, Mailbox, TimeGenerated, MessageId, Recipient, Took) AS IsTold FROM joined),
+  judged AS (SELECT * REPLACE (coalesce(IsTold, false) AS IsTold), CASE WHEN IsTold THEN true ELSE (CASE Condition {cases} END) END AS Fits FROM newest AS m),
   -- One message may have several records: it counts once.
   single AS (
     SELECT n, coalesce(nullif(MessageId, ''), CAST(TimeGenerated AS VARCHAR) || coalesce(Subject, '')) AS Id, split_part(Recipient, '@', 1) AS Short, max(Recipient) AS Recipient, min(TimeGenerated) AS T,

@@ -29,6 +29,7 @@ class Seen(msgspec.Struct, frozen=True):
     Attributes:
         time: of the record, or when the snapshot was taken; naive UTC.
         saved: when the file or object was last changed, as it says itself.
+        is_whole: a record that something of the kind changed, whatever it was.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Seen(msgspec.Struct, frozen=True):
     time: dt.datetime
     saved: dt.datetime | None
     basis: str
+    is_whole: bool
     exhibit: str
     position: int
 
@@ -134,6 +136,8 @@ class Timeline:
         is_whole = row.state == "present" or (current is not None and current.state in {"present", "changed"})
         does = "" if row.state == "removed" else reading.does(is_whole=is_whole)
         self._records.append(row.time)
+        if current is not None and _again(current, row, does):
+            return
         self._versions.append(
             Version(
                 row, row.time, row.state, reading, does, definition, row.traits, row.by, "record", row.basis
@@ -174,7 +178,9 @@ class Timeline:
         start = row.saved if row.saved is not None and row.saved <= row.time else row.time
         if before is not None and start <= before:
             start = row.time
-        version = Version(row, start, row.state, reading, does, row.definition, row.traits, shown=row.time)
+        version = Version(
+            row, self._not_before(start), row.state, reading, does, row.definition, row.traits, shown=row.time
+        )
         version.origin, version.basis = "snapshot", row.basis if start == row.time else "saved"
         told = self._told(row, before)
         if told is not None:
@@ -182,7 +188,7 @@ class Timeline:
                 told.by,
                 "record",
                 told.basis,
-                min(told.time, row.time),
+                self._not_before(min(told.time, row.time)),
             )
             version.reason = (
                 f"{told.plain or 'A record says that something of the kind changed'}; what it says is from "
@@ -193,6 +199,10 @@ class Timeline:
             version.reason = self._why(row, before)
         return version
 
+    def _not_before(self, start: dt.datetime) -> dt.datetime:
+        current = self._current()
+        return start if current is None else max(start, current.start)
+
     def _before(self, row: Seen) -> dt.datetime | None:
         """Return when it was looked at before."""
         earlier = [listing.time for listing in self._listings if listing.time < row.time]
@@ -202,8 +212,11 @@ class Timeline:
 
     def _told(self, row: Seen, before: dt.datetime | None) -> Seen | None:
         """Return the record without a name that may have made what a snapshot shows."""
+        if before is None and self._family.language == "value":
+            # Nothing says that this one changed when the file was written.
+            return None
         if row.saved is not None:
-            near = [one for one in self._nameless if row.saved - _TICK <= one.time <= row.saved + _SESSION]
+            near = [one for one in self._nameless if row.saved <= one.time <= row.saved + _SESSION]
             return near[0] if near else None
         near = [
             one for one in self._nameless if one.time <= row.time and (before is None or one.time > before)
@@ -223,7 +236,7 @@ class Timeline:
         current = self._current()
         if current is None or current.state == "removed" or current.start > listing.time:
             return
-        if current.shown is None and not current.seen.name:
+        if current.seen.is_whole or (current.shown is None and not current.seen.name):
             return
         earlier = (
             f"in the snapshot of {_day(current.shown)}"
@@ -243,6 +256,13 @@ class Timeline:
         )
         self._records = []
         self._versions.append(version)
+
+
+def _again(current: Version, row: Seen, does: str) -> bool:
+    """Tell whether two logs told of the same act."""
+    is_near = row.time - current.start <= _TICK
+    same = (current.state, current.by, current.does) == (row.state, row.by, does)
+    return is_near and same and current.origin == "record"
 
 
 def _same(current: Version, state: str, does: str) -> bool:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.content import loader
-from mailwitness.proof import members, results, setting_replay, setting_versions, statements
+from mailwitness.proof import (
+    header_checks,
+    members,
+    results,
+    setting_replay,
+    setting_versions,
+    sieve,
+    statements,
+)
 from mailwitness.proof.readings import Reading
 from mailwitness.proof.setting_versions import Listing, Seen
+from mailwitness.readers import setting_file
 from mailwitness.tables import literal
 
 if TYPE_CHECKING:
@@ -31,13 +40,9 @@ SEGMENT = "settings"
 _SHAPE = (
     "NULL::TIMESTAMP AS TimeGenerated, NULL::TIMESTAMP AS SavedAt, ''::VARCHAR AS Kind, ''::VARCHAR AS Host, ''::VARCHAR AS Mailbox, "
     "''::VARCHAR AS Name, ''::VARCHAR AS State, NULL::JSON AS Definition, ''::VARCHAR AS Traits, ''::VARCHAR AS ChangedBy, "
-    "''::VARCHAR AS Plain, ''::VARCHAR AS Source, ''::VARCHAR AS _Exhibit, NULL::BIGINT AS _Position"
+    "''::VARCHAR AS Plain, ''::VARCHAR AS Source, ''::VARCHAR AS Basis, false AS IsWhole, ''::VARCHAR AS _Exhibit, NULL::BIGINT AS _Position"
 )
-_READ = "Kind, Host, Mailbox, Name, State, Definition, Traits, ChangedBy, Plain, Source, TimeGenerated, SavedAt, Basis, _Exhibit, _Position"
-# 20260302, 2026-03-02, 2026-03-02T0815, 2026-03-02_08-15-00: as people and scripts name folders of copies.
-_DATED = re.compile(
-    r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[T_ -]?([0-2]\d)[-:._]?([0-5]\d)(?:[-:._]?([0-5]\d))?)?Z?(?!\d)"
-)
+_READ = "Kind, Host, Mailbox, Name, State, Definition, Traits, ChangedBy, Plain, Source, TimeGenerated, SavedAt, Basis, IsWhole, _Exhibit, _Position"
 _BATCH = 5000
 _DEFINITION_BYTES = 100_000
 
@@ -73,26 +78,16 @@ def prepare(
         exhibits: all exhibits; a folder named after a day says when a snapshot in it was taken.
     """
     families = {family.kind: family for family in loader.setting_families()}
-    places = [(given.id, dated(given.path)) for given in exhibits]
+    places = [(given.id, setting_file.dated(given.path)) for given in exhibits]
     connection.execute("CREATE OR REPLACE TEMP TABLE setting_places (Exhibit VARCHAR, Taken TIMESTAMP)")
     if places:
         connection.executemany("INSERT INTO setting_places VALUES (?, ?)", places)
     found = statements.steps("settings.sql")
-    for step in ("seen", "placed", "timed", "spelled", "identified", "hosted", "versions", "hits"):
+    for step in ("seen", "placed", "timed", "spelled", "named", "identified", "hosted", "versions", "hits"):
         connection.execute(statements.filled(found[step], {"union": _union(families.values())}))
     conditions = _versions(connection, families)
     setting_replay.run(connection, conditions, work, present=present)
     connection.execute(found["history"])
-
-
-def dated(path: str) -> dt.datetime | None:
-    """Return the last day in a path, with its time when it has one, as naive UTC; None when no part of it is a day."""
-    for match in reversed(list(_DATED.finditer(path))):
-        try:
-            return dt.datetime(*(int(part or 0) for part in match.groups()))  # type: ignore[arg-type]  # noqa: DTZ001 - naive UTC, as the database has it
-        except ValueError:
-            continue
-    return None
 
 
 def _union(families: Iterable[SettingFamily]) -> str:
@@ -120,7 +115,7 @@ def _traced(family: SettingFamily, sql: str) -> str:
 
 def _versions(connection: duckdb.DuckDBPyConnection, families: dict[str, SettingFamily]) -> list[str]:
     """Fill ``setting_versions``; return the conditions by number."""
-    read = _reader(families)
+    read = _reader(connection, families)
     listings, nameless = _listings(connection, families), _nameless(connection)
     built = setting_versions.build(
         _rows(connection, "TimeGenerated IS NOT NULL"), families, listings, nameless, read
@@ -181,21 +176,64 @@ def _nameless(connection: duckdb.DuckDBPyConnection) -> dict[Group, list[Seen]]:
     """Return records that say that something of a kind changed and not what, by kind, host and mailbox, in order."""
     found: dict[Group, list[Seen]] = {}
     for seen in _rows(
-        connection, "Source = 'record' AND (Name = '' OR regexp_full_match(Name, '-?\\d{6,}'))"
+        connection, "Source = 'record' AND (IsWhole OR Name = '' OR regexp_full_match(Name, '-?\\d{6,}'))"
     ):
         found.setdefault(seen.group(), []).append(seen)
     return {group: sorted(listed, key=lambda seen: seen.time) for group, listed in found.items()}
 
 
-def _reader(families: dict[str, SettingFamily]) -> Callable[[Seen, JsonDict], Reading]:
+def _reader(
+    connection: duckdb.DuckDBPyConnection, families: dict[str, SettingFamily]
+) -> Callable[[Seen, JsonDict], Reading]:
+    """Return what reads a definition in its family's language."""
+    types = _table_types(connection)
+
+    @cache
+    def can_run(pattern: str) -> bool:
+        import duckdb  # noqa: PLC0415 - slow to import
+
+        try:
+            # A connection of its own: the rows that are read belong to the other one.
+            connection.cursor().execute("SELECT regexp_matches('', ?)", [pattern]).fetchall()
+        except duckdb.Error:
+            return False
+        return True
+
     def read(seen: Seen, definition: JsonDict) -> Reading:
         family = families[seen.kind]
-        if family.language == "members":
-            found = members.read(definition, family)
-            return found if found.clauses or not seen.plain else Reading(plain=seen.plain)
+        text = str(definition.get("Text", ""))
+        if family.language == "sieve" and "Text" in definition:
+            return sieve.read(text, can_run)
+        if family.language == "header checks" and "Text" in definition:
+            kind = types.get(seen.name, "")
+            return header_checks.read(text, kind, can_run, lines=_compared_lines(seen.name))
+        if family.language == "members" and (found := members.read(definition, family)).clauses:
+            return found
         return Reading(plain=seen.plain)
 
     return read
+
+
+def _table_types(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Return by the name of its file whether a table of Postfix is regexp: or pcre:, where main.cf says one of them."""
+    found: dict[str, set[str]] = {}
+    for (plain,) in connection.execute(
+        "SELECT DISTINCT Plain FROM seen_settings WHERE Kind = 'mail server setting' AND contains(Plain, ':') ORDER BY 1"
+    ).fetchall():
+        for kind, file in re.findall(r"\b(regexp|pcre):(\S+?)(?=[\s,;]|$)", plain):
+            found.setdefault(file.rsplit("/", 1)[-1], set()).add(kind)
+    return {file: kinds.pop() for file, kinds in found.items() if len(kinds) == 1}
+
+
+def _compared_lines(name: str) -> str:
+    """Return what the patterns of a table are compared with, by its name; empty for the header of a message."""
+    told = {
+        "body": "a line of the body",
+        "mime": "a header of a part",
+        "nested": "a header of an attached message",
+        "milter": "a header that a filter added",
+    }
+    return next((words for word, words in told.items() if word in name), "")
 
 
 def _row(n: int, version: Version, family: SettingFamily, numbers: dict[str, int]) -> JsonDict:

@@ -1,11 +1,12 @@
 -- Rules and settings over time. {names} are filled in by settings.py.
 
 -- step: seen
+-- IsWhole: a record that something of the kind changed, whatever it was.
 -- Every record of a change and every object of a snapshot, in one shape: the union of the families in content/settings.
 -- SavedAt is when a file or object says that it was last changed; Plain is the sentence of a setting that is a value.
 CREATE OR REPLACE TEMP TABLE seen_settings AS
 SELECT Kind, coalesce(Host, '') AS Host, lower(coalesce(Mailbox, '')) AS Mailbox, coalesce(Name, '') AS Name, coalesce(State, 'present') AS State, Definition,
-  coalesce(ChangedBy, '') AS ChangedBy, coalesce(Plain, '') AS Plain, coalesce(Traits, '') AS Traits, Source, TimeGenerated, SavedAt, ''::VARCHAR AS Basis, _Exhibit, _Position
+  coalesce(ChangedBy, '') AS ChangedBy, coalesce(Plain, '') AS Plain, coalesce(Traits, '') AS Traits, coalesce(IsWhole, false) AS IsWhole, Source, TimeGenerated, SavedAt, CASE WHEN TimeGenerated IS NULL THEN '' ELSE coalesce(Basis, '') END AS Basis, _Exhibit, _Position
 FROM ({union});
 
 -- step: placed
@@ -22,6 +23,11 @@ UPDATE seen_settings SET Basis = CASE WHEN Basis <> '' THEN Basis WHEN Source = 
 UPDATE seen_settings SET Mailbox = w.Whole
 FROM (SELECT split_part(Mailbox, '@', 1) AS Short, min(Mailbox) AS Whole FROM seen_settings WHERE contains(Mailbox, '@') GROUP BY 1 HAVING count(DISTINCT Mailbox) = 1) AS w WHERE seen_settings.Mailbox = w.Short;
 
+-- step: named
+-- One log writes "mx1" where another writes "mx1.corp.example".
+UPDATE seen_settings SET Host = w.Whole
+FROM (SELECT split_part(Host, '.', 1) AS Short, max(Host) AS Whole FROM seen_settings WHERE Host <> '' GROUP BY 1 HAVING count(DISTINCT Host) FILTER (contains(Host, '.')) = 1) AS w WHERE seen_settings.Host = w.Short;
+
 -- step: identified
 -- Outlook's records name a rule by its number, which a snapshot shows beside the name.
 UPDATE seen_settings SET Name = i.Name
@@ -31,8 +37,8 @@ WHERE seen_settings.Source = 'record' AND seen_settings.Kind = i.Kind AND seen_s
 -- step: hosted
 -- A file that was copied does not say from which host; where the records know only one, it is that one.
 UPDATE seen_settings SET Host = h.Host
-FROM (SELECT min(Host) AS Host FROM seen_settings WHERE Host <> '' HAVING count(DISTINCT Host) = 1) AS h
-WHERE seen_settings.Host = '' AND seen_settings.Source = 'snapshot' AND Kind IN (SELECT DISTINCT Kind FROM seen_settings WHERE Host <> '');
+FROM (SELECT Kind, min(Host) FILTER (Source = 'record') AS Host FROM seen_settings GROUP BY 1 HAVING count(DISTINCT Host) FILTER (Source = 'record' AND Host <> '') = 1 AND count(DISTINCT Host) FILTER (Source = 'snapshot') = 1) AS h
+WHERE seen_settings.Source = 'snapshot' AND seen_settings.Kind = h.Kind;
 
 -- step: versions
 CREATE OR REPLACE TEMP TABLE setting_versions (
