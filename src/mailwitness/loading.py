@@ -207,10 +207,15 @@ class Writer:
         self.connection = connection
         self.store = store
         self.wanted = wanted
+        # Records that go their ways one by one ask for theirs again and again.
+        self._used: dict[tuple[str, str], Mapping] = {}
 
     def mapping(self, name: str, table: str) -> Mapping:
         """Return a mapping by id, own ones included, as this run uses it."""
-        return self.gated(self.own.get(name) or mapping_for(name, table))
+        used = self._used.get((name, table))
+        if used is None:
+            used = self._used[name, table] = self.gated(self.own.get(name) or mapping_for(name, table))
+        return used
 
     def name(self, parts: Iterable[str], mapping: Mapping) -> str:
         """Return the segment's name: the digest of what it comes from."""
