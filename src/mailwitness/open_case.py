@@ -158,7 +158,7 @@ def open_case(
         threads: worker threads.
         given: the exhibits, when the tables of the proof are to be computed; None leaves them out.
     """
-    connection = tables.connect(memory=memory, threads=threads, temporary=work)
+    connection = tables.connect(memory=memory, threads=threads, temporary=work, maps=False)
     store = tables.TableStore(folder / "tables")
     store.create_views(connection)
     engine = new_engine(knowledge)

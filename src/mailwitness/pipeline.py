@@ -605,7 +605,7 @@ def open_tables(
 ) -> tuple[duckdb.DuckDBPyConnection, KqlEngine]:
     """Open a case's tables as views, with the engine that knows their columns."""
     connection = tables.connect(
-        memory=settings.memory_limit(), threads=settings.thread_count(), temporary=temporary
+        memory=settings.memory_limit(), threads=settings.thread_count(), temporary=temporary, maps=False
     )
     tables.TableStore(case / "tables").create_views(connection)
     return connection, new_engine(knowledge)

@@ -42,8 +42,12 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     partial: tuple[str, ...] = ()
 
 
+# What the message ledger and the visibility verdict ask with.
+_PROOF_MACROS = "proof.sql"
+
+
 def connect(
-    *, memory: str, threads: int, temporary: Path, in_order: bool = False
+    *, memory: str, threads: int, temporary: Path, in_order: bool = False, maps: bool = True
 ) -> duckdb.DuckDBPyConnection:
     """Open an in-memory database with our limits and macros; UTC, no extensions fetched.
 
@@ -52,6 +56,8 @@ def connect(
         threads: number of worker threads.
         temporary: folder for what does not fit into memory.
         in_order: rows keep the order of their file, which loading needs.
+        maps: records will become rows here; without, the macros of the mappings are left out, which take longer to
+            read than most queries to run.
     """
     connection = duckdb.connect(
         ":memory:",
@@ -73,7 +79,8 @@ def connect(
         connection.execute("SET disabled_optimizers = 'in_clause'")
     connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
     for path in sorted((loader.CONTENT / "macros").glob("*.sql")):
-        connection.execute(path.read_text(encoding="utf-8"))
+        if maps or path.name == _PROOF_MACROS:
+            connection.execute(path.read_text(encoding="utf-8"))
     powershell.register(connection)
     record_types = _record_type_names()
     connection.execute(
