@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
+import re
 import resource
 import shutil
 import sys
@@ -32,10 +33,14 @@ LINES = "HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01'"
 
 
 class Stamp(NamedTuple):
-    """A moment of the run: seconds on the wall and of the processors."""
+    """A moment of the run, or what passed between two: seconds on the wall and of the processors."""
 
     wall: float
     cpu: float
+
+    def since(self, earlier: Stamp) -> Stamp:
+        """Return what passed since an earlier moment."""
+        return Stamp(self.wall - earlier.wall, self.cpu - earlier.cpu)
 
 
 class Stages(pipeline.Progress):
@@ -50,9 +55,44 @@ class Stages(pipeline.Progress):
         self.began.setdefault(name, stamp())
 
 
+class Spent:
+    """What the ledger took: as a whole, and by step where that was asked for.
+
+    Attributes:
+        peaks: peak memory in MB of everything before the ledger, and of the ledger.
+    """
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Stamp] = {}
+        self.whole = Stamp(0, 0)
+        self.peaks = (0, 0)
+
+    def add(self, step: str, took: Stamp) -> None:
+        """Add to a step, which runs once for each part of the ledger."""
+        before = self.steps.get(step, Stamp(0, 0))
+        self.steps[step] = Stamp(before.wall + took.wall, before.cpu + took.cpu)
+
+
 def stamp() -> Stamp:
-    """Return now; children count too."""
+    """Return now."""
     return Stamp(time.perf_counter(), time.process_time())
+
+
+def peak(*, begin: bool = False) -> int:
+    """Return the peak memory of the process in MB; where the system can, since the last call that began anew."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+        if begin:
+            # Linux: 5 sets the peak back to what is used now (proc_pid_clear_refs(5)).
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        found = None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return (
+        int(found[1]) // 1024
+        if found
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000
+    )
 
 
 def write(folder: Path, shape: str, messages: int) -> None:
@@ -112,29 +152,30 @@ def main() -> int:
     parser.add_argument("--shape", choices=["cloud", "host"], default="cloud")
     parser.add_argument("--data", type=Path, default=Path(".bench"))
     parser.add_argument("--steps", action="store_true", help="print the seconds of each step")
+    parser.add_argument("--memory", default="", help="limit of the database, such as 512MB")
     arguments = parser.parse_args()
     evidence = arguments.data / f"ledger-{arguments.shape}-{arguments.messages}"
     write(evidence, arguments.shape, arguments.messages)
     case = arguments.data / f"ledger-case-{os.getpid()}"
-    spent: list[tuple[str, Stamp]] = []
+    spent = Spent()
     _watch(spent, with_steps=arguments.steps)
     stages = Stages()
     try:
-        pipeline.investigate([evidence], case, pipeline.Settings(now=NOW, proof="always"), stages)
+        settings = pipeline.Settings(now=NOW, proof="always", memory=arguments.memory)
+        pipeline.investigate([evidence], case, settings, stages)
         return _tell(stages, spent, arguments.messages, case)
     finally:
         shutil.rmtree(case, ignore_errors=True)
 
 
-def _watch(spent: list[tuple[str, Stamp]], *, with_steps: bool) -> None:
+def _watch(spent: Spent, *, with_steps: bool) -> None:
     """Take the time of the ledger where the pipeline calls it."""
     build, run = ledger.store, duckdb.DuckDBPyConnection.execute
 
     def timed(*given: object, **named: object) -> int:
-        before = stamp()
+        earlier, before = peak(begin=True), stamp()
         rows = build(*given, **named)  # type: ignore[arg-type]
-        after = stamp()
-        spent.append(("ledger", Stamp(after.wall - before.wall, after.cpu - before.cpu)))
+        spent.whole, spent.peaks = stamp().since(before), (earlier, peak())
         return rows
 
     def one_by_one(
@@ -143,19 +184,15 @@ def _watch(spent: list[tuple[str, Stamp]], *, with_steps: bool) -> None:
         for step, sql in statements.steps(name, **named).items():
             before = stamp()
             run(connection, statements.filled(sql, values))
-            after = stamp()
-            spent.append((f"  {name} {step}", Stamp(after.wall - before.wall, after.cpu - before.cpu)))
+            spent.add(f"{name} {step}", stamp().since(before))
 
     open_case.ledger.store = timed
     if with_steps:
         statements.run = one_by_one
 
 
-def _tell(stages: Stages, spent: list[tuple[str, Stamp]], messages: int, case: Path) -> int:
-    began = stages.began
-    loading = Stamp(
-        began["detecting"].wall - began["sealing"].wall, began["detecting"].cpu - began["sealing"].cpu
-    )
+def _tell(stages: Stages, spent: Spent, messages: int, case: Path) -> int:
+    loading = stages.began["detecting"].since(stages.began["sealing"])
     with duckdb.connect(":memory:") as made:
         found = dict(
             made.execute(
@@ -163,19 +200,15 @@ def _tell(stages: Stages, spent: list[tuple[str, Stamp]], messages: int, case: P
                 "WHERE MessageId NOT LIKE '<last%' GROUP BY 1"
             ).fetchall()
         )
-    for name, one in spent:
-        print(f"{name:40} {one.wall:8.1f} s {one.cpu:8.1f} CPU s")
-    took = next(one for name, one in spent if name == "ledger")
-    unit = 1 if sys.platform == "darwin" else 1024
+    for name, one in spent.steps.items():
+        print(f"  {name:40} {one.wall:8.1f} s {one.cpu:8.1f} CPU s")
     print(
         f"{messages:,} messages, {messages * 5:,} records; load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
     )
-    print(f"loading  {loading.wall:8.1f} s {loading.cpu:8.1f} CPU s")
+    print(f"loading  {loading.wall:8.1f} s {loading.cpu:8.1f} CPU s, peak {spent.peaks[0]} MB")
+    print(f"ledger   {spent.whole.wall:8.1f} s {spent.whole.cpu:8.1f} CPU s, peak {spent.peaks[1]} MB")
     print(
-        f"ledger / loading: {took.wall / loading.wall:.2f} on the wall, {took.cpu / loading.cpu:.2f} in CPU seconds"
-    )
-    print(
-        f"peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6:.0f} MB"
+        f"ledger / loading: {spent.whole.wall / loading.wall:.2f} on the wall, {spent.whole.cpu / loading.cpu:.2f} in CPU seconds"
     )
     if found != (wanted := expected(messages)):
         print(f"WRONG: {found} instead of {wanted}")

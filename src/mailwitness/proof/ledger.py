@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import itertools
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
 
 TABLE = "MessageLedger"
 _ACTIVITY = "MailboxActivity"
+# Parts of the ledger are made of slots: more of them than any memory needs parts.
+_SLOTS = 1024
+# What a message takes while its part is computed (measured: 200,000 took 400 MB); more than twice that is kept free.
+_MESSAGE_BYTES = 5000
+# Mailboxes lie together, and a report asks for one mailbox at a time; what a part of several leaves is put into order at the end.
+_ORDERED = {
+    "order": "ORDER BY Mailbox, TimeGenerated, MessageKey, _Exhibit, _Position",
+    "rows": "ROW_GROUP_SIZE 61440",
+}
+_UNORDERED = {"order": "", "rows": "PRESERVE_ORDER false"}
 SEGMENT = "ledger"
 # The kinds of proof in the order in which a row names them: a row keeps one bit for each.
 KINDS = (
@@ -104,25 +115,71 @@ def build(
     Returns:
         The number of rows.
     """
-    steps = ("evidence", "listed", "instances", "messages", "shown")
-    paths = {name: work / f"proof-{name}.parquet" for name in steps}
+    paths = {name: work / f"proof-{name}.parquet" for name in ("evidence", "listed")}
     values = {name: literal(str(path)) for name, path in paths.items()}
     values |= {
-        "ledger": literal(str(target)),
         "union": union_sql(loader.proofs(), present),
         "now": f"TIMESTAMP {literal(now.replace(tzinfo=None).isoformat(sep=' '))}",
+        "slot": _slot("Key"),
         "bits": "CASE Proof "
         + " ".join(f"WHEN {literal(k)} THEN {1 << i}" for i, k in enumerate(KINDS))
         + " ELSE 0 END",
         "listing": str(1 << KINDS.index("listing")),
     }
     _prepare(connection, list(exhibits))
+    written: list[Path] = []
     try:
         statements.run(connection, "ledger.sql", values)
+        parts, found = _parts(connection, values), _found(connection)
+        for first, last in parts:
+            written.append(work / f"proof-part-{first}.parquet" if len(parts) > 1 else target)
+            chosen = {"chosen": _chosen(first, last, found), "part": literal(str(written[-1]))}
+            chosen |= _UNORDERED if len(parts) > 1 else _ORDERED
+            statements.run(connection, "ledger_part.sql", values | chosen)
+        if len(parts) > 1:
+            _merge(connection, written, target)
     finally:
-        for path in paths.values():
+        for path in {*paths.values(), *written} - {target}:
             path.unlink(missing_ok=True)
     return results.count(connection, target)
+
+
+def _merge(connection: duckdb.DuckDBPyConnection, parts: list[Path], target: Path) -> None:
+    """Write the parts into one file, in the order that one part would have."""
+    listed = ", ".join(literal(str(path)) for path in parts)
+    connection.execute(
+        f"COPY (SELECT * FROM read_parquet([{listed}]) {_ORDERED['order']}) "
+        f"TO {literal(str(target))} (FORMAT parquet, COMPRESSION lz4_raw, {_ORDERED['rows']})"
+    )
+
+
+def _slot(key: str) -> str:
+    """Return the SQL of a key's slot; -1 for no key."""
+    return f"CASE WHEN {key} = '' THEN -1 ELSE CAST(hash({key}) % {_SLOTS} AS INTEGER) END"
+
+
+def _chosen(first: int, last: int, found: str) -> str:
+    """Return the condition for rows of some slots; a row whose key was found later may have been written with another one."""
+    # The first half names one column only, so that reading a file can skip the rest.
+    return f"(FirstSlot BETWEEN {first} AND {last} OR FirstSlot IN ({found})) AND Slot BETWEEN {first} AND {last}"
+
+
+def _found(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the slots of rows whose key is not the one with which they were written."""
+    slots = connection.execute(f"SELECT DISTINCT {_slot('Alias')} AS s FROM known_as ORDER BY s").fetchall()
+    return ", ".join(["-1", *(str(slot) for (slot,) in slots)])
+
+
+def _parts(connection: duckdb.DuckDBPyConnection, values: dict[str, str]) -> list[tuple[int, int]]:
+    """Return the slots of each part, first and last: as few parts as fit into the database's memory."""
+    messages, limit = connection.execute(
+        "SELECT greatest((SELECT approx_count_distinct(hash(Mailbox, Key)) "
+        f"FROM read_parquet({values['evidence']})), (SELECT count(*) FROM read_parquet({values['listed']}))), "
+        "parse_formatted_bytes(current_setting('memory_limit'))"
+    ).fetchall()[0]
+    count = min(_SLOTS, int(messages) * _MESSAGE_BYTES // int(limit) + 1)
+    ends = [_SLOTS * number // count for number in range(count + 1)]
+    return [(first, last - 1) for first, last in itertools.pairwise(ends)]
 
 
 def union_sql(proofs: list[Proof], present: set[str]) -> str:
@@ -177,8 +234,12 @@ def _fill(
 ) -> None:
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({shape})")
     if rows:
-        marks = ", ".join("?" for _ in rows[0])
-        connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+        # One statement with a list for each column: a statement for each row took a second for a few hundred.
+        kinds = [one.split()[-1] for one in shape.split(", ")]
+        listed = ", ".join(f"unnest(CAST(? AS {kind}[]))" for kind in kinds)
+        connection.execute(
+            f"INSERT INTO {name} SELECT {listed}", [list(cells) for cells in zip(*rows, strict=True)]
+        )
 
 
 def store(

@@ -161,10 +161,11 @@ def _sentence(grouped: list[dict[str, Any]], now: dt.datetime) -> str:  # Any: q
     total = sum(row["Messages"] for row in grouped)
     if not total:
         return "Nothing that was lost waits to be saved."
-    late = [row for row in grouped if _is_late(row, now)]
-    dated = [
-        row for row in grouped if row["Until"] and not row["IsOver"] and not row["IsGone"] and row not in late
-    ]
+    late: list[dict[str, Any]] = []
+    dated: list[dict[str, Any]] = []
+    for row in grouped:
+        if row["Until"] and not row["IsOver"] and not row["IsGone"]:
+            (late if _is_late(row, now) else dated).append(row)
     undated = sum(row["Messages"] for row in grouped if not row["Until"] and not row["IsGone"])
     over = sum(row["Messages"] for row in grouped if row["IsOver"])
     gone = sum(row["Messages"] for row in grouped if row["IsGone"])

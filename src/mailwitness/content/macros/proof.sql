@@ -6,6 +6,20 @@ CREATE MACRO mw_message_key(id) AS CASE
   WHEN regexp_full_match(id, '<?[!-;=?-~]+>?') THEN lower(trim(id, '<>'))
   ELSE lower(regexp_replace(id, '[\s\x00-\x20<>\x{7f}-\x{a0}\x{ad}\x{200b}-\x{200f}\x{2028}-\x{202f}\x{2060}-\x{206f}\x{feff}]', '', 'g')) END;
 
+-- An id of which Dovecot's mail_log plugin does not write every character as it is: shortened (MSGID_LOG_LEN is 80), encoded, or with control characters.
+CREATE MACRO mw_is_odd_id(id) AS length(id) > 80 OR contains(id, '=?') OR regexp_matches(id, '[\x00-\x1f\x{7f}]');
+
+-- The first encoded word of a header (RFC 2047) in plain text; what cannot be decoded stays as it is.
+CREATE MACRO mw_word_text(id) AS coalesce(CASE WHEN regexp_matches(id, '=\?[^?]*\?[qQ]\?')
+    THEN try(url_decode(replace(replace(regexp_extract(id, '=\?[^?]*\?[qQ]\?([^?]*)\?=', 1), '%', '%25'), '=', '%')))
+    ELSE try(decode(from_base64(regexp_extract(id, '=\?[^?]*\?[bB]\?([^?]*)\?=', 1)))) END, '');
+CREATE MACRO mw_decoded_id(id) AS CASE WHEN regexp_matches(id, '=\?[^?]*\?[bBqQ]\?[^?]*\?=')
+  THEN regexp_extract(id, '(?s)^(.*?)=\?[^?]*\?[bBqQ]\?[^?]*\?=', 1) || mw_word_text(id) || regexp_extract(id, '(?s)=\?[^?]*\?[bBqQ]\?[^?]*\?=(.*)$', 1) ELSE id END;
+
+-- An id as Dovecot's mail_log plugin writes it (str_sanitize): question marks for control characters, and of long ones 77 characters and three dots.
+CREATE MACRO mw_cut_id(id) AS CASE WHEN length(id) > 80 THEN left(id, 77) || '...' ELSE id END;
+CREATE MACRO mw_logged_id(id) AS mw_cut_id(regexp_replace(mw_decoded_id(id), '[\x00-\x1f\x{7f}]', '?', 'g'));
+
 -- An id that only identifies one message as long as its sender is honest must at least look like one.
 CREATE MACRO mw_is_message_key(k) AS regexp_full_match(k, '[!-?A-~]+@[!-?A-~]+') AND length(k) >= 8;
 
