@@ -588,8 +588,10 @@ def _proof_queries() -> list[str]:
     ]
 
 
-def _written(path: Path) -> dt.datetime:
-    return dt.datetime.fromtimestamp(int(path.stat().st_mtime), dt.UTC).replace(tzinfo=None)
+def _written(path: Path) -> dt.datetime | None:
+    """Return when a file was last written, naive UTC; None for a member of an archive that does not say."""
+    seconds = int(path.stat().st_mtime)
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None) if seconds else None
 
 
 def write_reports(folder: store.CaseFolder, report: dict[str, Any]) -> None:

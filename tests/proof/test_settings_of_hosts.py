@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +93,9 @@ def test_a_table_that_an_intruder_wrote_takes_its_content_from_the_copy(case: Pa
     assert during["Does"] == (
         "strips the header X-Spam-(Flag|Status|Score); discards the message whose subject contains Security alert"
     )
-    assert (during["ChangedBy"], during["Hit"], during["Recorded"], during["Possible"]) == (
-        "mallory",
-        1,
-        1,
-        1,
-    )
+    # Each of the others may have had a header that was stripped: no log says.
+    assert (during["ChangedBy"], during["Hit"], during["Recorded"]) == ("mallory", 1, 1)
+    assert during["Possible"] == during["Seen"] - 1
     assert "X-Spam" in during["NotJudged"]
 
 
@@ -106,3 +105,27 @@ def test_a_script_that_differs_between_copies_was_changed_by_nobody_and_is_a_fin
     assert (first["Does"], first["Origin"]) == ("keeps the message", "snapshot")
     assert (second["Does"], second["Origin"]) == ("discards the message whatever it is", "unexplained")
     assert "by the name of its folder" in second["Reason"]
+
+
+def test_a_member_of_an_archive_keeps_the_time_at_which_it_was_written(tmp_path: Path) -> None:
+    script = tmp_path / "rules.sieve"
+    script.write_text("discard;\n")
+    with tarfile.open(tmp_path / "copy.tar.gz", "w:gz") as archive:
+        member = archive.gettarinfo(script, "home/alice/sieve/rules.sieve")
+        member.mtime = dt.datetime(2026, 3, 2, 8, tzinfo=dt.UTC).timestamp()
+        with script.open("rb") as content:
+            archive.addfile(member, content)
+    with zipfile.ZipFile(tmp_path / "copy.zip", "w") as archive_without_zone:
+        dated = zipfile.ZipInfo("home/bob/sieve/rules.sieve", (2026, 3, 2, 8, 0, 0))
+        archive_without_zone.writestr(dated, "discard; stop;\n")
+
+    investigate(
+        [tmp_path / "copy.tar.gz", tmp_path / "copy.zip"], tmp_path / "case", Settings(now=NOW), Progress()
+    )
+
+    found = ask(tmp_path, "SettingHistory | order by Mailbox asc | project TimeGenerated, TimeBasis, Mailbox")
+    assert [(row["TimeGenerated"], row["TimeBasis"], row["Mailbox"]) for row in found] == [
+        ("2026-03-02T08:00:00Z", "saved", "alice"),
+        # A clock without a zone: the earliest moment that it can mean.
+        ("2026-03-01T18:00:00Z", "saved", "bob"),
+    ]

@@ -254,7 +254,8 @@ def _decoded_entries(descriptor: int, archive: Sealed, kind: Kind) -> Iterator[E
     if is_tar_header(first[:BLOCK_BYTES]):
         return tar_entries(whole)
     name = stream.name or _without_suffix(original_name(archive.display_name), suffixes)
-    return iter([Entry(name, whole, notes_on_name(name))])
+    # Programs that compress a single file give the result the file's own time.
+    return iter([Entry(name, whole, notes_on_name(name), archive.stat.modified_ns // 1_000_000_000)])
 
 
 def _without_suffix(name: str, suffixes: tuple[str, ...]) -> str:

@@ -17,12 +17,14 @@ class Entry:
         name: as in the archive, bytes that are no text as surrogates; never used as a path on disk.
         stream: its content.
         notes: what is odd about it, for the report.
+        modified: when it was last written, seconds since 1970 UTC as the archive says; 0 when it does not.
     """
 
-    def __init__(self, name: str, stream: Stream, notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, stream: Stream, notes: tuple[str, ...] = (), modified: int = 0) -> None:
         self.name = name
         self.stream = stream
         self.notes = notes
+        self.modified = modified
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):

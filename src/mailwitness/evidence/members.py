@@ -177,6 +177,8 @@ def _write(entry: Entry, temporary: Path, budget: Budget) -> tuple[str, str]:
             slow.update(piece)
             file.write(piece)
         file.flush()
+        # Readers of stores and settings ask when a file was written: that is not when it was taken out of an archive.
+        os.utime(file.fileno(), (entry.modified, entry.modified))
         os.fchmod(file.fileno(), 0o400)
         os.fsync(file.fileno())
     return fast.hexdigest(), slow.hexdigest()

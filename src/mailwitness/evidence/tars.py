@@ -38,6 +38,8 @@ _LONG_NAME, _LONG_LINK = b"L", b"K"
 _PAX, _PAX_GLOBAL, _PAX_SUN = b"x", b"g", b"X"
 _SPARSE, _CONTINUED, _LABEL = b"S", b"M", b"V"
 _EXTENDED = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _PAX_SUN)
+# The end of the year 9999: later times are no times.
+_LATEST_SECONDS = 253_402_300_800
 
 
 class _Header(msgspec.Struct):
@@ -49,6 +51,7 @@ class _Header(msgspec.Struct):
     kind: bytes
     is_sparse: bool = False
     is_extended: bool = False
+    modified: int = 0
 
 
 def is_tar_header(block: bytes) -> bool:
@@ -166,6 +169,7 @@ class _TarReader:
             size=_number(block[124:136]),
             kind=block[156:157],
             is_extended=bool(block[482]),
+            modified=_seconds(block[136:148], self._next.get("mtime", "")),
         )
         if header.kind not in _EXTENDED:
             header.name = self._next.get("path", header.name)
@@ -209,7 +213,7 @@ class _TarReader:
             return
         content = _Content(self, header.size)
         notes = () if header.kind in _REGULAR else ("its type is unknown and was taken for a file",)
-        yield Entry(header.name, content, notes_on_name(header.name) + notes)
+        yield Entry(header.name, content, notes_on_name(header.name) + notes, header.modified)
         self._skip(content.left + -header.size % BLOCK_BYTES)
 
     def _skip_sparse(self, header: _Header) -> None:
@@ -236,6 +240,13 @@ def _number(field: bytes) -> int:
         return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
         return -1
+
+
+def _seconds(field: bytes, extended: str) -> int:
+    """Return the time of a member; 0 when no calendar has it. A pax header gives it with a fraction."""
+    whole = extended.partition(".")[0]
+    found = int(whole) if whole.isdecimal() and len(whole) < 12 else _number(field)  # noqa: PLR2004
+    return found if 0 < found < _LATEST_SECONDS else 0
 
 
 def _pax_records(content: bytes) -> dict[str, str]:

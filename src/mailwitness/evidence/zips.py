@@ -7,6 +7,7 @@ was cut off, members are found by their local headers.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import struct
 import zlib
@@ -48,6 +49,8 @@ _DECODERS: dict[int, Callable[[], Decoder]] = {
     93: zstd_decoder,
     95: xz_decoder,
 }
+_EXTENDED_TIME = 0x5455
+_AHEAD = dt.timedelta(hours=14)
 _OTHER_METHODS = {9: "Deflate64", 14: "LZMA", 98: "PPMd", 99: "AES encryption"}
 OFFICE_MARK = "[Content_Types].xml"
 
@@ -63,6 +66,7 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     offset: int
     is_link: bool = False
+    modified: int = 0
 
 
 def zip_entries(descriptor: int, most: int) -> Iterator[Entry | Rejected]:
@@ -138,7 +142,9 @@ def _member(descriptor: int, one: _Listed, end: int) -> tuple[Entry | Rejected |
         return refusal, stop
     raw = FilePart(descriptor, start, one.compressed)
     stream = raw if one.method == _STORED else DecodedStream(raw, _DECODERS[one.method])
-    return Entry(one.name, _CheckedStream(stream, one.size, one.crc), notes_on_name(one.name)), stop
+    return Entry(
+        one.name, _CheckedStream(stream, one.size, one.crc), notes_on_name(one.name), one.modified
+    ), stop
 
 
 def _refusal(one: _Listed) -> Rejected | None:
@@ -234,7 +240,34 @@ def _from_directory(fields: tuple[int, ...], name: bytes, extra: bytes, shift: i
         size=size,
         offset=offset + shift,
         is_link=system not in _WINDOWS and (fields[15] >> 16) & _FILE_TYPE == _SYMBOLIC_LINK,
+        modified=_modified(extra, fields[6], fields[5]),
     )
+
+
+def _modified(extra: bytes, date: int, time: int) -> int:
+    """Return when a member was written, in seconds since 1970 UTC; 0 when no calendar has that day.
+
+    The extended timestamp says it (Info-ZIP's extra field UT). The date that every member has is that of a clock on some
+    wall, which is at most 14 hours ahead of UTC: the earliest moment that it can mean never makes a listing too young.
+    """
+    while len(extra) >= 4:  # noqa: PLR2004 - tag and length
+        tag, length = struct.unpack_from("<HH", extra)
+        if tag == _EXTENDED_TIME and length >= 5 and len(extra) >= 9 and extra[4] & 1:  # noqa: PLR2004 - flags and four bytes
+            return int.from_bytes(extra[5:9], "little")
+        extra = extra[4 + length :]
+    try:
+        wall = dt.datetime(
+            1980 + (date >> 9),
+            date >> 5 & 15,
+            date & 31,
+            time >> 11,
+            time >> 5 & 63,
+            (time & 31) * 2,
+            tzinfo=dt.UTC,
+        )
+    except ValueError:
+        return 0
+    return int((wall - _AHEAD).timestamp())
 
 
 def _zip64(extra: bytes, *values: int) -> tuple[int, ...]:
@@ -281,14 +314,17 @@ def _salvaged(descriptor: int) -> Iterator[Entry | Rejected]:
         elif not one.flags & _HAS_DESCRIPTOR:
             raw = FilePart(descriptor, start, one.compressed)
             stream = raw if one.method == _STORED else DecodedStream(raw, _DECODERS[one.method])
-            yield Entry(one.name, _CheckedStream(stream, one.size, one.crc), notes_on_name(one.name))
+            yield Entry(
+                one.name, _CheckedStream(stream, one.size, one.crc), notes_on_name(one.name), one.modified
+            )
             place = start + one.compressed
         elif one.method == _STORED:
             yield _reject(one, "nothing says where it ends", "complete")
         else:
             # Its length stands behind it, but compressed bytes know their own end.
             endless = DecodedStream(FilePart(descriptor, start), _DECODERS[one.method])
-            yield Entry(one.name, endless, (*notes_on_name(one.name), "its checksum could not be compared"))
+            notes = (*notes_on_name(one.name), "its checksum could not be compared")
+            yield Entry(one.name, endless, notes, one.modified)
             place = start + endless.consumed - endless.unused_bytes
 
 
@@ -298,6 +334,7 @@ def _from_local(descriptor: int, local: tuple[int, ...], place: int) -> _Listed:
     return _Listed(
         name=_name(names[: local[9]], local[2], from_windows=False),
         flags=local[2],
+        modified=_modified(names[local[9] :], local[5], local[4]),
         method=local[3],
         crc=local[6],
         compressed=compressed,

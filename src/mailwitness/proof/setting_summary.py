@@ -22,7 +22,7 @@ def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
     """Return the report's part on settings over time: versions that nobody explains first, then those that took messages.
 
     Args:
-        connection: has the table SettingHistory.
+        connection: has the table SettingHistory, and what it was computed from.
     """
     total, unexplained, hit = connection.execute(
         "SELECT count(*), count(*) FILTER (Origin = 'unexplained'), coalesce(sum(Hit), 0) FROM SettingHistory"
@@ -35,7 +35,7 @@ def describe(connection: duckdb.DuckDBPyConnection) -> JsonDict:
     )
     return {
         "is_computed": True,
-        "sentence": _sentence(int(total), int(unexplained), int(hit)),
+        "sentence": _sentence(int(total), int(unexplained), int(hit)) + _timeless(connection),
         "versions": [_version(row) for row in found],
         "versions_total": int(total),
     }
@@ -61,6 +61,17 @@ def _sentence(total: int, unexplained: int, hit: int) -> str:
         else []
     )
     return "; ".join(told) + "."
+
+
+def _timeless(connection: duckdb.DuckDBPyConnection) -> str:
+    """Say what is missing because nothing says when it was so."""
+    number = int(
+        connection.execute("SELECT count(*) FROM seen_settings WHERE Basis = 'none'").fetchall()[0][0]
+    )
+    if not number:
+        return ""
+    what = "rule or setting of a snapshot is" if number == 1 else "rules and settings of snapshots are"
+    return f" {number:,} {what} left out, because nothing says when the snapshot was taken."
 
 
 def _version(row: dict[str, Any]) -> JsonDict:  # Any: query cells

@@ -42,11 +42,12 @@ def of_path(name: str) -> Record:
 
 
 def written(path: Path) -> str:
-    """Return when a file was last written, ISO 8601 UTC."""
+    """Return when a file was last written, ISO 8601 UTC; empty for a member of an archive that does not say."""
     try:
-        return from_epoch(int(path.stat().st_mtime))
+        seconds = int(path.stat().st_mtime)
     except OSError:
         return ""
+    return from_epoch(seconds) if seconds else ""
 
 
 def from_epoch(seconds: int) -> str:
