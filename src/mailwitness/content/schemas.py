@@ -495,8 +495,10 @@ class RecoveryState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         name: the state as the report writes it.
         acts: what became of it: activities that remove; ``none`` for a loss without a record, ``InTrash`` for a message that lies in the trash,
-            ``Discarded`` for one that was never stored, ``StoreFileArchived`` for a file of which Sysmon kept a copy.
-        hold: ``true`` while a hold is on, ``delay`` after one was taken away, ``false`` without any, ``any`` where that does not matter.
+            ``Discarded`` for one that was never stored, ``Altered`` for the original of one that was changed, ``InDeletions``, ``InVersions``,
+            ``InPurges`` and ``InDiscoveryHolds`` where a listing shows it, ``StoreFileArchived`` for a file of which Sysmon kept a copy.
+        hold: ``litigation``, ``policy`` (of retention or eDiscovery), ``label`` or ``vault`` while such a hold is on, ``true`` for any of them,
+            ``delay`` after one was taken away, ``false`` without any, ``any`` where that does not matter.
         needs_single_item_recovery: ``true`` or ``false``; empty where that does not matter.
         has_period: False when nothing removes it by the calendar.
         days: from the removal, when the setting is not known; None takes the product's.
@@ -505,6 +507,7 @@ class RecoveryState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         removed_by: the process that will remove it.
         step: what to do to save it.
         is_gone: this mailbox has no copy that could be restored.
+        needs: a setting of the host without which the state is passed over; empty where there is none.
     """
 
     id: str
@@ -512,13 +515,14 @@ class RecoveryState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     acts: list[str]
     removed_by: str
     step: str
-    hold: Literal["true", "delay", "false", "any"] = "any"
+    hold: Literal["litigation", "policy", "label", "vault", "true", "delay", "false", "any"] = "any"
     needs_single_item_recovery: Literal["true", "false", ""] = ""
     has_period: bool = True
     days: int | None = None
     least: int | None = None
     most: int | None = None
     is_gone: bool = False
+    needs: Literal["", "lazy_expunge"] = ""
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -38,6 +38,8 @@ def dovecot(root: Root) -> Iterator[JsonDict]:
         "Ssl": found.get("ssl", ""),
         "Protocols": found.get("protocols", ""),
         "Locations": mail_locations(found),
+        # Where expunged messages go: "lazy_expunge" of the plugin (2.3), "lazy_expunge_mailbox" (2.4).
+        "LazyExpunge": found.get("plugin/lazy_expunge", found.get("lazy_expunge_mailbox", "")),
     }
     yield {"Kind": "DovecotConfig", "Identity": "dovecot", "Settings": settings}
 

@@ -28,13 +28,16 @@ _STEPS = 50
 _SHAPE = (
     "Platform VARCHAR, Act VARCHAR, Place INTEGER, Product VARCHAR, State VARCHAR, HoldState VARCHAR, SingleItem VARCHAR, "
     "AssumedSingleItem VARCHAR, HasPeriod BOOLEAN, Days INTEGER, Least INTEGER, Most INTEGER, Setting VARCHAR, r_follows BOOLEAN, "
-    "r_delay BOOLEAN, IsGone BOOLEAN, RemovedBy VARCHAR, Caveat VARCHAR, Step VARCHAR"
+    "r_delay BOOLEAN, IsGone BOOLEAN, RemovedBy VARCHAR, Caveat VARCHAR, Step VARCHAR, Needs VARCHAR"
 )
 
 
 def queries() -> list[str]:
     """Return what the steps read from public tables: a first pass stores it."""
-    return ["SELECT TimeGenerated, Kind, Identity, Mailbox, Settings, WhenChanged FROM SettingsSnapshot"]
+    return [
+        "SELECT TimeGenerated, Kind, Identity, Mailbox, Name, Settings, WhenChanged FROM SettingsSnapshot",
+        "SELECT TimeGenerated, MailboxOwnerUPN, AffectedItems, Item FROM OfficeActivity",
+    ]
 
 
 def activities() -> set[str]:
@@ -52,14 +55,16 @@ def activities() -> set[str]:
 
 def columns() -> set[str]:
     """Return the columns of MailboxActivity that the steps read."""
-    return {"Activity", "ActivityResult", "Mailbox", "Parameters", "Properties", "ObjectName", "Platform"}
+    return {
+        "Activity", "ActivityResult", "Mailbox", "MessageId", "ObjectName", "Operation", "Parameters", "Platform", "Properties",
+    }  # fmt: skip
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, *, now: dt.datetime) -> None:
     """Create the view ``recoverable``.
 
     Args:
-        connection: has MessageLedger, SettingsSnapshot and MailboxActivity.
+        connection: has MessageLedger, SettingsSnapshot, OfficeActivity and MailboxActivity.
         now: the clock of the run, aware UTC.
     """
     known = [
@@ -69,7 +74,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, *, now: dt.datetime) -> None:
          (item.least_days if state.days is None else state.days) if state.least is None else state.least,
          (item.most_days if state.days is None else state.days) if state.most is None else state.most,
          item.setting, bool(item.setting) and state.days is None, state.hold == "delay" and state.days is not None,
-         state.is_gone, state.removed_by, item.caveat, state.step)
+         state.is_gone, state.removed_by, item.caveat, state.step, state.needs)
         for item in loader.recoveries()
         for place, state in enumerate(item.states)
         for platform in item.platforms
