@@ -1,6 +1,6 @@
 """Every state of the clock with every setting that decides it: state, days, range, and the source of each figure."""
 
-# ruff: noqa: E501, FBT003 - a table is read by its rows
+# ruff: noqa: FBT003 - a table is read by its rows
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ CASES = [
     Case(LINUX, HARD, {}, "gone from the store; perhaps in a lazy_expunge namespace, a backup, a file system snapshot or a hard-link vault", "", "", "", False, DOVECOT),
     Case(LINUX, "none", {}, "removed behind the server's back; perhaps a file that is unlinked but still open, a backup or a hard-link vault", "", "", "", False, UNLINKED),
     Case(LINUX, "Discarded", {}, "gone from this mailbox", "", "", "", False, "RFC 5228 section 4.4 (discard)"),
-    Case("Windows", "StoreFileArchived", {}, "Sysmon 23 archive", "", "", "", False, SYSMON),
+    Case("Windows", "StoreFileArchived", {}, "Sysmon 23 archive", "", "", "", False, SYSMON, "archived file"),
 ]  # fmt: skip
 
 _FOLDERS = {
@@ -142,62 +142,56 @@ def message(case: Case) -> dict[str, Any]:
     return row | {"Verdict": "deleted with record", "RemovalActivity": case.act, "RemovedAt": "2026-03-02T10:00:00Z"}  # fmt: skip
 
 
-def evidence(case: Case) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of all tables for one case."""
-    snapshots = [snapshot("Mailbox", case.mailbox, Mailbox=EVA)] if case.mailbox else []
-    acts: list[dict[str, Any]] = []
-    office: list[dict[str, Any]] = []
-    labelled = [{"MailboxOwnerUPN": EVA, "AffectedItems": json.dumps([{"InternetMessageId": "<a@b.example>", "ComplianceLabel": "Finance"}])}]  # fmt: skip
-    match case.further:
-        case "trash tag":
-            snapshots.append(snapshot("RetentionPolicyTag", {"Type": "DeletedItems", "AgeLimitForRetention": "30.00:00:00", "RetentionEnabled": True}, Name="Bin"))  # fmt: skip
-        case "organisation hold":
-            snapshots.append(snapshot("OrganizationConfig", POLICY))
-        case "label" | "deleting label":
-            action = {"RetentionAction": "Delete"} if case.further == "deleting label" else {}
-            snapshots.append(snapshot("ComplianceTag", KEEP | action, Name="Finance"))
-            office = labelled
-        case "unknown label":
-            office = labelled
-        case "lazy_expunge":
-            snapshots.append(
-                snapshot("DovecotConfig", {"Plugins": ["lazy_expunge"], "LazyExpunge": ".EXPUNGED/"})
-            )
-        case "cleanup policy":
-            acts.append(changed("PriorityCleanup", Operation="New-RetentionCompliancePolicy"))
-        case "cleaned":
-            acts.append(
-                changed("PriorityCleanup", Operation="PriorityCleanupDelete", MessageId="<a@b.example>")
-            )
-        case "hold removed" | "delay hold removed":
-            acts.append(changed("HoldWeakened", Parameters=json.dumps({"LitigationHoldEnabled": "False"})))
-            if case.further == "delay hold removed":
-                acts.append(
-                    changed("HoldWeakened", Parameters=json.dumps({"RemoveDelayHoldApplied": "True"}))
-                )
-        case "vault hold":
-            acts.append(changed("HoldRestored", Platform=GOOGLE))
-        case "vault hold removed":
-            acts.append(changed("HoldWeakened", Platform=GOOGLE))
-        case _:
-            pass
-    if case.platform == "Windows":
-        acts.append(changed("StoreFileDeleted", Platform="Windows", ObjectName="C:\\mail\\a.pst", Properties=json.dumps({"Archived": "true"})))  # fmt: skip
-    ledger = [] if case.platform == "Windows" else [message(case)]
-    return {
-        "MessageLedger": ledger,
-        "SettingsSnapshot": snapshots,
-        "MailboxActivity": acts,
-        "OfficeActivity": office,
-    }
-
-
 def snapshot(kind: str, settings: dict[str, Any], **cells: Any) -> dict[str, Any]:
     return {"TimeGenerated": "2026-02-01T00:00:00Z", "Kind": kind, "Settings": json.dumps(settings), **cells}
 
 
 def changed(activity: str, **cells: Any) -> dict[str, Any]:
     return {"TimeGenerated": "2026-03-03T09:00:00Z", "Activity": activity, "ActivityResult": "Succeeded", "Mailbox": EVA, "Platform": ONLINE, **cells}  # fmt: skip
+
+
+_LABELLED = {
+    "MailboxOwnerUPN": EVA,
+    "AffectedItems": json.dumps([{"InternetMessageId": "<a@b.example>", "ComplianceLabel": "Finance"}]),
+}
+_DELETE = KEEP | {"RetentionAction": "Delete"}
+_BIN = {"Type": "DeletedItems", "AgeLimitForRetention": "30.00:00:00", "RetentionEnabled": True}
+_HOLD_OFF = changed("HoldWeakened", Parameters=json.dumps({"LitigationHoldEnabled": "False"}))
+# What else the evidence of a case holds: table and row.
+_FURTHER: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "": [],
+    "trash tag": [("SettingsSnapshot", snapshot("RetentionPolicyTag", _BIN, Name="Bin"))],
+    "organisation hold": [("SettingsSnapshot", snapshot("OrganizationConfig", POLICY))],
+    "label": [("SettingsSnapshot", snapshot("ComplianceTag", KEEP, Name="Finance")), ("OfficeActivity", _LABELLED)],
+    "deleting label": [("SettingsSnapshot", snapshot("ComplianceTag", _DELETE, Name="Finance")), ("OfficeActivity", _LABELLED)],
+    "unknown label": [("OfficeActivity", _LABELLED)],
+    "lazy_expunge": [("SettingsSnapshot", snapshot("DovecotConfig", {"Plugins": ["lazy_expunge"], "LazyExpunge": ".EXPUNGED/"}))],
+    "cleanup policy": [("MailboxActivity", changed("PriorityCleanup", Operation="New-RetentionCompliancePolicy"))],
+    "cleaned": [("MailboxActivity", changed("PriorityCleanup", Operation="PriorityCleanupDelete", MessageId="<a@b.example>"))],
+    "hold removed": [("MailboxActivity", _HOLD_OFF)],
+    "delay hold removed": [
+        ("MailboxActivity", _HOLD_OFF),
+        ("MailboxActivity", changed("HoldWeakened", Parameters=json.dumps({"RemoveDelayHoldApplied": "True"}))),
+    ],
+    "vault hold": [("MailboxActivity", changed("HoldRestored", Platform=GOOGLE))],
+    "vault hold removed": [("MailboxActivity", changed("HoldWeakened", Platform=GOOGLE))],
+    "archived file": [
+        ("MailboxActivity", changed("StoreFileDeleted", Platform="Windows", ObjectName="C:\\mail\\a.pst", Properties=json.dumps({"Archived": "true"}))),
+    ],
+}  # fmt: skip
+
+
+def evidence(case: Case) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of all tables for one case."""
+    found: dict[str, list[dict[str, Any]]] = {
+        "MessageLedger": [] if case.platform == "Windows" else [message(case)],
+        "SettingsSnapshot": [snapshot("Mailbox", case.mailbox, Mailbox=EVA)] if case.mailbox else [],
+        "MailboxActivity": [],
+        "OfficeActivity": [],
+    }
+    for table, row in _FURTHER[case.further]:
+        found[table].append(row)
+    return found
 
 
 def day(text: str) -> str:
