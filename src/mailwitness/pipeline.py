@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import duckdb
+
 TOOL = f"mailwitness {__version__}"
 _ABSENT_AUDIT = "Export the audit log without that filter, and check that auditing was on."
 _ABSENT_HOST = "Turn that logging on for the next time; the mail store, its index files and a copy of the logs may still show it."

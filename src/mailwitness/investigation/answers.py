@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 JsonDict = dict[str, Any]  # Any: JSON values and query cells
 _TIMEOUT_SECONDS = 20
-# Proving rows of one answer; the numbers count all of them.
 # A number and its noun; words such as "address" that end in "ss" are no plural.
 _ONE_OF_MANY = re.compile(r"(?<![\d.,])1 ([a-z]+[a-rt-z]s|[a-z]+(?:ss|x|ch|sh)es)\b")
+# Proving rows of one answer; the numbers count all of them.
 _ROWS = 20
 _MOST = 20_000
 _ORDER = ("yes", "not_evaluated", "no")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mailwitness.report.document import Case, PlanStep, Report
     from mailwitness.report.plan import Part
 
-# How renderers of Markdown call what reads a line.
 _ELSEWHERE = "(this line holds characters that a page could obey; it stands in report.html and `mailwitness plan show`)"
+# How renderers of Markdown call what reads a line.
 _LANGUAGES = {"powershell": "powershell", "graph": "http", "gam": "sh", "sh": "sh"}
 
 
