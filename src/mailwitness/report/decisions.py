@@ -98,11 +98,7 @@ def plan_blocks(report: Report, case: Case) -> Iterator[Block]:
 
 def _part_blocks(part: plan.Part) -> Iterator[Block]:
     action = part.action
-    told = (
-        ("needs", part.needs), ("approved by", action.approves), ("preserves", plan.spoken(action.preserves)),
-        ("disturbs", plan.spoken(action.disturbs)), ("only after", part.after), ("nothing here preserves", part.unpreserved),
-    )  # fmt: skip
-    about = "; ".join(f"{label} {words}" for label, words in told if words)
+    about = "; ".join(f"{label} {words}" for label, words in part.about)
     yield Text(action.title, "lead")
     yield Text(f"{action.do} {about[:1].upper()}{about[1:]}. Verify: {action.verify} Undo: {action.undo}")
     for step in part.steps:

@@ -45,6 +45,16 @@ class Part(NamedTuple):
             else f"{self.action.permission} ({self.action.role})"
         )
 
+    @property
+    def about(self) -> Iterator[tuple[str, str]]:
+        """What the action asks for and does besides its purpose, as label and words; what it has nothing of is left out."""
+        told = (
+            ("needs", self.needs), ("approved by", self.action.approves), ("preserves", spoken(self.action.preserves)),
+            ("disturbs", spoken(self.action.disturbs)), ("only after", self.after),
+            ("nothing here preserves", self.unpreserved),
+        )  # fmt: skip
+        return ((label, words) for label, words in told if words)
+
 
 class Phase(NamedTuple):
     """A phase of a plan."""

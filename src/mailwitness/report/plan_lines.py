@@ -6,7 +6,7 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from mailwitness.report.plan import LINE_LIMIT, about, phases_of, spoken
+from mailwitness.report.plan import LINE_LIMIT, about, phases_of
 from mailwitness.report.text import safe_markdown, visible
 
 if TYPE_CHECKING:
@@ -34,12 +34,8 @@ def plan_lines(report: Report, case: Case) -> Iterator[str]:
 def _part(part: Part) -> Iterator[str]:
     action = part.action
     yield from ("", f"**{safe_markdown(action.title)}.** {safe_markdown(action.do, 800)}", "")
-    told = [
-        ("Needs", part.needs), ("Approved by", action.approves), ("Preserves", spoken(action.preserves)),
-        ("Disturbs", spoken(action.disturbs)), ("First", part.after), ("Nothing here preserves", part.unpreserved),
-        ("Verify", action.verify), ("Undo", action.undo),
-    ]  # fmt: skip
-    yield from (f"- {label}: {safe_markdown(words, 1500)}" for label, words in told if words)
+    told = (*part.about, ("verify", action.verify), ("undo", action.undo))
+    yield from (f"- {label.capitalize()}: {safe_markdown(words, 1500)}" for label, words in told if words)
     for step in part.steps:
         yield from _step(step)
 
