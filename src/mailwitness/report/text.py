@@ -17,28 +17,15 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from mailwitness.unseen import HIDDEN, STACKING
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_LIMIT = 300
 """Characters shown of one value unless the caller says otherwise: about four lines of a page."""
 
-# Everything a screen obeys or hides instead of showing: controls, direction
-# marks, zero-width and filler characters, invisible tags, lone surrogates,
-# non-characters. Variation selectors 15 and 16 stay: they only choose how an
-# emoji looks. A test compares this list with the Unicode database.
-_HIDDEN = (
-    "\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u070f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
-    "\u2000-\u200f\u2028-\u202e\u205f-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0d\ufeff\uffa0"
-    "\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
-# Marks that stack upon the letter before them. Four in a row occur in real
-# languages; hundreds are used to paint over the neighbouring lines.
-_STACKING = (
-    "\u0300-\u034e\u0350-\u036f\u0483-\u0489\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a"
-    "\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-)
+# Four in a row occur in real languages; hundreds are used to paint over the neighbouring lines.
 _STACK_ALLOWED = 4
 _DELETE = 0x7F
 # Source: ECMA-48, the abbreviations of the C0 set.
@@ -79,9 +66,7 @@ _CONTROLS = [
 _REPEATS_SHOWN = 3
 # Names and titles, not whole messages.
 _REMEMBERED = 400
-_MARKS = re.compile(
-    f"(?P<hidden>[{_HIDDEN}])(?P=hidden)*|(?<=[{_STACKING}]{{{_STACK_ALLOWED}}})[{_STACKING}]+"
-)
+_MARKS = re.compile(f"(?P<hidden>[{HIDDEN}])(?P=hidden)*|(?<=[{STACKING}]{{{_STACK_ALLOWED}}})[{STACKING}]+")
 
 
 def visible(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = False) -> str:

@@ -7,6 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from mailwitness.unseen import HIDDEN, STACKING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -14,13 +16,9 @@ if TYPE_CHECKING:
 _SINGLE = "'\u2018\u2019\u201a\u201b"
 # Controls, direction marks, blanks that look like none: none belongs into a name, each can hide what a line does. A report
 # shows every one of them as a sign of its own (report.text), so that a line with one could not be typed as it stands there.
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u070f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202e"
-    "\u205f-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000110bd\U000110cd\U00013430-\U0001343f"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    # Marks stacked upon a letter paint over the lines beside it; three in a row occur in real names.
-    "|[\u0300-\u036f\u0483-\u0489\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4}"
-)
+# The variation selectors that choose an emoji's look, and the signs that stand for what has no letter, are refused as well.
+# Marks stacked upon a letter paint over the lines beside it; three in a row occur in real names.
+_UNSEEN = re.compile(f"[{HIDDEN}\ufe0e\ufe0f\ufffc\ufffd]|[{STACKING}]{{4}}")
 # An address has at most 320 characters (RFC 5321, 4.5.3.1), an inbox rule's name 512; a longer one would be cut where it is shown.
 _LONGEST = 512
 _HOLE = re.compile(r"\{(\w+)\}")
