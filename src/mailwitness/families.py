@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailwitness.tables import identifier, literal
 
@@ -15,12 +15,20 @@ if TYPE_CHECKING:
     from mailwitness.content.schemas import Parser
 
 
+class Absent(NamedTuple):
+    """What cannot be shown: activity -> reason, and the reasons for which no verdict waits, by why it does not."""
+
+    reasons: dict[str, str]
+    of_host: set[str]
+    apart: set[str]
+
+
 def absent(
     connection: duckdb.DuckDBPyConnection,
     families: Iterable[Family],
     parsers: Iterable[Parser],
     present: set[str],
-) -> tuple[dict[str, str], set[str]]:
+) -> Absent:
     """Say which activities no record of the case can show, and why.
 
     Args:
@@ -28,9 +36,6 @@ def absent(
         families: kinds of record.
         parsers: tell what the tables without families show.
         present: tables with rows.
-
-    Returns:
-        Activity -> reason; and those of the reasons that speak of what a host writes down by itself.
     """
     known = list(families)
     told = {family.table for family in known}
@@ -40,19 +45,18 @@ def absent(
     shown: set[str] = set()
     missing: dict[str, str] = {}
     host: dict[str, str] = {}
+    apart: dict[str, str] = {}
     for family in known:
         if family.table in present and _holds(connection, family.table, family.column, family.record_types):
             shown |= set(family.activities)
         elif family.table in present or _is_missed(connection, family, present):
-            target = host if family.host else missing
+            target = host if family.host else apart if family.apart else missing
             target |= dict.fromkeys(family.activities, _reason(family))
     found = {activity: reason for activity, reason in missing.items() if activity not in shown}
-    of_host = {
-        activity: reason
-        for activity, reason in host.items()
-        if activity not in shown | elsewhere and activity not in found
-    }
-    return found | of_host, set(of_host.values())
+    shown |= elsewhere | found.keys()
+    of_host = {activity: reason for activity, reason in host.items() if activity not in shown}
+    aside = {activity: reason for activity, reason in apart.items() if activity not in shown}
+    return Absent(aside | of_host | found, set(of_host.values()), set(aside.values()))
 
 
 def _reason(family: Family) -> str:

@@ -52,6 +52,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         watchlists: names of the watchlists that were given.
         unheld: id of a rule -> why it is not evaluated: no record of what it is about was given.
         of_host: those of the reasons that speak of what a host writes down by itself.
+        apart: those of the reasons that speak of records which are exported by themselves.
     """
 
     tables: set[str]
@@ -60,6 +61,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: set[str] = set()
     watchlists: set[str] = msgspec.field(default_factory=set)
     of_host: set[str] = set()
+    apart: set[str] = set()
     unheld: dict[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -214,10 +214,10 @@ def evidence(
     provided = {
         activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
     }
-    told, of_host = families.absent(connection, pack.families(), knowledge.parsers, present)
+    told, of_host, apart = families.absent(connection, pack.families(), knowledge.parsers, present)
     # Whatever kind of record is missing: an act that is there has been shown, and no rule about it may be skipped.
     absent = {activity: reason for activity, reason in told.items() if activity not in shown}
-    of_host &= set(absent.values())
+    said = set(absent.values())
     # A mailbox audit of a server without its cmdlets must not silence the cmdlets of its event log.
     others = present - {family.table for family in pack.families()}
     elsewhere = {a for parser in knowledge.parsers if parser.table in others for a in parser.activities}
@@ -231,6 +231,7 @@ def evidence(
         tables=present,
         activities=provided,
         absent=absent,
-        of_host=of_host,
+        of_host=of_host & said,
+        apart=apart & said,
         elsewhere=elsewhere,
     )

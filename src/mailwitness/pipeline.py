@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 TOOL = f"mailwitness {__version__}"
 _ABSENT_AUDIT = "Export the audit log without that filter, and check that auditing was on."
+_ABSENT_APART = "Give them too if you have them: they are exported by themselves, and none exist where nothing of the kind was done."
 _ABSENT_HOST = "Turn that logging on for the next time; the mail store, its index files and a copy of the logs may still show it."
 # The proof needs values that a first pass leaves out; up to this size nobody notices what that costs.
 PROOF_BYTES = 256 * 1024 * 1024
@@ -520,13 +521,14 @@ class _Run:
                     blocking=True,
                 )
             )
+        remedies = dict.fromkeys(evidence.of_host, _ABSENT_HOST) | dict.fromkeys(evidence.apart, _ABSENT_APART)
         for reason in sorted(set(evidence.absent.values())):
             self.not_evaluated.append(
                 NotEvaluated(
                     what="what such records would show",
                     reason=reason,
-                    remedy=_ABSENT_HOST if reason in evidence.of_host else _ABSENT_AUDIT,
-                    blocking=reason not in evidence.of_host,
+                    remedy=remedies.get(reason, _ABSENT_AUDIT),
+                    blocking=reason not in remedies,
                 )
             )
 

@@ -58,6 +58,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         activities: what only they show, as far as no other present table does.
         column: the column that tells the kind.
         host: it is about what a host writes down by itself: said of a host, but no verdict has to wait for it.
+        apart: an export of its own, or one that is empty where nothing of the kind was done: said, but no verdict waits.
         beside: column of Syslog -> values; where such rows are, the family is missed even if its whole table is absent.
     """
 
@@ -67,6 +68,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     activities: list[str]
     column: str = "RecordType"
     host: bool = False
+    apart: bool = False
     beside: dict[str, list[str]] = {}
 
 
