@@ -521,7 +521,9 @@ class _Run:
                     blocking=True,
                 )
             )
-        remedies = dict.fromkeys(evidence.of_host, _ABSENT_HOST) | dict.fromkeys(evidence.apart, _ABSENT_APART)
+        remedies = dict.fromkeys(evidence.of_host, _ABSENT_HOST) | dict.fromkeys(
+            evidence.apart, _ABSENT_APART
+        )
         for reason in sorted(set(evidence.absent.values())):
             self.not_evaluated.append(
                 NotEvaluated(

@@ -177,6 +177,34 @@ KNOWN_BROKEN: list[tuple[str, str, str, str, str]] = [
         "LoginStatus",
     ),
     (
+        "a mailbox asked of eDiscovery records",
+        ".kql",
+        'OfficeActivity | where RecordType == "Discovery" and MailboxOwnerUPN endswith "contoso.example"',
+        "never-filled",
+        "MailboxOwnerUPN is normally empty for eDiscovery and compliance records",
+    ),
+    (
+        "a mailbox asked of cmdlets",
+        ".kql",
+        'OfficeActivity | where Operation in~ ("New-InboxRule", "Set-InboxRule") | summarize count() by MailboxOwnerUPN',
+        "never-filled",
+        "MailboxOwnerUPN is normally empty for New-InboxRule, Set-InboxRule",
+    ),
+    (
+        "a client asked of Entra records",
+        ".kql",
+        'OfficeActivity | where Operation =~ "Consent to application." and ClientInfoString has "REST"',
+        "never-filled",
+        "ClientInfoString is normally empty for Consent to application.",
+    ),
+    (
+        "a user asked of Gmail records",
+        ".kql",
+        'GoogleWorkspaceReports | where IdApplicationName =~ "gmail" and UserEmail == "eva@contoso.example"',
+        "never-filled",
+        "UserEmail is normally empty for records of Gmail",
+    ),
+    (
         "a path without a drive",
         ".yml",
         sigma(
@@ -257,6 +285,12 @@ def test_rules_after_the_pattern_of_known_broken_ones(
     found = diagnosis(tmp_path, text, suffix)
 
     assert words in said(found, code), found
+
+
+def test_a_column_is_not_called_empty_where_other_records_fill_it(tmp_path: Path) -> None:
+    query = 'OfficeActivity | where Operation in~ ("HardDelete", "New-InboxRule") | project MailboxOwnerUPN, OfficeObjectId'
+
+    assert said(diagnosis(tmp_path, query), "never-filled") == ""
 
 
 def test_an_ordered_join_has_no_broken_window_and_loses_no_pair(tmp_path: Path) -> None:

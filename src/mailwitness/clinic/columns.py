@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from mailwitness.clinic.defects import Defect, Patient, knowledge
-from mailwitness.clinic.shape import comparisons
+from mailwitness.clinic.defects import Defect, Empty, Patient, knowledge
+from mailwitness.clinic.shape import Segment, comparisons
 from mailwitness.content import loader
 from mailwitness.kql import Token, tokens, words
 from mailwitness.replay import timespan
@@ -65,31 +65,41 @@ def never_filled(patient: Patient) -> Iterator[Defect]:
             )
 
 
-def empty_for_operations(patient: Patient) -> Iterator[Defect]:
-    """Columns shown as evidence that are empty for just the operations the rule finds."""
+def empty_in_family(patient: Patient) -> Iterator[Defect]:
+    """Columns read or shown as evidence that are empty in just the kind of record the rule finds."""
     for segment in patient.segments:
-        operations: set[str] = set()
-        for step in segment.texts("where"):
-            found = [
-                set(c.values)
-                for c in comparisons(step, patient.lists)
-                if c.column == "Operation" and not c.is_negated
-            ]
-            operations = set.intersection(*found) if found else operations
         used = {token.text for step in segment.steps for token in step.tokens if token.kind == "word"}
         for rule in knowledge().empty:
-            if (
-                rule.table == segment.table
-                and rule.column in used
-                and operations
-                and operations <= set(rule.operations)
-            ):
+            columns = [column for column in rule.columns if column in used]
+            asked = _asked(patient, segment, rule) if rule.table == segment.table and columns else ""
+            if asked:
                 yield Defect(
                     code="never-filled",
-                    sentence=f"{rule.column} is normally empty for {', '.join(sorted(operations))}; what was acted upon stands in {rule.instead}.",
-                    evidence=f"{segment.table}: {rule.column}",
-                    remedy=f"Show {rule.instead}.",
+                    sentence=f"{', '.join(columns)} is normally empty for {asked}; what was acted upon stands in {rule.instead}.",
+                    evidence=f"{segment.table}: {', '.join(columns)}",
+                    remedy=f"Read {rule.instead}.",
                 )
+
+
+def _asked(patient: Patient, segment: Segment, rule: Empty) -> str:
+    """Name the records of a family that a branch finds, when it finds no others; empty when it finds others too."""
+    for column, values in rule.when.items():
+        asked = _values(patient, segment, column)
+        known = {value.lower() for value in values}
+        if asked and {value.lower() for value in asked} <= known:
+            return ", ".join(sorted(asked)) if column == "Operation" else rule.records
+    return ""
+
+
+def _values(patient: Patient, segment: Segment, column: str) -> set[str]:
+    """Return the texts that every row of a branch has one of in a column; empty when it is not bound."""
+    found: set[str] = set()
+    for step in segment.texts("where"):
+        told = [
+            set(c.values) for c in comparisons(step, patient.lists) if c.column == column and not c.is_negated
+        ]
+        found = set.intersection(*told) if told else found
+    return found
 
 
 def positional(patient: Patient) -> Iterator[Defect]:
@@ -234,7 +244,7 @@ def mixed_entities(patient: Patient) -> Iterator[Defect]:
 
 CHECKS = (
     never_filled,
-    empty_for_operations,
+    empty_in_family,
     positional,
     broken_window,
     late_records,

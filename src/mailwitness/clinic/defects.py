@@ -21,11 +21,17 @@ class Defect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A column that has no value for some operations, and where the value is instead."""
+    """Columns without a value in a family of records, and where the value is instead.
+
+    Attributes:
+        records: the family in words, for rules that ask for a whole kind of record; a rule that names operations is told these.
+        when: column -> values, any of which alone tells that a row belongs to the family.
+    """
 
     table: str
-    column: str
-    operations: list[str]
+    columns: list[str]
+    records: str
+    when: dict[str, list[str]]
     instead: str
 
 
