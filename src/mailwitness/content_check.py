@@ -353,30 +353,39 @@ def run_tests(paths: list[Path]) -> int:
 
 def lint(paths: list[Path]) -> int:
     """Print what is wrong with rules; exit code 0 when nothing is, 2 otherwise."""
-    found = 0
     rules = loader.rules(*paths) + ([] if paths else loader.hunts())
     bench = Bench()
-    vocabulary = activities.vocabulary(loader.parsers())
-    for path, rule in rules:
-        for problem in content_lint.problems(rule, bench.engine, vocabulary, now=TEST_NOW):
-            found += 1
-            print(f"{_place(path)}: {problem}")
-    for problem in [] if paths else rule_form.mutable_elements([rule for _, rule in rules]):
+    found = 0
+    for line in _wrong(bench, rules, is_everything=not paths):
         found += 1
-        print(problem)
-    for path, explanation in [] if paths else loader.explanations():
-        for problem in content_lint.explanation_problems(explanation, bench.engine, vocabulary, now=TEST_NOW):
-            found += 1
-            print(f"{_place(path)}: {problem}")
-    for problem in [] if paths else [*chain_problems(bench, []), *question_problems(bench, [])]:
-        found += 1
-        print(problem)
-    for path, problem in [] if paths else check_tests.problems([]):
-        found += 1
-        print(f"{_place(path)}: {problem}")
+        print(line)
     bench.close()
     print(f"lint: {len(rules)} rules, {found} problems")
     return _FAILED if found else _OK
+
+
+def _wrong(bench: Bench, rules: list[tuple[Path, Rule]], *, is_everything: bool) -> Iterator[str]:
+    """Yield a line for each problem of the rules and, when everything is asked, of all other content."""
+    vocabulary = activities.vocabulary(loader.parsers())
+    for path, rule in rules:
+        for problem in content_lint.problems(rule, bench.engine, vocabulary, now=TEST_NOW):
+            yield f"{_place(path)}: {problem}"
+    if is_everything:
+        yield from rule_form.mutable_elements([rule for _, rule in rules])
+        yield from _wrong_elsewhere(bench, vocabulary)
+
+
+def _wrong_elsewhere(bench: Bench, vocabulary: set[str]) -> Iterator[str]:
+    for path in loader.files("parsers"):
+        for problem in content_lint.parser_problems(loader.read(path, Parser)):
+            yield f"{_place(path)}: {problem}"
+    for path, explanation in loader.explanations():
+        for problem in content_lint.explanation_problems(explanation, bench.engine, vocabulary, now=TEST_NOW):
+            yield f"{_place(path)}: {problem}"
+    yield from chain_problems(bench, [])
+    yield from question_problems(bench, [])
+    for path, problem in check_tests.problems([]):
+        yield f"{_place(path)}: {problem}"
 
 
 def lint_scenarios() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailwitness import findings, rule_form
+from mailwitness import activities, findings, rule_form
 from mailwitness.content import loader
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, words
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Sequence
 
-    from mailwitness.content.schemas import Explanation, Rule
+    from mailwitness.content.schemas import Explanation, Parser, Rule
     from mailwitness.kql import KqlEngine, Token
 
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
@@ -73,6 +73,20 @@ def explanation_problems(
         yield f"a mention of {ACTIVITY} is not followed by `| where`"
     yield from _activities(explanation, vocabulary, tables | {ACTIVITY})
     yield from _parameters(explanation)
+
+
+def parser_problems(parser: Parser) -> Iterator[str]:
+    """Yield one sentence for each thing that a parser says of itself and that does not hold.
+
+    Args:
+        parser: the parser; ``keys`` are read side by side with those of other parsers, so each has to have all of them.
+    """
+    if parser.keys and set(parser.keys) != set(activities.KEYS):
+        yield f"keys has to name exactly {', '.join(activities.KEYS)}"
+    if parser.keys and not parser.bulk:
+        yield "keys says what bulk rows hold, and bulk is empty"
+    for activity in sorted(parser.bulk.keys() - set(parser.activities)):
+        yield f"bulk names {activity}, which is not among activities"
 
 
 def _parameters(item: Rule | Explanation) -> Iterator[str]:

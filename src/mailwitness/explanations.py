@@ -14,6 +14,7 @@ from mailwitness import finding_tables, findings
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import referenced_tables
 from mailwitness.models import Explained, Finding, NotEvaluated
+from mailwitness.sentences import filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ def _ask(opened: OpenCase, explanation: Explanation) -> list[tuple[str, Explaine
                 id=explanation.id,
                 name=explanation.name,
                 verdict=explanation.verdict,
-                reason=findings.filled(explanation.reason, row),
+                reason=filled(explanation.reason, row),
                 reference=str(row.get("Reference") or ""),
             ),
         )

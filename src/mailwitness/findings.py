@@ -18,6 +18,7 @@ from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clo
 from mailwitness.models import Finding, RuleOutcome
 from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.needs import named_activities
+from mailwitness.sentences import filled
 from mailwitness.tables import rows
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ RULE_TIMEOUT_SECONDS = 600
 _KEPT_ROWS = 50
 # How the reason of a rule begins, of whose platform nothing was given.
 UNHELD = "no exhibit holds records of "
-# A value inside a title; the whole stands in the finding's evidence.
-_TITLE_CELL = 120
 _MAXIMUM_FINDINGS = 20_000
 # Explanations and questions ask these; to a rule they would look empty, and the rule clear.
 AFTER_RULES = frozenset({
@@ -373,19 +372,6 @@ def _reasons(rule: Rule, row: dict[str, Any]) -> tuple[str, ...]:
     for value in rule.reasons.values():
         listed += [str(item) for item in value] if isinstance(value, list) else [str(value)]
     return tuple(dict.fromkeys(reason.strip() for reason in listed if reason.strip()))
-
-
-def filled(title: str, row: dict[str, Any]) -> str:
-    """Replace ``{Column}`` by the row's value; never by formatting rules an attacker could use."""
-    for key, value in row.items():
-        if "{" + key + "}" in title:
-            title = title.replace("{" + key + "}", _short(value))
-    return title
-
-
-def _short(value: Any) -> str:  # noqa: ANN401 - a query cell
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    return text if len(text) <= _TITLE_CELL else text[: _TITLE_CELL - 1] + "…"
 
 
 def _text(row: dict[str, Any], *names: str) -> str:

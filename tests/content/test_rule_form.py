@@ -10,6 +10,7 @@ import pytest
 from mailwitness import rule_form, tuning
 from mailwitness.content import loader
 from mailwitness.content.schemas import Attack, Case, Parameter, Rule
+from mailwitness.content_lint import parser_problems
 from mailwitness.errors import ConfigError
 
 COMPLETE = next(rule for path, rule in loader.rules() if path.stem == "mail_store_emptied")
@@ -99,3 +100,18 @@ def test_every_platform_of_the_rules_has_hunting_queries_beside_it() -> None:
 
     assert hunted == ruled
     assert all(rule.kind == "Hunting" and rule.severity == "Informational" for _, rule in loader.hunts())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"keys": {"Actor": "UserId"}}, "keys has to name exactly"),
+        ({"bulk": {}}, "bulk is empty"),
+        ({"activities": ["HardDeleted"]}, "which is not among activities"),
+    ],
+)
+def test_a_parser_whose_keys_are_not_those_of_all_is_refused(changes: dict[str, object], said: str) -> None:
+    parser = next(one for one in loader.parsers() if one.keys)
+
+    assert list(parser_problems(parser)) == []
+    assert any(said in problem for problem in parser_problems(msgspec.structs.replace(parser, **changes)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +10,7 @@ from mailwitness import findings
 from mailwitness.content.playbook import Needs, Question
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import DUCKDB_TYPES
+from mailwitness.sentences import filled
 from mailwitness.tables import identifier
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 JsonDict = dict[str, Any]  # Any: JSON values and query cells
 _TIMEOUT_SECONDS = 20
-# A number and its noun; words such as "address" that end in "ss" are no plural.
-_ONE_OF_MANY = re.compile(r"(?<![\d.,])1 ([a-z]+[a-rt-z]s|[a-z]+(?:ss|x|ch|sh)es)\b")
 # Proving rows of one answer; the numbers count all of them.
 _ROWS = 20
 _MOST = 20_000
@@ -162,7 +160,7 @@ def _answer(question: Question, rows: list[JsonDict], doubt: str) -> Answer:
     # A row without a record says that nothing was found; it is not one of what is counted.
     counted = _none(question) if said == "no" and first.get("_Exhibit") == "" else _numbers(question, first)
     if said == "not_evaluated":
-        reason = str(first.get("Reason") or "") or findings.filled(question.answers.not_evaluated, first)
+        reason = str(first.get("Reason") or "") or filled(question.answers.not_evaluated, first)
         return _unanswered(question, reason)
     template = question.answers.yes if said == "yes" else question.answers.no
     unsure = doubt if said == "no" else ""
@@ -170,7 +168,7 @@ def _answer(question: Question, rows: list[JsonDict], doubt: str) -> Answer:
         id=question.id,
         question=question.question,
         said=said,
-        sentence=singular(findings.filled(template, {**first, **counted})),
+        sentence=filled(template, {**first, **counted}),
         numbers=counted,
         rows=_proof(telling),
         confidence=_lowered(question.confidence) if unsure else question.confidence,
@@ -189,7 +187,7 @@ def _silent(question: Question, doubt: str) -> Answer:
         id=question.id,
         question=question.question,
         said=question.silent,
-        sentence=singular(findings.filled(template, numbers)),
+        sentence=filled(template, numbers),
         numbers=numbers,
         rows=(),
         confidence=_lowered(question.confidence) if doubt else question.confidence,
@@ -241,14 +239,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a number or a time as the datab
 
 def _lowered(confidence: str) -> str:
     return _LEVELS[max(_LEVELS.index(confidence) - 1, 0)]
-
-
-def singular(text: str) -> str:
-    """Say "1 change" where a template says "{n} changes"."""
-    return _ONE_OF_MANY.sub(lambda match: f"1 {_one(match.group(1))}", text)
-
-
-def _one(noun: str) -> str:
-    if noun.endswith("ies"):
-        return noun[:-3] + "y"
-    return noun[:-2] if noun.endswith(("sses", "xes", "ches", "shes")) else noun[:-1]
