@@ -155,10 +155,10 @@ def test_no_query_compares_a_folder_with_a_name_in_one_language() -> None:
         for step in (step for segment in patient.segments for step in segment.steps):
             for one in comparisons(step, patient.lists):
                 if one.column in {"Folder", "DestinationFolder"}:
-                    parts = {
+                    names = {
                         part.strip().lower() for value in one.values for part in re.split(r"[\\/]", value)
                     }
-                    found += [f"{name}: {one.text}"] if parts & english else []
+                    found += [f"{name}: {one.text}"] if names & english else []
 
     assert len(queries) > 200
     assert found == []
