@@ -31,6 +31,8 @@ KINDS = {
     "hole": "Holes of public rule sets",
     "evasion": "Evasions",
     "analytic": "Analytics of DET0266",
+    "chain": "Chains",
+    "excuse": "Known causes, and attacks dressed as them",
 }
 _SIGNS = {FOUND: "✔", MISSED: "✘", "": ""}
 _STYLE = (

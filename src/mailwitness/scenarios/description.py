@@ -29,6 +29,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         techniques: each must be among the case's techniques.
         order: labels of steps that must support the case, in this order.
         severity: an attack's least, a twin's greatest severity.
+        chains: names of chains, each of which the case must have matched.
+        explained: an explanation, by its file, that must hold for a finding of a twin; empty when nothing need be found at all.
     """
 
     actor: str = ""
@@ -37,6 +39,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     techniques: list[str] = []
     order: list[str] = []
     severity: Severity = "medium"
+    chains: list[str] = []
+    explained: str = ""
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,7 +70,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         formats: feed -> dialect of ``_files.yaml``, where not the default.
         values: named values for the steps.
         variants: name -> values; each variant is a scenario of its own, ``id.variant``. The value ``steps`` replaces the
-            attack's steps, ``twin_steps`` the twin's, ``expect`` some of what the attack expects.
+            attack's steps, ``twin_steps`` the twin's, ``expect`` and ``twin_expect`` some of what they expect.
         variant_twins: every variant has its own twin; else one twin, with the first variant's values, stands for all.
         variant_covers: variant -> further ids of the catalogue.
         background: names of lists in ``_background.yaml``.
@@ -143,10 +147,21 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class CatalogueItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that must be found: a procedure, an atomic test, an evasion, an act, a hole, an analytic."""
+    """Something that must be found (a procedure, an evasion, a chain ...), or an excuse that must hold for the innocent alone."""
 
     id: str
-    kind: Literal["procedure", "atomic", "related_atomic", "action", "hole", "evasion", "pair", "analytic"]
+    kind: Literal[
+        "procedure",
+        "atomic",
+        "related_atomic",
+        "action",
+        "hole",
+        "evasion",
+        "pair",
+        "analytic",
+        "chain",
+        "excuse",
+    ]
     name: str
     reference: str = ""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from mailwitness.content import loader
 from mailwitness.content.schemas import SEVERITIES
 from mailwitness.scenarios import telling
 from mailwitness.scenarios.description import Expectation
@@ -50,7 +51,11 @@ def judge(instance: Instance, told: Told, report: Json) -> Judgement:
     listed = sorted(mine, key=lambda case: -SEVERITIES.index(case["severity"]))
     real = [case for case in listed if case["verdict"] not in _EXPLAINED]
     wanted = telling.filled(instance, told)
-    problem = _twin_problem(real, wanted) if instance.is_twin else _attack_problem(real, wanted, told)
+    problem = (
+        _twin_problem(real, wanted) or _unexplained(mine, wanted)
+        if instance.is_twin
+        else _attack_problem(real, wanted, told)
+    )
     return Judgement(
         name=instance.name,
         problem=problem,
@@ -78,6 +83,15 @@ def _twin_problem(real: list[Json], wanted: Expectation) -> str:
     return ""
 
 
+def _unexplained(mine: list[Json], wanted: Expectation) -> str:
+    """Say that an explanation which the innocent work has does not hold for it."""
+    if not wanted.explained:
+        return ""
+    ids = {path.stem: explanation.id for path, explanation in loader.explanations()}
+    held = {row["id"] for case in mine for finding in case["findings"] for row in finding["explanations"]}
+    return "" if ids.get(wanted.explained) in held else f"{wanted.explained} explains nothing of it"
+
+
 def _attack_problem(real: list[Json], wanted: Expectation, told: Told) -> str:
     """Return what no single case shows; the problem of the best case is told."""
     if not real:
@@ -100,6 +114,12 @@ def _case_problem(case: Json, wanted: Expectation, told: Told) -> str:
     missing = [technique for technique in wanted.techniques if technique not in case["techniques"]]
     if missing:
         return f"{missing[0]} is not among the techniques {', '.join(case['techniques']) or '(none)'}"
+    matched = {chain["name"] for chain in case["chains"]}
+    unmatched = [name for name in wanted.chains if name not in matched]
+    if unmatched:
+        return (
+            f"the chain {unmatched[0]} is not among {', '.join(sorted(matched)) or '(none)'}: {case['title']}"
+        )
     return _order_problem(case, wanted.order, told)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
+from mailwitness.content import loader
 from mailwitness.errors import ContentError
 from mailwitness.scenarios import description, telling
 
@@ -51,5 +53,21 @@ def _told(instance: telling.Instance) -> Iterator[str]:
     yield from (
         f"{instance.name}: no step is labelled {label!r}" for label in order if label not in told.labels
     )
+    wanted = instance.side.expect
+    yield from (
+        f"{instance.name}: there is no chain {name!r}" for name in wanted.chains if name not in _chains()
+    )
+    if wanted.explained and wanted.explained not in _explanations():
+        yield f"{instance.name}: there is no explanation {wanted.explained!r}"
     if not instance.is_twin and not order:
         yield f"{instance.name}: the attack expects no step to be proven"
+
+
+@cache
+def _chains() -> frozenset[str]:
+    return frozenset(chain.name for _, chain in loader.chains())
+
+
+@cache
+def _explanations() -> frozenset[str]:
+    return frozenset(path.stem for path, _ in loader.explanations())

@@ -45,9 +45,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         side = self.scenario.twin if self.is_twin else self.scenario.attack
         own = self.scenario.variants.get(self.variant, {})
         steps = own.get("twin_steps" if self.is_twin else "steps", side.steps)
-        if self.is_twin:
-            return msgspec.structs.replace(side, steps=steps)
-        expect = msgspec.convert({**msgspec.to_builtins(side.expect), **own.get("expect", {})}, Expectation)
+        wanted = own.get("twin_expect" if self.is_twin else "expect", {})
+        expect = msgspec.convert({**msgspec.to_builtins(side.expect), **wanted}, Expectation)
         return msgspec.structs.replace(side, steps=steps, expect=expect)
 
 
