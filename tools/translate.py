@@ -13,20 +13,34 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mailwitness import pipeline
-from mailwitness.content import pack
+from mailwitness import activities, engines, findings, pipeline
+from mailwitness.content import loader, pack
 
 SAMPLE = Path(__file__).parent.parent / "src" / "mailwitness" / "samples" / "demo"
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
 
 def translations() -> dict[str, str]:
-    """Return what a run on the sample translates, with all rules and parsers."""
+    """Return what a run on the sample translates, and the queries of everything that the sample has no evidence for."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder
         os.environ.pop("MAILWITNESS_CACHE", None)
         pipeline.investigate([SAMPLE], Path(folder) / "case", pipeline.Settings(now=NOW), pipeline.Progress())
-        return pack.load().sql
+        knowledge = pack.load()
+        _translate_rest(knowledge)
+        return knowledge.sql
+
+
+def _translate_rest(knowledge: pack.Pack) -> None:
+    """Translate what a run leaves out: a rule without evidence is not evaluated, a parser without rows not asked."""
+    engine = engines.new_engine(knowledge.sql)
+    vocabulary = activities.vocabulary(knowledge.parsers)
+    everything = findings.Evidence(tables=set(loader.tables()), activities=vocabulary, absent={})
+    for rule in knowledge.rules:
+        findings.prepare(rule, engine, everything, vocabulary, now=NOW)
+    steps = [step for chain in knowledge.chains for step in chain.parts().values() if step.query]
+    for item in (*knowledge.parsers, *knowledge.explanations, *knowledge.questions, *steps):
+        engine.to_sql(item.query, now=NOW)
 
 
 def main() -> int:
