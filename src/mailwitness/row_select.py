@@ -12,6 +12,8 @@ from mailwitness.kql import DUCKDB_TYPES
 from mailwitness.tables import STATE, empty, identifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mailwitness.content.schemas import Column, Mapping
 
 # Members that the Python path adds to a record, so that its rows know where they came from.
@@ -57,7 +59,7 @@ def select_sql(
     if nested and mapping.keep != "true":
         # Asked once for each row and not once for each nested column: inside CASE nothing is shared.
         relation = f"SELECT *, {mapping.keep} AS {_KEEP} FROM ({relation})"
-    shown = [f"{_gated(by_name[n.lower()], mapping, nested)} AS {identifier(n)}" for n in choice.inner]
+    shown = [f"{_gated(by_name.get(n.lower()), n, mapping, nested)} AS {identifier(n)}" for n in choice.inner]
     missing = sorted(choice.inputs - set(choice.inner))
     shown += [f"{empty(by_name[n.lower()])} AS {identifier(n)}" for n in missing if n.lower() in by_name]
     required = _required(mapping)
@@ -75,9 +77,11 @@ def select_sql(
     outer = [identifier(name) for name in choice.columns]
     outer += [f"{_cast(by_name[n.lower()], choice.sql[n])} AS {identifier(n)}" for n in choice.derived]
     outer += [STATE, *carried]
-    parsed = "".join(f", {choice.sql[name]} AS {identifier(name)}" for name in choice.steps)
     inner_sql = f"SELECT {', '.join(shown)} FROM ({relation}) AS raw"
-    sql = f"SELECT {', '.join(outer)} FROM (SELECT *{parsed} FROM ({inner_sql}))"
+    for level in choice.steps:
+        parsed = ", ".join(f"{choice.sql[name]} AS {identifier(name)}" for name in level)
+        inner_sql = f"SELECT *, {parsed} FROM ({inner_sql})"
+    sql = f"SELECT {', '.join(outer)} FROM ({inner_sql})"
     partial = [n for n in choice.columns if n in nested]
     partial += [n for n in choice.derived if nested & choice.behind(n)]
     return sql, [*choice.columns, *choice.derived, *carried], partial
@@ -100,7 +104,7 @@ class _Choice(msgspec.Struct, frozen=True):
         columns: columns of the mapping that are stored.
         derived: stored columns that follow from others.
         sql: SQL of these and of their steps.
-        steps: steps that stored columns share.
+        steps: steps that stored columns share, those first that need no other one.
         inputs: public columns that derived ones read.
         inner: columns of the mapping that are stored or read.
     """
@@ -108,25 +112,36 @@ class _Choice(msgspec.Struct, frozen=True):
     columns: list[str]
     derived: list[str]
     sql: dict[str, str]
-    steps: list[str]
+    steps: list[list[str]]
     inputs: set[str]
     inner: list[str]
 
     def behind(self, name: str) -> set[str]:
         """Return the columns and steps that a derived column is computed from."""
-        reads = _identifiers(self.sql[name])
-        return reads.union(*(_identifiers(self.sql[step]) for step in self.steps if step in reads))
+        steps = [step for level in _steps(self.sql, [name]) for step in level]
+        return _identifiers(self.sql[name]).union(*(_identifiers(self.sql[step]) for step in steps))
 
 
 def _choose(mapping: Mapping, wanted: set[str] | None) -> _Choice:
     sql = {k: v for k, v in derived_columns(mapping.table).items() if k not in mapping.columns}
-    chosen = [n for n in mapping.columns if wanted is None or n in wanted]
+    # A mapping may give a step that its relation knows already.
+    chosen = [n for n in mapping.columns if not n.startswith(_STEP) and (wanted is None or n in wanted)]
     derived = [n for n in sql if not n.startswith(_STEP) and (wanted is None or n in wanted)]
     # A derived column reads public columns, also those that are not stored themselves, and steps shared with others.
-    steps = sorted({w for n in derived for w in _identifiers(sql[n]) if w in sql and w.startswith(_STEP)})
-    inputs = {word for name in [*derived, *steps] for word in _identifiers(sql[name])} - set(steps)
+    steps = _steps(sql, derived)
+    all_steps = {step for level in steps for step in level}
+    inputs = {word for name in {*derived, *all_steps} for word in _identifiers(sql[name])} - all_steps
     inner = [name for name in mapping.columns if name in chosen or name in inputs]
     return _Choice(chosen, derived, sql, steps, inputs, inner)
+
+
+def _steps(sql: dict[str, str], names: Iterable[str]) -> list[list[str]]:
+    """Return the steps that derived columns need, those first that need no other one."""
+    levels: list[set[str]] = []
+    level = set(names)
+    while level := {w for n in level for w in _identifiers(sql[n]) if w in sql and w.startswith(_STEP)}:
+        levels = [level, *(later - level for later in levels)]
+    return [sorted(level) for level in levels if level]
 
 
 def _required(mapping: Mapping) -> str:
@@ -135,7 +150,10 @@ def _required(mapping: Mapping) -> str:
     return f"coalesce({', '.join(parts)}, NULL)"
 
 
-def _gated(column: Column, mapping: Mapping, nested: set[str]) -> str:
+def _gated(column: Column | None, name: str, mapping: Mapping, nested: set[str]) -> str:
+    """Return the SQL of a column; a step is no column of the table."""
+    if column is None:
+        return mapping.columns[name]
     expression = mapping.columns.get(column.name, "NULL")
     if column.name in nested and mapping.keep != "true":
         expression = f"CASE WHEN {_KEEP} THEN {expression} END"

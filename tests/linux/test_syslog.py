@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailwitness import tables
-from mailwitness.readers import bulk, journal, shell_history, syslog_lines
-from mailwitness.readers.blocks import Damage, RawRecord
+from mailwitness.readers import journal, shell_history, syslog_lines
+from mailwitness.readers.blocks import RawRecord
 
 from ..case_runs import Record, acts, ask, run
 
@@ -259,26 +259,10 @@ def test_histories_with_and_without_times(tmp_path: Path) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    content=st.lists(
-        st.one_of(st.binary(max_size=80), st.sampled_from((DATA / "mail.log").read_bytes().splitlines())),
-        max_size=10,
-    ).map(b"\n".join)
-)
-def test_no_content_stops_a_reader_and_large_files_are_read_alike(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
+@given(content=st.binary(max_size=400))
+def test_no_content_stops_a_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "log"
     path.write_bytes(content)
 
-    found = list(syslog_lines.read(path))
-    (part,) = bulk.convert("syslog_fast", path, path.parent, "E1", 1)
-    for reader in (journal, shell_history):
+    for reader in (syslog_lines, journal, shell_history):
         list(reader.read(path))
-
-    assert [item.offset for item in found if isinstance(item, RawRecord)] == [
-        int(part.places[n][0])
-        for n in range(len(part.places))
-        if n not in {number for number, _ in part.damaged}
-    ]
-    assert sum(isinstance(item, Damage) for item in found) == len(part.damaged)

@@ -197,7 +197,7 @@ class LineIndexer:
         before = data[ends - 1]
         if ends[0] == 0:
             before[0] = self._last
-        blank = _blank_lines(data, starts, ends)
+        blank = blank_lines(data, starts, ends)
         blank[0] &= self._open_blank
         starts[0] = self._start - self._base
         lengths = ends - starts
@@ -235,7 +235,7 @@ class LineIndexer:
         return LineIndex(records, self._line - 1, self._blank, self._longest, has_bom)
 
 
-def _blank_lines(data: NDArray[np.uint8], starts: Positions, ends: Positions) -> NDArray[np.bool_]:
+def blank_lines(data: NDArray[np.uint8], starts: Positions, ends: Positions) -> NDArray[np.bool_]:
     """Return for each line `data[starts:ends]` whether it holds blank bytes only."""
     blank: NDArray[np.bool_] = starts == ends
     rest: Positions = np.flatnonzero(_BLANK[data[starts]])

@@ -23,11 +23,12 @@ from mailwitness.readers import syslog_time
 from mailwitness.readers.blocks import UTF8_BOM, Damage, RawRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 # RFC 5424 asks receivers for 2,048 bytes; daemons write longer lines, but a megabyte is no log line.
 LONGEST_LINE = 1 << 20
+TOO_LONG = "the line is too long for a log"
 _NO_TIME = "the line has no time: it is damaged or continues another"
 LONGEST_MESSAGE = 64 * 1024
 FACILITIES = (
@@ -101,9 +102,20 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
     A line that has no time and is not indented is damage: it may be the rest of a cut line, and adding it to another
     message would let it pass for a part of that.
     """
-    years = syslog_time.Years(path)
+    yield from messages(_lines(path), syslog_time.Years(path))
+
+
+def messages(
+    lines: Iterable[tuple[int, int, bytes]], years: syslog_time.Years
+) -> Iterator[RawRecord | Damage]:
+    """Yield one record for each message of some lines, as `read` does.
+
+    Args:
+        lines: number, offset and bytes of each, line end included.
+        years: gives the year to times that have none.
+    """
     pending: _Pending | None = None
-    for number, offset, line in _lines(path):
+    for number, offset, line in lines:
         shown = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
         if pending is not None and line.strip() and shown.startswith((" ", "\t")):
             pending.extend(shown, offset + len(line))
@@ -132,7 +144,7 @@ def _items(
         data = parse(piece, years)
         if data is None:
             is_long = length > LONGEST_LINE
-            reason = "the line is too long for a log" if is_long else _NO_TIME
+            reason = TOO_LONG if is_long else _NO_TIME
             yield Damage(place, length, number, reason)
         else:
             yield _Pending(data, place, length, number)
@@ -170,7 +182,7 @@ _JUDGED_LINES = 50
 
 
 def bulk(head: bytes) -> str:
-    """Name the module that converts a large file that begins like this; '' when lines depend on one another for their year."""
+    """Name the module that reads a large file that begins like this; '' when lines depend on one another for their year."""
     # Most of the first lines decide: the very first one is often cut, where a log was rotated or torn.
     first = head.split(b"\n", _JUDGED_LINES)[:_JUDGED_LINES]
     full = sum(_FULL_TIME.match(line) is not None for line in first)

@@ -10,7 +10,7 @@ from mailwitness.loading import json_line, json_relation
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import Damage, RawLine
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
-from mailwitness.sources import limits
+from mailwitness.sources import limits, line_files
 from mailwitness.sources.routing import has_required, required_name
 from mailwitness.tables import identifier
 
@@ -33,15 +33,19 @@ def add(intake: Intake, opened: Opened, match: Match) -> None:
         with opened.path.open("rb") as handle:
             converter = reader.bulk(handle.read(1024 * 1024))
         if converter:
-            _add_bulk(intake, opened, match, converter)
+            module = importlib.import_module(f"mailwitness.readers.{converter}")
+            if hasattr(module, "RELATION"):
+                line_files.add(intake, opened, match, module, Arrivals(intake, opened, match))
+            else:
+                _add_bulk(intake, opened, match, converter)
             return
-    arrivals = _Arrivals(intake, opened, match)
+    arrivals = Arrivals(intake, opened, match)
     for item in _items(intake, opened, reader):
         arrivals.take(item)
     arrivals.finish()
 
 
-class _Arrivals:
+class Arrivals:
     """The items of one reader on their way into the tables."""
 
     def __init__(self, intake: Intake, opened: Opened, match: Match) -> None:
@@ -57,12 +61,16 @@ class _Arrivals:
         self._own = b'"%s":"%s","%s":false' % (_OWN[0], opened.exhibit.id.encode(), _OWN[2])
 
     def take(self, item: Any) -> None:  # noqa: ANN401 - an item of any reader
-        """Count one item, and load it or keep it in quarantine."""
+        """Count the next item, and load it or keep it in quarantine."""
         number = len(self._places)
-        self._opened.tally.records += 1
         is_line = isinstance(item, RawLine)
         self._places.append((item.offset, item.length, item.number if is_line else item.line))
-        if is_line:
+        self.put(number, item)
+
+    def put(self, number: int, item: Any) -> None:  # noqa: ANN401 - an item of any reader
+        """Count an item whose number and place are known, and load it or keep it in quarantine."""
+        self._opened.tally.records += 1
+        if isinstance(item, RawLine):
             # The reader has written the row: only where it stands is missing.
             self._lines.append(b'{"%s":%d,%s,' % (_OWN[1], number, self._own) + item.line[1:])
             self._written += 1

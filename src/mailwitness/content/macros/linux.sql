@@ -236,3 +236,38 @@ CREATE MACRO mw_mail_record(p, m) AS list_transform([mw_mail_line(p, m)], lambda
 
 -- The flags of open(2) and openat(2) as the kernel logs them: hexadecimal, without 0x. 1 and 2 write, 512 empties the file (O_TRUNC).
 CREATE MACRO mw_audit_flags(call, a1, a2) AS coalesce(try_cast('0x' || CASE WHEN call = 'openat' THEN a2 ELSE a1 END AS BIGINT), 0);
+
+-- What kind of line this is, told by its first word with a colon (head) and the text behind it (body). The kinds that fill a mail log
+-- are so strict that string functions can take them apart: no value holds what ends it, and a subject no "=". Whatever is not exactly of
+-- such a kind is 'whole' and read by mw_mail_record; '' says that mw_mail_record would find nothing in it.
+CREATE MACRO mw_dovecot_kind(head, body) AS CASE
+  WHEN NOT regexp_full_match(head, '[a-z0-9-]+\([^()<>, ]*\)<\d+><[^<>]*>') THEN CASE
+    WHEN body = 'Connect from local' AND regexp_full_match(head, '[a-z]+\(\d+\)') THEN ''
+    WHEN regexp_full_match(head, '[a-z0-9]+-login') AND regexp_full_match(body, 'Login: user=<[^<>,]*>, method=[^,<>]*, rip=[0-9A-Fa-f.:]+, lip=[^<>]*session=<[^<>]*>') THEN 'login'
+    ELSE 'whole' END
+  WHEN starts_with(body, 'msgid=') OR starts_with(body, 'sieve: msgid=') THEN CASE
+    WHEN regexp_full_match(body, '(?:sieve: )?msgid=[^: ]*: (?:stored mail into mailbox ''[^'':]*''|saved mail to [^'':]*)') AND NOT contains(body, 'discarded') AND NOT contains(body, 'forwarded to') THEN 'sieve'
+    ELSE 'whole' END
+  WHEN starts_with(body, 'Disconnected') OR starts_with(body, 'Logged out') OR starts_with(body, 'Connection closed') THEN CASE
+    WHEN regexp_full_match(body, '[^=(]* in=\d+ out=\d+ deleted=\d+ expunged=\d+ trashed=\d+ hdr_count=\d+ hdr_bytes=\d+ body_count=\d+ body_bytes=\d+') AND NOT contains(body, ': Mailbox ') THEN 'logout'
+    ELSE 'whole' END
+  WHEN regexp_full_match(body, '(?:undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change)(?: from [^:,=]*)?: box=[^,=]*, uid=\d+, msgid=[^,]*, size=\d+, vsize=\d+, from=[^,=]*, subject=[^=]*, flags=\([^()]*\)') THEN 'message'
+  ELSE 'whole' END;
+CREATE MACRO mw_postfix_kind(body) AS CASE
+  WHEN body = 'removed' THEN 'removed'
+  WHEN starts_with(body, 'message-id=') THEN 'id'
+  WHEN regexp_full_match(body, 'from=<[^<>]*>, size=\d+, nrcpt=\d+ \(queue active\)') THEN 'from'
+  WHEN regexp_full_match(body, 'client=[^\[,]*\[[^\],]*\]') THEN 'client'
+  WHEN regexp_full_match(body, 'to=<[^<>,]*>, relay=[^,]*, (?:conn_use=\d+, )?delay=[\d.]+, delays=[\d./]+, dsn=[\d.]+, status=\w+ \(.*\)') THEN 'to'
+  ELSE 'whole' END;
+CREATE MACRO mw_line_kind(p, m, head, body) AS CASE
+  WHEN contains(m, chr(10)) THEN 'whole'
+  WHEN p = 'dovecot' THEN mw_dovecot_kind(head, body)
+  WHEN starts_with(p, 'postfix') THEN CASE
+    WHEN p = 'postfix' OR ends_with(p, 'postsuper') OR contains(m, 'SASL ') AND contains(m, 'authentication failed') THEN 'whole'
+    WHEN regexp_full_match(head, '[0-9A-F]{6,15}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}') THEN mw_postfix_kind(body)
+    WHEN starts_with(m, 'refreshing the Postfix') OR starts_with(m, 'reload ') THEN 'whole'
+    ELSE '' END
+  WHEN p IN ('exim', 'exim4', 'sudo', 'sshd', 'sshd-session', 'CRON', 'cron', 'crond', 'sendmail', 'sm-mta', 'sm-msp', 'sm-acceptingconnections', 'rspamd', 'rspamd_proxy', 'auditd', 'systemd-journald',
+             'syslog-ng', 'syslogd', 'systemd-journal') OR ends_with(p, '-login') OR starts_with(p, 'rsyslog') THEN 'whole'
+  ELSE '' END;
