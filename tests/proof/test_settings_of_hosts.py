@@ -67,7 +67,7 @@ def test_a_script_that_was_uploaded_names_what_it_threw_away_and_who_made_it(cas
 
     assert found["Does"] == (
         "discards the message whose subject contains password reset or suspicious or phish; "
-        "marks it as read, moves the message to Trash whose sender contains security@"
+        "moves the message to Trash whose sender contains security@, marks it as read"
     )
     assert (found["Mailbox"], found["ChangedBy"], found["Origin"]) == ("alice", "alice", "record")
     assert "ManageSieve session sent 278 bytes" in found["Reason"]

@@ -163,7 +163,7 @@ def test_words_say_what_a_script_does() -> None:
 
     assert reading.does(is_whole=True) == (
         "discards the message whose subject contains invoice or MFA; "
-        "marks it as read, moves the message to Archive whose sender is security@corp.example; "
+        "moves the message to Archive whose sender is security@corp.example, marks it as read; "
         "removes the header X-Spam-Status that no earlier line took"
     )
 

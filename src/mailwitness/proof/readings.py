@@ -81,8 +81,8 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def _told(clause: Clause, *, is_whole: bool) -> str:
-    acts = ", ".join(act.words for act in clause.acts)
-    if clause.condition.words:
-        return f"{acts} {clause.condition.words}"
+    """Return a clause as one sentence: what takes the message first, with the condition right behind it."""
+    acts = [act.words for act in sorted(clause.acts, key=lambda act: act.part not in TAKES)]
     is_every = is_whole and clause.condition.sql == "true" and any(act.part != "does" for act in clause.acts)
-    return f"{acts} whatever it is" if is_every else acts
+    words = clause.condition.words or ("whatever it is" if is_every else "")
+    return ", ".join([f"{acts[0]} {words}".strip(), *acts[1:]])
