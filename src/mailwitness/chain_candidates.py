@@ -106,8 +106,7 @@ def feed(
     listed.sort(key=lambda pair: (not pair[0].near, pair[0].index))
     streams += [_rows(opened, part, table) for part, table in listed]
     for _, parts, act in heapq.merge(*streams, key=lambda fed: fed[0]):
-        # Later steps first: a record that passes two filters must not follow itself.
-        for part in sorted(parts, key=lambda part: -part.index):
+        for part in parts:
             if part.index < 0:
                 machines[part.chain].forbid(part.name, act)
             else:
@@ -196,8 +195,9 @@ def _rows(opened: OpenCase, part: Part, table: str) -> Iterator[Fed]:
     cursor = opened.connection.cursor()
     listed = ", ".join(chain_narrowing.COLUMNS)
     cursor.execute(f"SELECT {listed} FROM {table} ORDER BY time, exhibit, position")
+    alone = (part,)
     while rows := cursor.fetchmany(_BATCH):
-        yield from ((row[0], (part,), Act._make(row)) for row in rows)
+        yield from ((row[0], alone, Act._make(row)) for row in rows)
 
 
 def _spans(opened: OpenCase, ready: list[Prepared]) -> dict[str, tuple[int, int]]:
@@ -285,8 +285,10 @@ def _from_findings(ready: list[Prepared], found: list[Finding]) -> Iterator[Fed]
         for part in item.parts:
             if part.rule:
                 wanted.setdefault(part.rule, []).append(part)
+    # Later steps first: a finding that is two steps must not follow itself.
+    ordered = {rule: tuple(sorted(parts, key=lambda part: -part.index)) for rule, parts in wanted.items()}
     for finding in found:
-        parts = wanted.get(finding.rule)
+        parts = ordered.get(finding.rule)
         if not parts or finding.time is None:
             continue
         exhibit, position = finding.rows[0] if finding.rows else ("", -1)
@@ -303,7 +305,7 @@ def _from_findings(ready: list[Prepared], found: list[Finding]) -> Iterator[Fed]
             exhibit=exhibit,
             position=position,
         )
-        yield act.time, tuple(parts), act
+        yield act.time, parts, act
 
 
 def _microseconds(time: dt.datetime) -> int:
