@@ -253,6 +253,37 @@ def test_the_ledger_calls_exactly_what_is_lost_gone_and_what_was_edited_altered(
     }
 
 
+def test_two_snapshots_and_the_log_between_them_tell_a_delivery_from_a_plant_and_a_deletion_from_a_loss(
+    tmp_path: Path,
+) -> None:
+    box, case = maildir(tmp_path, range(12)), tmp_path / "case"
+    take(case, box, "a", is_live=True)
+    for number in (3, 4):
+        (box / "cur" / f"17724428{number:02}.M{number}P1.mx1:2,S").unlink()
+    # The log knows the deletion of 4 and the deliveries of 50, 51 and 53; 3 was taken behind its back, and 52 put there.
+    for number in (50, 51, 52, 53):
+        (box / "cur" / f"{1774962000 + 60 * number}.M{number}P1.mx1:2,").write_text(message(number))
+    log = tmp_path / "var" / "log" / "mail.log"
+    log.parent.mkdir(parents=True)
+    lines = [(10, "imap(alice)<9><s>: expunge: box=INBOX, uid=5, msgid=<m4@fabrikam.example>, size=99")]
+    lines += [
+        (n, f"lmtp(alice)<9><s>: msgid=<m{n}@fabrikam.example>: saved mail to INBOX") for n in (50, 51, 53)
+    ]
+    log.write_text(
+        "".join(f"2026-03-31T13:{n:02}:00+00:00 mx1 dovecot: {text}\n" for n, text in sorted(lines))
+    )
+    take(case, box, "b", NOW + dt.timedelta(hours=3), is_live=True)
+
+    report = investigate([log], case, Settings(now=NOW + dt.timedelta(hours=4)), Progress()).report
+
+    told = {
+        row["message_id"].partition("@")[0].strip("<"): row["verdict"]
+        for one in report["ledger"]["mailboxes"]
+        for row in one["rows"]
+    }
+    assert told == {"m3": "gone without record", "m4": "deleted with record", "m52": "planted"}
+
+
 def test_a_copy_given_as_evidence_is_compared_with_a_snapshot_of_the_store(tmp_path: Path) -> None:
     """Digests of evidence are plain, those of snapshots salted."""
     box, case = maildir(tmp_path, range(6)), tmp_path / "case"
