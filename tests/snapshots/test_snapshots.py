@@ -267,7 +267,11 @@ def test_two_snapshots_and_the_log_between_them_tell_a_delivery_from_a_plant_and
     log.parent.mkdir(parents=True)
     lines = [(10, "imap(alice)<9><s>: expunge: box=INBOX, uid=5, msgid=<m4@fabrikam.example>, size=99")]
     lines += [
-        (n, f"lmtp(alice)<9><s>: msgid=<m{n}@fabrikam.example>: saved mail to INBOX") for n in (50, 51, 53)
+        (
+            n,
+            f"lmtp(alice)<9><s>: save: box=INBOX, uid={n}, msgid=<m{n}@fabrikam.example>, size={len(message(n))}",
+        )
+        for n in (50, 51, 53)
     ]
     log.write_text(
         "".join(f"2026-03-31T13:{n:02}:00+00:00 mx1 dovecot: {text}\n" for n, text in sorted(lines))
