@@ -224,7 +224,15 @@ class Writer:
         text = "\n".join([*parts, mapping.id, msgspec.json.encode(mapping).decode(), *wanted])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
-    def store_rows(self, relation: str, mapping: Mapping, name: str, *, exhibit: str = "") -> Stored:
+    def store_rows(
+        self,
+        relation: str,
+        mapping: Mapping,
+        name: str,
+        *,
+        exhibit: str = "",
+        carried: Iterable[tuple[str, str]] = (),
+    ) -> Stored:
         """Load the records of ``relation`` as one committed segment.
 
         Args:
@@ -233,10 +241,11 @@ class Writer:
             name: digest name of the segment.
             exhibit: the exhibit of all rows, whose record number is then the row number; empty
                 when the records carry both themselves.
+            carried: further values that stand in the file beside the columns; see `sources.also_tables`.
         """
         mapping = self.gated(mapping)
         wanted = None if self.wanted is None else self.stored_columns(mapping)
-        sql, columns, partial = select_sql(mapping, relation, wanted, own=not exhibit)
+        sql, columns, partial = select_sql(mapping, relation, wanted, own=not exhibit, carried=carried)
         path = self.store.partial_path(mapping.table, name)
         # Compression and bloom filters would take a fifth of the time of loading, and all readers wait for the former again.
         self.connection.execute(

@@ -40,7 +40,12 @@ def _cast(column: Column, expression: str) -> str:
 
 
 def select_sql(
-    mapping: Mapping, relation: str, wanted: set[str] | None, *, own: bool
+    mapping: Mapping,
+    relation: str,
+    wanted: set[str] | None,
+    *,
+    own: bool,
+    carried: Iterable[tuple[str, str]] = (),
 ) -> tuple[str, list[str], list[str]]:
     """Write the SELECT that turns raw records into rows of the mapping's table.
 
@@ -49,6 +54,7 @@ def select_sql(
         relation: SQL of the raw records, columns named as the mapping's raw keys.
         wanted: columns to store; None stores every column completely.
         own: the raw records carry their exhibit and position themselves.
+        carried: name and SQL over the raw keys of values that further tables are made of.
 
     Returns:
         The SQL, the stored columns, and those of them whose values are only stored for kept rows.
@@ -66,17 +72,18 @@ def select_sql(
     shown.append(
         f"CAST(CASE WHEN {required} IS NULL THEN 1 WHEN {mapping.accept} THEN 0 ELSE 2 END AS UTINYINT) AS {STATE}"
     )
-    carried = []
+    shown += [f"{sql} AS {identifier(name)}" for name, sql in carried]
+    own_names = []
     if own:
         shown += [
             f"{EXHIBIT_KEY} AS _Exhibit",
             f"{POSITION_KEY} AS _Position",
             f"coalesce({SALVAGED_KEY}, false) AS _Salvaged",
         ]
-        carried = ["_Exhibit", "_Position", "_Salvaged"]
+        own_names = ["_Exhibit", "_Position", "_Salvaged"]
     outer = [identifier(name) for name in choice.columns]
     outer += [f"{_cast(by_name[n.lower()], choice.sql[n])} AS {identifier(n)}" for n in choice.derived]
-    outer += [STATE, *carried]
+    outer += [STATE, *own_names, *(identifier(name) for name, _ in carried)]
     inner_sql = f"SELECT {', '.join(shown)} FROM ({relation}) AS raw"
     for level in choice.steps:
         parsed = ", ".join(f"{choice.sql[name]} AS {identifier(name)}" for name in level)
@@ -84,7 +91,7 @@ def select_sql(
     sql = f"SELECT {', '.join(outer)} FROM ({inner_sql})"
     partial = [n for n in choice.columns if n in nested]
     partial += [n for n in choice.derived if nested & choice.behind(n)]
-    return sql, [*choice.columns, *choice.derived, *carried], partial
+    return sql, [*choice.columns, *choice.derived, *own_names], partial
 
 
 def raw_keys(mapping: Mapping, wanted: set[str]) -> set[str]:
@@ -146,8 +153,15 @@ def _steps(sql: dict[str, str], names: Iterable[str]) -> list[list[str]]:
 
 def _required(mapping: Mapping) -> str:
     """Return SQL that is null for a record with none of the required keys."""
-    parts = [f"nullif({identifier(n)}::VARCHAR, '')" if n in mapping.raw else n for n in mapping.required]
+    parts = [_filled(n, mapping.raw[n]) if n in mapping.raw else n for n in mapping.required]
     return f"coalesce({', '.join(parts)}, NULL)"
+
+
+def _filled(name: str, kind: str) -> str:
+    # A structure as text would be written out for every record.
+    if kind.startswith("STRUCT") or kind.endswith("[]"):
+        return f"CASE WHEN {identifier(name)} IS NOT NULL THEN '+' END"
+    return f"nullif({identifier(name)}::VARCHAR, '')"
 
 
 def _gated(column: Column | None, name: str, mapping: Mapping, nested: set[str]) -> str:

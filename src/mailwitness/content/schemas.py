@@ -374,6 +374,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
         required: raw keys of which a sound record has at least one; a record without goes to quarantine.
         accept: SQL over the raw keys; records for which it does not hold are no rows of this table.
+        first: SQL over those raw keys that need no parsing, true for every record that ``accept`` takes: of all others nothing
+            nested is read when this is a further table of the same records.
         each: SQL over the raw keys that gives a list; a mapping named under ``also`` then makes one row of each element,
             which its columns know as ``mw_each``.
     """
@@ -389,6 +391,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keep: str = "true"
     required: list[str]
     accept: str = "true"
+    first: str = ""
     each: str = ""
     tests: list[dict[str, Any]] = []  # Any: record and expected cells as written in YAML
 

@@ -53,14 +53,12 @@ class RawRecord(msgspec.Struct, frozen=True):
     salvaged: bool = False
 
 
-class RawLine(msgspec.Struct, frozen=True):
-    """Hold one record that a reader has written as a JSON object already.
+class RawRows(msgspec.Struct, frozen=True):
+    """Hold records that follow one another and that a reader has written as JSON objects already.
 
-    `line` is that object with all its required members, without line end and without NUL or half surrogate pairs;
-    `offset` and `length` count bytes of the original file, `number` is the line there or 0.
+    `rows` are those objects with all their required members and without the opening brace, line end, NUL and half surrogate
+    pairs; `places` say of each its offset and length in bytes of the original file, and its line or 0.
     """
 
-    line: bytes
-    offset: int
-    length: int
-    number: int = 0
+    rows: list[str]
+    places: list[tuple[int, int, int]]

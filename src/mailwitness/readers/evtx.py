@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness.readers.blocks import Damage, RawLine, RawRecord
+from mailwitness.readers.blocks import Damage, RawRecord, RawRows
 from mailwitness.readers.windows_state import Preparer
 
 if TYPE_CHECKING:
@@ -39,17 +39,32 @@ _RECORD_HEAD = struct.Struct("<4xIQ")
 _FREE_SPACE = struct.Struct("<I")
 _FREE_SPACE_AT = 48
 _DECODER = msgspec.json.Decoder()
+# Attributes are texts without backslashes; braces in them are text.
+_INSIDE = r'(?:"[^"\\]*+"|[^"{}]++)*+'
+_ATTRIBUTES = r'(?:null|\{"#attributes":\{' + _INSIDE + r"\}\})"
 # A System element as the package writes it, and flat event data behind it.
 _PLAIN = re.compile(
-    r'\{"Event":\{"#attributes":\{(?:"[^"\\]*"|[^"{}])*\},"System":\{"Provider":\{"#attributes":\{"Name":"([^"\\]+)"(?:"[^"\\]*"|[^"{}])*\}\},"EventID":(\d+),(?:"Version":\d+,)?'
-    r'"Level":(\d+),"Task":(\d+),(?:"Opcode":\d+,)?"Keywords":"([^"\\]*)","TimeCreated":\{"#attributes":\{"SystemTime":"([^"\\]+)"\}\},"EventRecordID":(\d+),'
-    r'(?:"Correlation":(?:null|\{"#attributes":\{(?:"[^"\\]*"|[^"{}])*\}\}),)?(?:"Execution":(?:null|\{"#attributes":\{(?:"[^"\\]*"|[^"{}])*\}\}),)?'
-    r'"Channel":"([^"\\]+)","Computer":"([^"\\]+)","Security":(?:null|\{"#attributes":\{"UserID":"([^"\\]*)"\}\})\},"EventData":(\{.*\}|null)\}\}\Z',
+    r'\{"Event":\{"#attributes":\{'
+    + _INSIDE
+    + r'\},"System":\{"Provider":\{"#attributes":\{"Name":"([^"\\]++)"'
+    + _INSIDE
+    + r'\}\},"EventID":(\d++),(?:"Version":\d++,)?+'
+    r'"Level":(\d++),"Task":(\d++),(?:"Opcode":\d++,)?+"Keywords":"([^"\\]*+)","TimeCreated":\{"#attributes":\{"SystemTime":"([^"\\]++)"\}\},"EventRecordID":(\d++),'
+    r'(?:"Correlation":' + _ATTRIBUTES + r',)?+(?:"Execution":' + _ATTRIBUTES + r",)?+"
+    r'"Channel":"([^"\\]++)","Computer":"([^"\\]++)","Security":(?:null|\{"#attributes":\{"UserID":"([^"\\]*+)"\}\})\},'
+    r'"EventData":(\{.*\}|null)\}\}\Z',
     re.DOTALL,
 )
 _UTC_TIME = re.compile(r'"UtcTime":"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?)"')
+_SCRIPT = re.compile(
+    r'\{"MessageNumber":(?:1|"1"),"MessageTotal":(?:1|"1"),"ScriptBlockText":("(?:[^"\\]++|\\.)*+")',
+    re.DOTALL,
+)
 # Events that mean something only together with others of the log, or whose unnamed values get names.
-_JOINED = frozenset({4103, 4104, 4656, 4658, 4660, 4663})
+_JOINED = frozenset({"4103", "4656", "4658", "4660", "4663"})
+_SCRIPT_BLOCK = "4104"
+# Plain rows are handed on in such portions.
+_AT_ONCE = 1000
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -60,7 +75,7 @@ class Place(msgspec.Struct, frozen=True):
     record: int
 
 
-def read(path: Path) -> Iterator[RawRecord | RawLine | Damage]:
+def read(path: Path) -> Iterator[RawRecord | RawRows | Damage]:
     """Yield every record of the file in file order, in the shape of `windows_event`; plain ones as rows written already.
 
     Records the package cannot parse, and bytes that look like a record in a damaged chunk, come as Damage.
@@ -75,49 +90,78 @@ def read(path: Path) -> Iterator[RawRecord | RawLine | Damage]:
     preparer = Preparer()
     cursor = _Cursor(walk(path))
     lost: list[Place] = []
-    reason = "the record cannot be parsed"
-    for item in _items(package, str(path)):
-        if isinstance(item, str):
-            reason = item
-            continue
-        place, passed = cursor.take(item["event_record_id"])
-        lost += passed
-        yield _line(item["data"], place) or _record(preparer, item, place, salvaged=False)
+    faults: list[str] = []
+    yield from _portions(preparer, cursor, _items(package, str(path), faults), lost)
     lost += cursor.rest()
     if lost:
+        reason = faults[-1] if faults else "the record cannot be parsed"
         yield from _salvaged(package, path, lost, preparer, reason)
 
 
-def _line(data: str, place: Place) -> RawLine | None:
+def _portions(
+    preparer: Preparer,
+    cursor: _Cursor,
+    items: Iterator[dict[str, Any]],  # Any: the package's records
+    lost: list[Place],
+) -> Iterator[RawRecord | RawRows | Damage]:
+    """Yield what the package gives; plain records as many rows at once, and every other one alone."""
+    rows = RawRows([], [])
+    for item in items:
+        place = cursor.take(item["event_record_id"], lost)
+        row = _row(item["data"])
+        if row is not None:
+            rows.rows.append(row)
+            rows.places.append((place.offset, place.length, 0))
+        if rows.rows and (row is None or len(rows.rows) == _AT_ONCE):
+            yield rows
+            rows = RawRows([], [])
+        if row is None:
+            yield _record(preparer, item, place, salvaged=False)
+    if rows.rows:
+        yield rows
+
+
+def _row(data: str) -> str | None:
     """Write a plain event as a row without parsing its JSON; None when it needs more than its own text.
 
-    Three of four events of a log are a flat object behind a System element that the package always writes in one order. What is
+    Most events of a log are a flat object behind a System element that the package always writes in one order. What is
     joined with other events, has positions instead of names, or nests, goes the long way.
     """
     match = _PLAIN.match(data)
     if match is None:
         return None
     provider, number, level, task, keywords, time, record, channel, computer, sid, content = match.groups()
-    if (
-        int(number) in _JOINED
-        or "MSExchange" in provider
-        or ":{" in content
-        or ":[" in content
-        or '"Data":' in content
-        or "\\u0000" in data
-        or "\\ud" in data
-    ):
+    if number in _JOINED or "MSExchange" in provider or _is_odd(content):
+        return None
+    script = _script(content) if number == _SCRIPT_BLOCK else ""
+    if script is None:
         return None
     if "Sysmon" in provider and (utc := _UTC_TIME.search(content)) is not None:
         time = utc[1]
-    line = (
-        f'{{"Time":"{time}","Provider":"{provider}","EventID":{number},"Level":{level},"Task":{task},"Keywords":"{keywords}","Channel":"{channel}",'
-        f'"Computer":"{computer}","RecordId":"{record}","UserSid":"{sid or ""}","Message":"","Data":{"{}" if content == "null" else content}}}'
+    return (
+        f'"Time":"{time}","Provider":"{provider}","EventID":{number},"Level":{level},"Task":{task},"Keywords":"{keywords}","Channel":"{channel}",'
+        f'"Computer":"{computer}","RecordId":"{record}","UserSid":"{sid or ""}","Message":"",{script}'
+        f'"Data":{"{}" if content == "null" else content}}}'
     )
-    try:
-        return RawLine(line.encode(), place.offset, place.length)
-    except UnicodeEncodeError:
-        return None
+
+
+def _is_odd(content: str) -> bool:
+    """Tell whether event data holds values that nest or have no names, or text that cannot be handed on as it is."""
+    # Written out: this runs once for every record of a log.
+    return (
+        ":{" in content
+        or ":[" in content
+        or '"Data":' in content
+        or "\\u0000" in content
+        or "\\ud" in content
+        or "\\uD" in content
+    )
+
+
+def _script(content: str) -> str | None:
+    """Return the member with the text of a script that is logged in one part; None for one of several."""
+    found = _SCRIPT.match(content)
+    return found and f'"Script":{found[1]},'
 
 
 def _record(
@@ -148,9 +192,7 @@ def _salvaged(
         found: dict[int, dict[str, Any]] = {}  # Any: the package's records
         if start >= 0:
             copy = _repaired(path, _HEADER_BYTES + start * _CHUNK_BYTES)
-            found = {
-                item["event_record_id"]: item for item in _items(package, copy) if not isinstance(item, str)
-            }
+            found = {item["event_record_id"]: item for item in _items(package, copy, [])}
         for place in places:
             if place.record in found:
                 yield _record(preparer, found[place.record], place, salvaged=True)
@@ -185,17 +227,16 @@ def _repaired(path: Path, start: int) -> io.BytesIO:
 
 
 def _items(
-    package: ModuleType,
-    log: str | io.BytesIO,
-) -> Iterator[dict[str, Any] | str]:
-    """Yield records, and in their place the error of those that cannot be read.
+    package: ModuleType, log: str | io.BytesIO, faults: list[str]
+) -> Iterator[dict[str, Any]]:  # Any: the package's records
+    """Yield the records that can be read; why others cannot is added to ``faults``.
 
     The error comes out of the iterator's next step, after which iteration goes on.
     """
     try:
         records = iter(package.PyEvtxParser(log).records_json())
     except (RuntimeError, OSError, ValueError) as error:
-        yield f"the file header cannot be read ({error})"
+        faults.append(f"the file header cannot be read ({error})")
         return
     while True:
         try:
@@ -203,7 +244,7 @@ def _items(
         except StopIteration:
             return
         except (RuntimeError, OSError, ValueError) as error:
-            yield str(error).splitlines()[0][:200]
+            faults.append(str(error).splitlines()[0][:200])
 
 
 class _Cursor:
@@ -215,11 +256,11 @@ class _Cursor:
         self._at = 0
         self._by_number: dict[int, list[int]] = {}
 
-    def take(self, number: int) -> tuple[Place, list[Place]]:
-        """Return the place of the next record and the places passed over on the way to it."""
+    def take(self, number: int, passed: list[Place]) -> Place:
+        """Return the place of the next record; places passed over on the way to it are added to ``passed``."""
         if self._at < len(self._places) and self._places[self._at].record == number:
             self._at += 1
-            return self._places[self._at - 1], []
+            return self._places[self._at - 1]
         if not self._by_number:
             by_number: defaultdict[int, list[int]] = defaultdict(list)
             for at, place in enumerate(self._places):
@@ -228,10 +269,10 @@ class _Cursor:
         listed = self._by_number.get(number, [])
         next_one = bisect_left(listed, self._at)
         if next_one == len(listed):
-            return Place(0, 0, number), []
-        lost = self._places[self._at : listed[next_one]]
+            return Place(0, 0, number)
+        passed += self._places[self._at : listed[next_one]]
         self._at = listed[next_one] + 1
-        return self._places[listed[next_one]], lost
+        return self._places[listed[next_one]]
 
     def rest(self) -> list[Place]:
         """Return the places that nothing was read from."""
@@ -268,10 +309,18 @@ def _chunk(view: mmap.mmap, start: int, limit: int) -> list[Place]:
             places.append(Place(start + at, length, number))
             at += length
             continue
-        following = chunk.find(_RECORD_MAGIC, at + 4, end)
+        following = _mark(chunk, at + 4, end)
         if is_mark:
             places.append(Place(start + at, (following if following >= 0 else end) - at, number))
         if following < 0:
             break
         at = following
     return places
+
+
+def _mark(chunk: bytes, start: int, end: int) -> int:
+    """Return where the next mark begins, -1 for none; a search for its zeros would crawl through empty space."""
+    at = chunk.find(b"**", start, end)
+    while at >= 0 and not chunk.startswith(_RECORD_MAGIC, at, end):
+        at = chunk.find(b"**", at + 1, end)
+    return at

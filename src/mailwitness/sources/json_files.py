@@ -10,7 +10,7 @@ from mailwitness.loading import Lines, identity_column, json_relation
 from mailwitness.readers import index as line_index
 from mailwitness.readers import json_records
 from mailwitness.recognise import TABLE_HINTS, unwrap
-from mailwitness.sources import limits, routing
+from mailwitness.sources import also_tables, limits, routing
 from mailwitness.sources.routing import Records, parse
 from mailwitness.tables import identifier, literal
 
@@ -98,12 +98,17 @@ def _load_lines(intake: Intake, opened: Opened, path: Path, at: Records, longest
     exhibit, tally = opened.exhibit, opened.tally
     parts = [exhibit.blake3, exhibit.id]
 
-    def relation(wanted: Mapping) -> str:
-        return json_relation(
-            [path], wanted, largest=longest, own=False, record=match.record, outer=match.outer
-        )
-
-    stored = intake.segments.store(parts, mapping, relation(mapping), exhibit.id)
+    also = intake.segments.further(match)
+    together = also_tables.together(mapping, also)
+    relation = json_relation(
+        [path],
+        together,
+        largest=longest,
+        own=False,
+        record=match.record,
+        outer=match.outer,
+    )
+    stored = intake.segments.store(parts, mapping, relation, exhibit.id, also)
     if stored.rows != len(at.original) or not _is_aligned(intake, stored.segment, path, at):
         # One row for each line, in the order of the file, did not hold: positions would lie. Go the slow, exact way.
         intake.segments.withdraw(stored)
@@ -112,11 +117,11 @@ def _load_lines(intake: Intake, opened: Opened, path: Path, at: Records, longest
     tally.count(match, mapping.table, stored.segment.rows)
     # These rows are in the table already; that their text was mended is counted.
     tally.salvaged += len(at.mended - set(stored.damaged))
-    for further in intake.segments.further(match):
-        rows = intake.segments.store_further(further, parts, relation(further), exhibit.id)
+    rows = intake.segments.store_also(stored, together, also, parts)
+    for further in also:
         if mapping.accept != "true":
             # The tables share the records between them: each record is a row of exactly one.
-            tally.count(match, further.table, rows)
+            tally.count(match, further.table, rows[further.id])
     routing.route(intake, opened, at, stored.damaged)
     return True
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailwitness.loading import json_line, json_relation
 from mailwitness.readers import index as line_index
-from mailwitness.readers.blocks import Damage, RawLine
+from mailwitness.readers.blocks import Damage, RawRows
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import limits, line_files
 from mailwitness.sources.routing import has_required, required_name
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from mailwitness.content.schemas import Mapping
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
-
-# Lines of a reader are handed on in such portions.
-_WRITTEN_AT_ONCE = 1_000
-_OWN = (EXHIBIT_KEY.encode(), POSITION_KEY.encode(), SALVAGED_KEY.encode())
 
 
 def add(intake: Intake, opened: Opened, match: Match) -> None:
@@ -57,29 +53,34 @@ class Arrivals:
         self._places: list[tuple[int, int, int]] = []
         self._assumed: Counter[str] = Counter()
         self._written = 0
-        self._lines: list[bytes] = []
-        self._own = b'"%s":"%s","%s":false' % (_OWN[0], opened.exhibit.id.encode(), _OWN[2])
+        self._own = f'"{EXHIBIT_KEY}":"{opened.exhibit.id}","{SALVAGED_KEY}":false'
 
     def take(self, item: Any) -> None:  # noqa: ANN401 - an item of any reader
         """Count the next item, and load it or keep it in quarantine."""
         number = len(self._places)
-        is_line = isinstance(item, RawLine)
-        self._places.append((item.offset, item.length, item.number if is_line else item.line))
+        if isinstance(item, RawRows):
+            self._take_rows(number, item)
+            return
+        self._places.append((item.offset, item.length, item.line))
         self.put(number, item)
 
     def put(self, number: int, item: Any) -> None:  # noqa: ANN401 - an item of any reader
         """Count an item whose number and place are known, and load it or keep it in quarantine."""
         self._opened.tally.records += 1
-        if isinstance(item, RawLine):
-            # The reader has written the row: only where it stands is missing.
-            self._lines.append(b'{"%s":%d,%s,' % (_OWN[1], number, self._own) + item.line[1:])
-            self._written += 1
-            if len(self._lines) == _WRITTEN_AT_ONCE:
-                self._hand_on()
-        elif isinstance(item, Damage):
+        if isinstance(item, Damage):
             self._quarantine(number, item)
         else:
             self._load(number, item)
+
+    def _take_rows(self, number: int, item: RawRows) -> None:
+        """Hand on what the reader has written: only where it stands is missing."""
+        own = self._own
+        lines = [f'{{"{POSITION_KEY}":{at},{own},{row}'.encode() for at, row in enumerate(item.rows, number)]
+        self._places += item.places
+        self._opened.tally.records += len(lines)
+        self._written += len(lines)
+        batch = self._intake.segments.batch(self._match, self._mapping)
+        batch.add_lines(lines, self._opened.exhibit.blake3)
 
     def _load(self, number: int, item: Any) -> None:  # noqa: ANN401 - a record of any reader
         mapping, tally, exhibit = self._mapping, self._opened.tally, self._opened.exhibit
@@ -100,15 +101,9 @@ class Arrivals:
         opened = self._opened
         self._intake.counts.quarantine_damage(opened.tally, number, damage, opened.path, opened.offsets)
 
-    def _hand_on(self) -> None:
-        batch = self._intake.segments.batch(self._match, self._mapping)
-        batch.add_lines(self._lines, self._opened.exhibit.blake3)
-        self._lines = []
-
     def finish(self) -> None:
         """Hand on the rest, and save where the records stand."""
         if self._written:
-            self._hand_on()
             self._opened.tally.count(self._match, self._mapping.table, self._written)
         self._opened.tally.notes += [
             f"{count} records: {note}" for note, count in self._assumed.most_common(3)

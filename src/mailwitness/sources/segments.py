@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from mailwitness.loading import json_relation
-from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
-from mailwitness.sources import limits
-from mailwitness.tables import literal
+from mailwitness.sources import also_tables, limits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mailwitness.content.schemas import Mapping
@@ -82,20 +83,23 @@ class Segments:
     def _flush(self, batch: Batch) -> None:
         batch.handle.close()
         parts = [*batch.exhibits, str(batch.number)]
-        relation = json_relation([batch.path], batch.mapping, largest=batch.largest, own=True)
-        stored = self.store(parts, batch.mapping, relation)
+        together = also_tables.together(batch.mapping, batch.also)
+        relation = json_relation([batch.path], together, largest=batch.largest, own=True)
+        stored = self.store(parts, batch.mapping, relation, also=batch.also)
         if stored.damaged:
             message = f"{len(stored.damaged)} prepared records did not load into {batch.mapping.table}"
             raise AssertionError(message)
-        for mapping in batch.also:
-            self.store_further(
-                mapping,
-                parts,
-                json_relation([batch.path], mapping, largest=batch.largest, own=True),
-            )
+        self.store_also(stored, together, batch.also, parts)
         batch.path.unlink()
 
-    def store(self, parts: list[str], mapping: Mapping, relation: str, exhibit: str = "") -> Stored:
+    def store(
+        self,
+        parts: list[str],
+        mapping: Mapping,
+        relation: str,
+        exhibit: str = "",
+        also: Sequence[Mapping] = (),
+    ) -> Stored:
         """Write the records of ``relation`` as one segment.
 
         Args:
@@ -103,8 +107,12 @@ class Segments:
             mapping: how records become rows.
             relation: SQL of the raw records.
             exhibit: exhibit of all rows; empty when the records carry it.
+            also: further tables of these records, whose raw keys the relation has too; `store_also` makes them.
         """
-        stored = self.writer.store_rows(relation, mapping, self.writer.name(parts, mapping), exhibit=exhibit)
+        carried = also_tables.carried(also)
+        stored = self.writer.store_rows(
+            relation, mapping, self.writer.name(parts, mapping), exhibit=exhibit, carried=carried
+        )
         self.written.append((mapping.table, stored.segment.name))
         return stored
 
@@ -114,17 +122,38 @@ class Segments:
         self.written.remove((segment.table, segment.name))
         self.writer.store.path(segment).with_suffix(".json").unlink()
 
-    def store_further(self, mapping: Mapping, parts: list[str], relation: str, exhibit: str = "") -> int:
-        """Store the rows that the same records give in a further table; return how many."""
-        if not exhibit and mapping.accept != "true":
+    def store_also(
+        self, stored: Stored, together: Mapping, also: Sequence[Mapping], parts: list[str]
+    ) -> dict[str, int]:
+        """Make the further tables of records that were stored; return how many rows each got.
+
+        Args:
+            stored: the segment of the records' own table.
+            together: the mapping of that table with the raw keys of all, see `also_tables`.
+            also: the mappings of the further tables.
+            parts: digests of what the rows come from.
+        """
+        segment = stored.segment
+        file = self.writer.store.path(segment)
+        rows = {}
+        for mapping in also:
+            relation = also_tables.relation(file, together, mapping, segment.exhibit)
+            # Structures are taken apart in half the time when they come from a table instead of a file.
+            self.writer.connection.execute(f"CREATE OR REPLACE TEMP TABLE mw_also AS {relation}")
+            rows[mapping.id] = self.store_further(mapping, parts, "SELECT * FROM mw_also")
+        self.writer.connection.execute("DROP TABLE IF EXISTS mw_also")
+        return rows
+
+    def store_further(self, mapping: Mapping, parts: list[str], relation: str) -> int:
+        """Store the rows that the same records, which carry exhibit and position, give in a further table; return how many."""
+        name = self.writer.name(parts, mapping)
+        if mapping.accept != "true":
             # Rows that carry their position need no placeholders for the records of other tables.
             relation = f"SELECT * FROM ({relation}) WHERE {mapping.accept}"
+            mapping = msgspec.structs.replace(mapping, accept="true")
         if mapping.each:
-            if exhibit:
-                own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, row_number() OVER () - 1 AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
-                relation, exhibit = f"SELECT *, {own} FROM ({relation})", ""
             relation = f"SELECT *, unnest({mapping.each}) AS mw_each FROM ({relation})"
-        stored = self.writer.store_rows(relation, mapping, self.writer.name(parts, mapping), exhibit=exhibit)
+        stored = self.writer.store_rows(relation, mapping, name)
         if stored.segment.rows:
             self.written.append((mapping.table, stored.segment.name))
         return stored.segment.rows
