@@ -98,7 +98,7 @@ def raw_keys(mapping: Mapping, wanted: set[str]) -> set[str]:
     """Return the raw keys that the stored columns are computed from, and those that decide what a record is."""
     choice = _choose(mapping, wanted)
     read = [mapping.columns[name] for name in choice.inner]
-    text = " ".join([*read, *mapping.required, mapping.accept, mapping.keep, mapping.each])
+    text = " ".join([*read, *mapping.required, mapping.accept, mapping.first, mapping.keep, mapping.each])
     named = set(re.findall(r"\w+", text.lower()))
     # A key that is more than a word is kept; so is one whose word only stands in a text.
     return {key for key in mapping.raw if key.lower() in named or not re.fullmatch(r"\w+", key)}

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 # Audit data is at most a dozen levels deep; what is deeper is an attack on readers.
 _MAX_DEPTH = 200
+# So deep complete values are looked for: each level reads again what the one above could not take.
+_QUICK_DEPTH = 4
+# A value with fewer brackets cannot be too deep.
+_QUICK_BRACKETS = _MAX_DEPTH - _QUICK_DEPTH
 _TOKEN = re.compile(
     r"""[\s\0]*+(?:
         (?P<string>"[^"\\]*+(?:\\.[^"\\]*+)*+")
@@ -67,7 +71,7 @@ def salvage(data: bytes, limit: int = MAX_RECORD_BYTES) -> Salvage:
     if start < 0:
         return Salvage({}, is_whole=False, incomplete=[])
     try:
-        value, _ = json.JSONDecoder(strict=False, object_pairs_hook=_first_of_equals).raw_decode(text, start)
+        value, _ = _WHOLE.raw_decode(text, start)
     except (ValueError, RecursionError):
         return _Salvager(text, start).run()
     return Salvage(value, is_whole=True, incomplete=[])
@@ -82,6 +86,10 @@ def _first_of_equals(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     for key, value in pairs:
         members.setdefault(key, value)
     return members
+
+
+# One for all records: making a decoder costs more than what it reads of a small one.
+_WHOLE = json.JSONDecoder(strict=False, object_pairs_hook=_first_of_equals)
 
 
 class _Salvager:
@@ -135,10 +143,24 @@ class _Salvager:
     def _enter(self, container: Container) -> bool:
         if len(self._open) >= _MAX_DEPTH or not self._may_take_value():
             return False
+        if len(self._open) <= _QUICK_DEPTH and self._take_complete(self._place - 1):
+            return True
         key = self._key or ""
         self._put(container)
         self._open.append(container)
         self._keys.append(key)
+        return True
+
+    def _take_complete(self, start: int) -> bool:
+        """Take a nested value in one call; False when it is cut or damaged, and has to be read token by token."""
+        try:
+            value, end = _WHOLE.raw_decode(self._text, start)
+        except (ValueError, RecursionError):
+            return False
+        if self._text.count("{", start, end) + self._text.count("[", start, end) >= _QUICK_BRACKETS:
+            return False
+        self._put(value)
+        self._place = end
         return True
 
     def _may_take_value(self) -> bool:
