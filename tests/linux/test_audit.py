@@ -257,6 +257,25 @@ def test_the_fast_way_of_large_files_agrees_with_the_whole_reader(tmp_path: Path
     same(DATA / "audit_truncate.log", tmp_path)
 
 
+def test_the_fast_way_loses_no_line_of_a_damaged_log(tmp_path: Path) -> None:
+    lines = (DATA / "audit_truncate.log").read_bytes().splitlines()
+    # Cut in the type, in the node, before the type, behind the id; bytes that are no text; another node; no node.
+    hurt = [
+        lines[0],
+        lines[1].replace(b"type=", b"type=\xff\xfe"),
+        lines[2].replace(b"msg=audit", b"\x00msg=audit"),
+        lines[3][: lines[3].index(b")") + 1],
+        b" " + lines[4],
+        b"node=\xff" + lines[5],
+        lines[6][len(b"type") :],
+        b"type=\xff\xfeCALL msg=audit(1772442190.1:9): alone",
+    ]
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"\n".join([*hurt, *lines[7:]]))
+
+    same(path, tmp_path)
+
+
 def test_the_fast_way_agrees_on_recorded_logs(tmp_path: Path) -> None:
     paths = sorted(RECORDED.glob("*/audit.log")) + sorted((PUBLIC / "auditd-go-libaudit").glob("*.log"))
     if not paths:

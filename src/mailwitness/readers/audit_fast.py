@@ -19,17 +19,19 @@ from mailwitness.readers.syscalls import ARCHITECTURES, BY_ARCHITECTURE
 if TYPE_CHECKING:
     from mailwitness.readers.bulk import Sink
 
-# The lines of an event that follow its first one. The kernel's order of fields is fixed (audit_log_task_info).
-_REST = rb"[^\n]*(?:\n(?:node=\S+ )?type=[A-Za-z0-9_\[\]]+ msg=audit\(\2\):[^\n]*)*(?:\n|\Z)"
+# The lines of an event that follow its first one, of the same node. The kernel's order of fields is fixed (audit_log_task_info).
+_REST = rb"[^\n]*(?:\n(?(1)node=\1 )type=[A-Za-z0-9_\[\]]+ msg=audit\(\2\):[^\n]*)*(?:\n|\Z)"
 _CALL = re.compile(
     rb"(?:node=(\S+) )?type=SYSCALL msg=audit\((\d{1,11}\.\d{3}:\d+)\): arch=(\w+) syscall=(\d+)(?: success=(\w+) exit=(-?\w+))? a0=\w* a1=\w* a2=\w* a3=\w* items=\d+"
     rb" ppid=(\d+) pid=(\d+) auid=(\d+) uid=(\d+) gid=(\d+) euid=(\d+) suid=\d+ fsuid=\d+ egid=\d+ sgid=\d+ fsgid=\d+ tty=(\S+) ses=(\d+)"
     rb' comm="([^"\n]*)" exe="([^"\n]*)"(?: subj=[^\s\x1d]+)?(?: key=(?:"([^"\n]*)"|\(null\)))?'
     rb'(?:\x1dARCH=\S+ SYSCALL=\S+ AUID="([^"\n]*)" UID="([^"\n]*)" GID="[^"\n]*" EUID="([^"\n]*)")?' + _REST
 )
-# Ids in any form, also those that ausearch writes out with -i.
+# Ids in any form, also those that ausearch writes out with -i. A line whose type is damaged is none (as in `_START`).
+_ID_OF_LINE = rb"(?:type=[A-Za-z0-9_\[\]]+ )?(?:msg=)?audit"
 _RUN = re.compile(
-    rb"(?:node=(\S+) )?(?=(?:type=\S+ )?(?:msg=)?audit\(([^()\n]{5,64})\))[^\n]*(?:\n(?:node=\S+ )?(?:type=\S+ )?(?:msg=)?audit\(\2\)[^\n]*)*(?:\n|\Z)"
+    rb"[ \t]*(?:node=(\S+) )?(?=%b\(([^()\n]{5,64})\))[^\n]*(?:\n[ \t]*(?(1)node=\1 )%b\(\2\)[^\n]*)*(?:\n|\Z)"
+    % (_ID_OF_LINE, _ID_OF_LINE)
 )
 _EPOCH = re.compile(rb"\d{1,11}\.\d{3}:\d+")
 _LINE = re.compile(rb"[^\n]*(?:\n|\Z)")
@@ -146,6 +148,7 @@ def _event(chunk: bytes, base: int, node: bytes, key: bytes, spans: list[Run], s
     end = spans[-1][1]
     event = Event(text(key), text(node), interpreted=b"/" in key)
     for record in content.splitlines():
+        record = record.strip()  # noqa: PLW2901 - the line without its ends
         for part in _NEXT.split(record) if record.count(b" msg=audit(") > 1 else (record,):
             begin = _START.match(part)
             if begin:

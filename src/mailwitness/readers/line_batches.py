@@ -128,10 +128,17 @@ def windows(data: Bytes, starts: Positions, width: int) -> Bytes:
     return rows
 
 
-def strings(found: Records, starts: Positions, stops: Positions, is_valid: NDArray[np.bool_]) -> pa.Array:
+def strings(
+    found: Records,
+    starts: Positions,
+    stops: Positions,
+    is_valid: NDArray[np.bool_],
+    *,
+    is_ascii: bool = False,
+) -> pa.Array:
     """Return the text between starts and stops as strings that point into the chunk; null where it is not valid.
 
-    Bytes that are no UTF-8 are shown as escapes, as everywhere.
+    Bytes that are no UTF-8 are shown as escapes, as everywhere; `is_ascii` says that there are none.
     """
     lengths = np.where(is_valid, stops - starts, 0)
     views = np.zeros((len(starts), 4), dtype="<i4")
@@ -141,7 +148,9 @@ def strings(found: Records, starts: Positions, stops: Positions, is_valid: NDArr
     views[:, 1:] = rows.view("<i4")
     views[:, 0] = lengths
     views[:, 3] = np.where(is_inside, views[:, 3], starts)
-    buffers = [pa.py_buffer(found.text), *_escapes(found, starts, stops, views, is_valid)]
+    buffers = [pa.py_buffer(found.text)]
+    if not is_ascii:
+        buffers += _escapes(found, starts, stops, views, is_valid)
     valid = pa.py_buffer(np.packbits(is_valid, bitorder="little"))
     return pa.Array.from_buffers(pa.string_view(), len(starts), [valid, pa.py_buffer(views), *buffers])
 

@@ -108,9 +108,9 @@ def split(found: Records) -> pa.RecordBatch:
     number = np.where(number > 0, number, tag_stop)
     columns = [
         pa.array(times.micros, mask=~is_usual).cast(pa.timestamp("us")),
-        line_batches.strings(found, host, tag - 1, is_usual),
-        line_batches.strings(found, tag, tag_stop, is_usual),
-        line_batches.strings(found, number, np.maximum(number_stop, number), is_usual),
+        line_batches.strings(found, host, tag - 1, is_usual, is_ascii=True),
+        line_batches.strings(found, tag, tag_stop, is_usual, is_ascii=True),
+        line_batches.strings(found, number, np.maximum(number_stop, number), is_usual, is_ascii=True),
         line_batches.strings(found, text + 2, stops, is_usual),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
