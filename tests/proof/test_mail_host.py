@@ -27,24 +27,34 @@ EVIDENCE = (
     "mail log, copy of the store",
     "copy of the store with its index",
     "index files",
+    "mail log",
 )
 RECORD, GONE, ALTERED, NEVER, THERE, UNKNOWN, UNNAMED = (
     "deleted with record", "gone without record", "altered", "never stored", "present", "unknown", "not named",
 )  # fmt: skip
 # What each way deserves by the evidence of EVIDENCE, and by which act the ledger says that it went.
 TABLE = {
-    "IMAP: STORE \\Deleted, EXPUNGE": (RECORD, GONE, RECORD, RECORD, RECORD),
-    "doveadm expunge": (GONE, GONE, RECORD, RECORD, RECORD),
-    "moved to Trash over IMAP, Trash emptied with doveadm": (GONE, GONE, RECORD, RECORD, RECORD),
-    "rm in the Maildir": (GONE, GONE, GONE, GONE, GONE),
-    "shred -u in the Maildir": (GONE, GONE, GONE, GONE, GONE),
-    "folder removed with doveadm mailbox delete": (GONE, GONE, GONE, RECORD, RECORD),
-    "header edited in place": (ALTERED, ALTERED, ALTERED, ALTERED, UNKNOWN),
-    "body edited in place, size kept": (ALTERED, ALTERED, THERE, THERE, UNKNOWN),
-    "Sieve script: discard": (NEVER, UNNAMED, NEVER, UNNAMED, UNNAMED),
-    "Postfix header_checks: DISCARD": (NEVER, UNNAMED, NEVER, UNNAMED, UNNAMED),
-    "mailbox file rewritten by a program": (GONE, GONE, GONE, GONE, GONE),
-    CUT: (GONE, GONE, GONE, GONE, GONE),
+    "IMAP: STORE \\Deleted, EXPUNGE": (RECORD, GONE, RECORD, RECORD, RECORD, RECORD),
+    "doveadm expunge": (GONE, GONE, RECORD, RECORD, RECORD, UNKNOWN),
+    "moved to Trash over IMAP, Trash emptied with doveadm": (GONE, GONE, RECORD, RECORD, RECORD, UNKNOWN),
+    "rm in the Maildir": (GONE, GONE, GONE, GONE, GONE, UNKNOWN),
+    "shred -u in the Maildir": (GONE, GONE, GONE, GONE, GONE, UNKNOWN),
+    "folder removed with doveadm mailbox delete": (GONE, GONE, GONE, RECORD, RECORD, UNKNOWN),
+    "header edited in place": (ALTERED, ALTERED, ALTERED, ALTERED, UNKNOWN, UNKNOWN),
+    "body edited in place, size kept": (ALTERED, ALTERED, THERE, THERE, UNKNOWN, UNKNOWN),
+    "Sieve script: discard": (NEVER, UNNAMED, NEVER, UNNAMED, UNNAMED, NEVER),
+    "Postfix header_checks: DISCARD": (NEVER, UNNAMED, NEVER, UNNAMED, UNNAMED, NEVER),
+    "mailbox file rewritten by a program": (GONE, GONE, GONE, GONE, GONE, UNKNOWN),
+    CUT: (GONE, GONE, GONE, GONE, GONE, UNKNOWN),
+}
+# How the ledger says it: by a record, an index or a listing; by a size or a digest; and why it does not know.
+SAID = {
+    RECORD: "^A record says that it was removed",
+    GONE: "behind its back|does not have it; no record says",
+    ALTERED: "its size is not the one|differs between two listings",
+    NEVER: "^A filter or rule threw it away",
+    THERE: "does not show a change of its text that kept the size",
+    UNKNOWN: "^No listing of the mailbox was given",
 }
 REAL = pytest.mark.skipif(bool(mail_host.why_not()), reason=f"no mail host: {mail_host.why_not()}")
 
@@ -55,6 +65,7 @@ class Cleared:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.host = root / "host"
+        self.sentences: dict[str, list[str]] = {}
         self.snapped, self.over_imap = root / "snapped", root / "imap"
         with MailHost(self.host) as host:
             mail_host.fill(host)
@@ -111,7 +122,13 @@ class Cleared:
                     self.host / part, evidence / part, ignore=_no_messages if name == "index files" else None
                 )
         given = [evidence] if any(evidence.iterdir()) else []
-        investigate(given, case, Settings(now=self.now), Progress())
+        report = investigate(given, case, Settings(now=self.now), Progress()).report
+        self.sentences[name] = [
+            sentence
+            for box in report["ledger"]["mailboxes"]
+            if box["mailbox"].startswith("alice")
+            for sentence in box["sentences"]
+        ]
         with duckdb.connect(":memory:") as asked:
             found = asked.execute(
                 f"SELECT MessageId, Verdict, Reason, RemovedBy, RemovalActivity FROM read_parquet('{case}/tables/MessageLedger/*.parquet')"
@@ -152,19 +169,30 @@ def test_every_cleared_message_has_the_right_verdict_and_no_kept_one_is_named(
 
 
 def _check_ways(cleared: Cleared, rows: dict[int, dict[str, Any]], evidence: str) -> None:
-    """The way: who and what, as far as the evidence can say it."""
+    """The way: who and what as far as the evidence can say it, and for what it cannot say, that it cannot."""
+    for way, numbers in cleared.ways.items():
+        verdict = TABLE[way][EVIDENCE.index(evidence)]
+        for row in (rows[number] for number in numbers if verdict != UNNAMED):
+            assert re.search(SAID[verdict], row["reason"]), (way, row)
+            assert row["act"] == {RECORD: "HardDeleted", NEVER: "HardDeleted"}.get(verdict, row["act"])
     if "log" in evidence:
         assert {rows[n]["by"] for n in cleared.ways["IMAP: STORE \\Deleted, EXPUNGE"]} == {"alice"}
         assert {rows[n]["by"] for n in cleared.ways["Sieve script: discard"]} == {"lmtp"}
         assert {rows[n]["by"] for n in cleared.ways["Postfix header_checks: DISCARD"]} == {"postfix/cleanup"}
     if "index" in evidence:
-        assert all("behind its back" in rows[n]["reason"] for n in cleared.ways["rm in the Maildir"])
-        assert {rows[n]["act"] for n in cleared.ways["doveadm expunge"]} == {"HardDeleted"}
+        for way in ("rm in the Maildir", "shred -u in the Maildir", "mailbox file rewritten by a program"):
+            assert all("behind its back" in rows[n]["reason"] for n in cleared.ways[way])
     if "snapshots" in evidence:
+        assert all(
+            "differs between" in rows[n]["reason"] for n in cleared.ways["body edited in place, size kept"]
+        )
         assert all(
             "It was in case" in rows[n]["reason"]
             for n in cleared.ways["folder removed with doveadm mailbox delete"]
         )
+    # What is in no table is at least said to be missing there.
+    is_said = any("a filter threw away" in sentence for sentence in cleared.sentences[evidence])
+    assert is_said == ("log" not in evidence)
 
 
 @REAL

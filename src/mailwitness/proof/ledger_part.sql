@@ -71,12 +71,14 @@ CREATE OR REPLACE TEMP TABLE messages AS
 
 -- step: edited
 -- Messages whose body or header differs between listings. Digests of different salts and kinds of store cannot be compared: each scale may have one.
+-- A message of which two listings hold a digest of the body was compared, whatever came of it.
 -- Reading rewrites status headers of an mbox file; a Maildir file is never rewritten.
 CREATE OR REPLACE TEMP TABLE edited AS
-SELECT Mailbox, Key, bool_or(IsBody) AS IsBody, bool_or(IsHeader) AS IsHeader FROM (
+SELECT Mailbox, Key, bool_or(IsBody) AS IsBody, bool_or(IsHeader) AS IsHeader, bool_or(IsCompared) AS IsCompared FROM (
   SELECT Mailbox, Key, coalesce(min(BodyDigest) FILTER (BodyDigest <> '') <> max(BodyDigest), false) AS IsBody,
-    coalesce(min(HeaderDigest) FILTER (HeaderDigest <> '' AND StoreKind IN ('maildir', 'imap')) <> max(HeaderDigest) FILTER (StoreKind IN ('maildir', 'imap')), false) AS IsHeader
-  FROM present WHERE (BodyDigest <> '' OR HeaderDigest <> '') AND {chosen} GROUP BY Mailbox, Key, Scale) WHERE IsBody OR IsHeader GROUP BY 1, 2;
+    coalesce(min(HeaderDigest) FILTER (HeaderDigest <> '' AND StoreKind IN ('maildir', 'imap')) <> max(HeaderDigest) FILTER (StoreKind IN ('maildir', 'imap')), false) AS IsHeader,
+    coalesce(min(Listing) FILTER (BodyDigest <> '') <> max(Listing) FILTER (BodyDigest <> ''), false) AS IsCompared
+  FROM present WHERE (BodyDigest <> '' OR HeaderDigest <> '') AND {chosen} GROUP BY Mailbox, Key, Scale) WHERE IsBody OR IsHeader OR IsCompared GROUP BY 1, 2;
 
 -- step: shown
 -- Messages in listings, one row for each mailbox and key: what the newest listing of the whole mailbox holds, and what others hold.
@@ -99,7 +101,7 @@ CREATE OR REPLACE TEMP TABLE shown AS
       CASE WHEN Newest IS NOT NULL THEN {t: mw_listed_time(Newest), e: mw_order_exhibit(Newest), n: mw_order_record(Newest), f: NewestFolder} END AS Newest,
       {t: mw_listed_time(Latest), e: mw_order_exhibit(Latest), n: mw_order_record(Latest), f: LatestFolder} AS Latest,
       {t: mw_listed_time(First), e: mw_order_exhibit(First), n: mw_order_record(First)} AS First),
-    coalesce(d.IsBody, false) AS OtherBody, coalesce(d.IsHeader, false) AS OtherHeader
+    coalesce(d.IsBody, false) AS OtherBody, coalesce(d.IsHeader, false) AS OtherHeader, coalesce(d.IsCompared, false) AS IsCompared
   FROM grouped AS g LEFT JOIN edited AS d ON g.Mailbox = d.Mailbox AND g.Key = d.Key;
 
 -- step: judged
@@ -138,6 +140,7 @@ SELECT *,
     WHEN IsThere AND Altered IS NOT NULL THEN 'altered-record'
     WHEN IsThere AND IsContested THEN 'present-contested'
     WHEN IsThere AND InStore AND NOT IsOwn AND NOT starts_with(Key, 'description ') AND coalesce(WasStored, false) = false AND SentAt IS NULL AND DeliveriesFrom IS NOT NULL AND ArrivedAt BETWEEN DeliveriesFrom AND DeliveriesTo THEN 'planted'
+    WHEN IsThere AND IsCompared THEN 'present-compared'
     WHEN IsThere THEN 'present'
     WHEN IsRemoved AND Removed.v = 'Noticed' AND Removed.t = GoneAt THEN 'noticed'
     WHEN Mailbox = '' AND IsRemoved THEN 'removed'

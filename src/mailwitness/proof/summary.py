@@ -18,6 +18,12 @@ VERDICTS = (
 )  # fmt: skip
 # What stands in the report with its messages; the others are counted.
 _TOLD = VERDICTS[:5]
+# Kinds of proof that know of a message before a filter can throw it away.
+_DELIVERIES = "message trace|tracking log|mail log|Gmail log"
+_NO_DELIVERIES = (
+    "No record of deliveries to this mailbox was given: a message that a filter threw away before it was stored "
+    "cannot be in this table."
+)
 _MAILBOXES = 50
 _ROWS = 200
 _GROUPS = 3
@@ -133,7 +139,15 @@ def _sentences(
         found.append(
             "No listing or store of the present decides, so nothing of this mailbox can be called gone."
         )
-    return found
+    return [*found, *_unseen(connection, where)]
+
+
+def _unseen(connection: duckdb.DuckDBPyConnection, where: str) -> list[str]:
+    """Say which messages cannot be in the table, whatever became of them."""
+    delivered = connection.execute(
+        f"SELECT count(*) FROM MessageLedger WHERE {where} AND regexp_matches(Proofs, {literal(_DELIVERIES)})"
+    ).fetchall()[0][0]
+    return [] if delivered else [_NO_DELIVERIES]
 
 
 def _groups(connection: duckdb.DuckDBPyConnection, where: str, verdict: str) -> list[str]:
