@@ -158,9 +158,8 @@ def _read(path: Path, recogniser: Recogniser) -> Iterator[tuple[Record | None, s
         if read is not None:
             for item in read(path, name):
                 yield (item.data, "") if isinstance(item, RawRecord) else (None, f"{name}: {item.reason}")
-        elif path.stat().st_size == 0 and _SPOOL.search(name) and not _SPOOL_LOCK.search(name):
-            found = _SPOOL.search(name)
-            yield _statistics(name) | {"Mailbox": found[1] if found else ""}, ""
+        elif path.stat().st_size == 0 and (emptied := nothing_at(name, is_maildir=False)) is not None:
+            yield emptied, ""
     except FileNotFoundError:
         # A client changed the flags, which stand in the name, or moved the message out of "new".
         moved = _again(path)
@@ -205,6 +204,15 @@ def _again(path: Path) -> Path | None:
             return next((Path(entry.path) for entry in entries if entry.name.split(":")[0] == base), None)
     except OSError:
         return None
+
+
+def nothing_at(name: str, *, is_maildir: bool) -> Record | None:
+    """Return the record that a mailbox file or a Maildir holds nothing; None for a path whose name is not that of one."""
+    found = _SPOOL.search(name)
+    if is_maildir:
+        held = _statistics(f"{name}/cur/x")
+        return held if held.get("Mailbox") else None
+    return _statistics(name) | {"Mailbox": found[1]} if found and not _SPOOL_LOCK.search(name) else None
 
 
 def _statistics(name: str) -> Record:

@@ -16,7 +16,7 @@ from mailwitness import tables
 from mailwitness.errors import CaseError, ConfigError, Unreadable
 from mailwitness.evidence import custody, seal
 from mailwitness.evidence.names import display_name
-from mailwitness.snapshots import finishing, imap, listings, stores
+from mailwitness.snapshots import finishing, imap, listings, stores, vanished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -240,7 +240,12 @@ def _text(value: object) -> str:
 def _finish(
     folder: CaseFolder, wanted: Wanted, state: Taken, work: Path, target: Path, *, now: dt.datetime, tool: str
 ) -> Taken:
-    parts = [work / f"part-{number:06}.parquet" for number in range(1, state.parts + 1)]
+    parts = _parts(work, state)
+    missing = vanished.records(_earlier(folder.path, state), parts, state.problems)
+    # Of more failures than are listed nobody knows which mailboxes they concern.
+    if missing and state.failed <= len(state.problems):
+        _keep(missing, work, state)
+        parts = _parts(work, state)
     state.at = _time(wanted, state, now)
     values = {
         "at": f"TIMESTAMP {tables.literal(state.at.replace('T', ' ').removesuffix('Z'))}",
@@ -257,6 +262,19 @@ def _finish(
             remedy=_REMEDY,
         )
     return _commit(folder, state, work, target, now=now, tool=tool)
+
+
+def _parts(work: Path, state: Taken) -> list[Path]:
+    return [work / f"part-{number:06}.parquet" for number in range(1, state.parts + 1)]
+
+
+def _earlier(case: Path, state: Taken) -> list[Path]:
+    """Return the files of finished snapshots of the same store."""
+    return [
+        case / FOLDER / f"{taken.name}.parquet"
+        for taken in finished(case)
+        if taken.store == state.store and taken.begun <= state.begun
+    ]
 
 
 def _time(wanted: Wanted, state: Taken, now: dt.datetime) -> str:
