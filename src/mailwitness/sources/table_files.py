@@ -109,7 +109,7 @@ class _Rows:
         self._opened.tally.salvaged += len(batch.replaced)
         numbers = pa.array(batch.records.astype("int64"))
         replaced = np.isin(batch.records, batch.replaced)
-        whole = _looks_whole(batch.rows.column(self._record)) if self._record else ~replaced
+        whole = looks_whole(batch.rows.column(self._record)) if self._record else ~replaced
         own = [numbers, pa.array(replaced), pa.array(whole)]
         return pa.RecordBatch.from_arrays([*batch.rows.columns, *own], schema=schema)
 
@@ -141,7 +141,7 @@ def _csv_relation(opened: Opened, columns: dict[str, str], match: Match, mapping
     return f"SELECT *{nulls} FROM ({inner})"
 
 
-def _looks_whole(texts: pa.StringArray) -> NDArray[np.bool_]:
+def looks_whole(texts: pa.StringArray) -> NDArray[np.bool_]:
     """Say of each text whether it begins and ends as a JSON object and has no control character: nearly all damage shows there."""
     if not len(texts):
         return np.zeros(0, bool)
@@ -152,9 +152,9 @@ def _looks_whole(texts: pa.StringArray) -> NDArray[np.bool_]:
     last = max(len(characters) - 1, 0)
     whole: NDArray[np.bool_] = (ends > begins) & (characters[np.minimum(begins, last)] == ord("{"))
     whole &= characters[np.maximum(ends - 1, 0)] == ord("}")
-    is_control = characters < ord(" ")
+    is_control = characters[begins[0] :] < ord(" ")
     if is_control.any():
-        whole[np.searchsorted(ends, np.flatnonzero(is_control), "right")] = False
+        whole[np.searchsorted(ends, np.flatnonzero(is_control) + begins[0], "right")] = False
     return whole
 
 
