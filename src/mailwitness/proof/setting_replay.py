@@ -44,8 +44,8 @@ def run(
     ]
     values = {"union": " UNION ALL BY NAME ".join(parts), "path": literal(str(path))}
     try:
-        connection.execute(statements.filled(steps["kept"], values))
-        connection.execute(statements.filled(steps["messages"], values))
+        for step in ("kept", "messages", "taking", "told"):
+            connection.execute(statements.filled(steps[step], values))
         for first in range(0, len(conditions), _CONDITIONS):
             last = min(first + _CONDITIONS, len(conditions)) - 1
             cases = " ".join(f"WHEN {number} THEN {conditions[number]}" for number in range(first, last + 1))
