@@ -132,7 +132,7 @@ def _burst(chain: Chain, step: ChainStep) -> str:
         return ""
     span = condition.timespan or chain.correlation.timespan
     if condition.field:
-        return _distinct(condition, span)
+        return _distinct(step, condition, span)
     return (
         "| sort by Key asc, TimeGenerated asc\n"
         f"| extend Before = prev(TimeGenerated, {condition.gte - 1}), BeforeKey = prev(Key, {condition.gte - 1})\n"
@@ -140,14 +140,21 @@ def _burst(chain: Chain, step: ChainStep) -> str:
     )
 
 
-def _distinct(condition: Condition, span: str) -> str:
-    # Different values cannot be counted by a look back of fixed length; the whole window is summed instead.
-    window = "1d" if span == UNLIMITED else timespan(span)
+def _distinct(step: ChainStep, condition: Condition, span: str) -> str:
+    """Return the filter that keeps acts before which, within a sliding time, their key had enough different values."""
+    # A look back of fixed length cannot count them, and equal slots of time would lose what lies on both sides of a border.
+    # Only keys that have enough values at all are joined with themselves.
+    acts = f"Counted_{condition.field}"
+    kept = _available(step)
+    kept += f", {condition.field}" if condition.field not in _COLUMNS.split(", ") else ""
     return (
-        f"| as hint.materialized=true Counted_{condition.field}\n"
-        f"| join kind=inner (Counted_{condition.field}\n"
-        f"    | summarize Different = dcount({condition.field}) by Key, Slot = bin(TimeGenerated, {window})\n"
-        f"    | where Different >= {condition.gte} | distinct Key) on Key\n"
+        f"| project Step, Key, {kept}\n"
+        f"| as hint.materialized=true {acts}\n"
+        f"| join kind=leftsemi ({acts} | summarize Different = dcount({condition.field}) by Key | where Different >= {condition.gte}) on Key\n"
+        f"| join kind=inner ({acts} | project Key, Other = {condition.field}, OtherTime = TimeGenerated) on Key\n"
+        f"| where OtherTime <= TimeGenerated{_within('TimeGenerated', 'OtherTime', span)}\n"
+        f"| summarize Different = dcount(Other) by Step, Key, {_COLUMNS}\n"
+        f"| where Different >= {condition.gte}\n"
     )
 
 

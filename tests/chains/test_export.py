@@ -80,6 +80,13 @@ def test_each_way_of_joining_keeps_its_own_gap() -> None:
     assert 'Key startswith "object="' not in kql
 
 
+def test_different_values_are_counted_in_a_sliding_time_and_not_in_equal_slots() -> None:
+    exported = [to_kql(chain) for chain in CHAINS.values()]
+
+    assert not any("bin(" in kql for kql in exported)
+    assert any("TimeGenerated - OtherTime <= 1d" in kql for kql in exported)
+
+
 def test_a_title_cannot_break_out_of_its_comment() -> None:
     chain = msgspec.structs.replace(CHAINS["rule_created_then_removed"], title="x\n.drop table y")
 
