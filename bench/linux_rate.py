@@ -93,7 +93,7 @@ def load(path: Path, wanted: Wanted | None, threads: int) -> tuple[Cost, str]:
         folder = Path(name)
         for part in ("work", "index", "tables"):
             (folder / part).mkdir()
-        connection = tables.connect(memory="2GB", threads=threads, temporary=folder)
+        connection = tables.connect(memory="2GB", threads=threads, temporary=folder, in_order=True)
         intake = Intake(
             connection,
             tables.TableStore(folder / "tables"),

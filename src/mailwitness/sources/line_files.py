@@ -47,7 +47,12 @@ def add(intake: Intake, opened: Opened, match: Match, module: Any, arrivals: Arr
     intake.connection.register("mw_lines", lines.reader())
     strict = msgspec.structs.replace(mapping, columns=mapping.columns | module.STRICT)
     stored = intake.segments.store(digests, strict, module.RELATION, exhibit.id)
-    left = _Left(opened, lines.places(), stored.damaged, module)
+    places = lines.places()
+    if stored.rows != len(places[0]):
+        # The number of a row is the number of its record; anything else would prove one line by another.
+        message = f"{stored.rows} rows came out of {len(places[0])} records of {exhibit.path}"
+        raise AssertionError(message)
+    left = _Left(opened, places, stored.damaged, module)
     rows = stored.segment.rows
     if stored.damaged:
         schema = pa.schema([*module.SCHEMA, *_OWN])
