@@ -107,8 +107,8 @@ coverage-fresh: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp ## measure speed and memory against merely reading the file
 	@$(BIN)/python -m $(BENCH) $(ARGS)
 
-ledger-histories: $(VENV)/dev.stamp ## try the message ledger on 1,000 generated histories
-	@MAILWITNESS_HISTORIES=$${MAILWITNESS_HISTORIES:-1000} $(BIN)/python -m pytest -q -n 0 tests/proof/test_ledger_properties.py $(ARGS)
+ledger-histories: $(VENV)/dev.stamp ## try the message ledger on 1,000 generated histories and forged ids
+	@MAILWITNESS_HISTORIES=$${MAILWITNESS_HISTORIES:-1000} $(BIN)/python -m pytest -q -n 0 tests/proof/test_ledger_properties.py tests/proof/test_ledger_ids.py $(ARGS)
 
 golden: $(VENV)/dev.stamp ## rewrite the golden files; review the difference before committing
 	@MAILWITNESS_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -n auto -k golden $(ARGS)
