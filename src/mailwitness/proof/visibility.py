@@ -79,6 +79,9 @@ def build(
         "numbers": inputs.numbers(present),
         "lines": inputs.lines(present),
         "clocks": inputs.clocks(present),
+        "speakers": inputs.speakers(),
+        "sayings": inputs.sayings(),
+        "premium": inputs.premium(),
         "rotated": inputs.ROTATED,
         "numbered": inputs.NUMBERED,
     }

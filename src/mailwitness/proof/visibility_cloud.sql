@@ -70,7 +70,7 @@ WITH said AS (
   UNION ALL
   SELECT lower(Mailbox), TimeGenerated, SettingAfter, 'change', Actor, _Exhibit, _Position
   FROM MailboxActivity WHERE Activity = 'LicenceChanged' AND ActivityResult <> 'Failed' AND Mailbox <> '')
-SELECT *, coalesce((SELECT bool_or(regexp_matches(s.Text, l.Pattern)) FROM licences AS l), false) AS IsPremium FROM said AS s;
+SELECT *, coalesce(({premium}), false) AS IsPremium FROM said AS s;
 
 -- step: reads
 CREATE OR REPLACE TEMP TABLE read_spans AS {reads};

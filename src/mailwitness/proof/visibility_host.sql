@@ -4,13 +4,12 @@
 -- step: log_lines
 CREATE OR REPLACE TEMP VIEW log_lines AS {lines};
 
--- step: sayings
+-- step: speakers
 -- Patterns are tried only on lines of the programs that may say such a thing: a user may write any text, though not under every name.
-CREATE OR REPLACE TEMP TABLE sayings AS
-WITH programs AS (
-  SELECT p.Process, s.* EXCLUDE (Process) FROM (SELECT DISTINCT Process FROM log_lines) AS p JOIN statements AS s ON regexp_full_match(p.Process, s.Process))
-SELECT l.TimeGenerated, l.Subject, p.Cause, p.Source, p.Reason, regexp_extract(l.Message, p.Pattern, 1) AS Amount, l.Exhibit, l.Position
-FROM log_lines AS l JOIN programs AS p ON l.Process = p.Process WHERE regexp_matches(l.Message, p.Pattern);
+CREATE OR REPLACE TEMP TABLE speakers AS SELECT * FROM log_lines WHERE regexp_full_match(Process, {speakers});
+
+-- step: sayings
+CREATE OR REPLACE TEMP TABLE sayings AS {sayings};
 
 -- step: losses
 INSERT INTO claims

@@ -35,7 +35,7 @@ def known(name: str) -> list[dict[str, str]]:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, exhibits: Iterable[Given]) -> None:
-    """Create the small tables that the steps join: exhibits, lags, ceilings, and lines that say something about a log."""
+    """Create the small tables that the steps join: exhibits, lags and ceilings."""
     _fill(
         connection,
         "lags",
@@ -47,21 +47,6 @@ def prepare(connection: duckdb.DuckDBPyConnection, exhibits: Iterable[Given]) ->
         "ceilings",
         "Tab VARCHAR, Source VARCHAR, Most BIGINT, Search VARCHAR",
         [(row["table"], row["source"], int(row["rows"]), row["search"]) for row in known("_ceilings")],
-    )
-    _fill(
-        connection,
-        "statements",
-        "Cause VARCHAR, Source VARCHAR, Process VARCHAR, Pattern VARCHAR, Reason VARCHAR",
-        [
-            tuple(row[key] for key in ("cause", "source", "process", "pattern", "reason"))
-            for row in known("_statements")
-        ],
-    )
-    _fill(
-        connection,
-        "licences",
-        "Level VARCHAR, Pattern VARCHAR",
-        [(row["level"], row["pattern"]) for row in known("_licences")],
     )
     # "mail.log.2.gz/mail.log.2" is what was in the compressed file: it takes the compressed file's place in its series.
     _fill(
@@ -127,6 +112,35 @@ def lines(present: set[str]) -> str:
         "SELECT TimeGenerated, lower(Computer) AS Subject, ProcessName AS Process, SyslogMessage AS Message, _Exhibit AS Exhibit, "
         f"_Position AS Position FROM {source} WHERE TimeGenerated IS NOT NULL"
     )
+
+
+def speakers() -> str:
+    """Return the pattern of all programs whose lines may say something about their log, as an SQL literal."""
+    return literal("|".join(f"(?:{row['process']})" for row in known("_statements")))
+
+
+def sayings() -> str:
+    """Return the SQL of the lines that say what a log lost, when it was rotated and when the clock was set.
+
+    Each pattern is a literal: the database compiles one that comes from a table anew for every line.
+    """
+    parts = [
+        f"SELECT TimeGenerated, Subject, {literal(row['cause'])} AS Cause, {literal(row['source'])} AS Source, {literal(row['reason'])} AS Reason, "
+        f"{_amount(row['pattern'])} AS Amount, Exhibit, Position FROM speakers "
+        f"WHERE regexp_full_match(Process, {literal(row['process'])}) AND regexp_matches(Message, {literal(row['pattern'])})"
+        for row in known("_statements")
+    ]
+    return " UNION ALL ".join(parts)
+
+
+def _amount(pattern: str) -> str:
+    return f"regexp_extract(Message, {literal(pattern)}, 1)" if re.compile(pattern).groups else "''"
+
+
+def premium() -> str:
+    """Return the SQL that says whether a text about a licence names one with Audit (Premium)."""
+    patterns = [row["pattern"] for row in known("_licences") if row["level"] == "premium"]
+    return " OR ".join(f"regexp_matches(Text, {literal(pattern)})" for pattern in patterns)
 
 
 def clocks(present: set[str]) -> str:
