@@ -26,6 +26,8 @@ _START_BYTES = 64 * 1024
 _MATCHING_SHARE = 0.6
 _MATCHING_COLUMNS = 5
 _FEWEST_COLUMNS = 3
+# So many sets of names are remembered: damage makes new ones without end.
+_MOST_SHAPES = 10_000
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ class Recogniser:
             if not table.made
         }
         self._known: dict[tuple[str, frozenset[str], str], Match | None] = {}
+        self._by_names: dict[tuple[str, frozenset[str]], list[tuple[Source, list[Recognise]]]] = {}
 
     def match(self, record: Record, form: str) -> Match | None:
         """Return the source of one record of format ``json`` or ``csv``; None when nothing fits."""
@@ -112,14 +115,27 @@ class Recogniser:
         return any(name in record for name in ("event", "log", "properties", "o365audit", "_source"))
 
     def _match(self, record: Record, form: str, hint: str) -> Match | None:
-        names = {name.strip().strip("\ufeff").lower() for name in record}
-        for source in self.sources:
-            if any(_fits(rule, record, names, form) for rule in source.recognise):
+        for source, rules in self._fitting(record, form):
+            if any(_fits_inside(rule, record) for rule in rules):
                 return self._as_match(source, record, hint)
         table = self._table_of(record, hint, form)
         if table:
             return Match(source="table_export", name=f"{table} export", mapping="table_export", table=table)
         return None
+
+    def _fitting(self, record: Record, form: str) -> list[tuple[Source, list[Recognise]]]:
+        """Return the sources whose rules a record's own names meet, highest first; records of one file have few sets of names."""
+        key = (form, frozenset(record))
+        if key not in self._by_names:
+            if len(self._by_names) >= _MOST_SHAPES:
+                self._by_names.clear()
+            names = {name.strip().strip("\ufeff").lower() for name in record}
+            fitting = [
+                (source, [rule for rule in source.recognise if _fits(rule, names, form)])
+                for source in self.sources
+            ]
+            self._by_names[key] = [(source, rules) for source, rules in fitting if rules]
+        return self._by_names[key]
 
     def _as_match(self, source: Source, record: Record, hint: str) -> Match | None:
         table = self.mapping_tables.get(source.mapping, "")
@@ -164,15 +180,17 @@ def _likeness(names: set[str], columns: set[str]) -> tuple[int, float]:
     return common, common / len(columns)
 
 
-def _fits(rule: Recognise, record: Record, names: set[str], form: str) -> bool:
+def _fits(rule: Recognise, names: set[str], form: str) -> bool:
     if rule.format != form:
         return False
     if not all(key.lower() in names for key in rule.keys):
         return False
     if rule.any_keys and not any(key.lower() in names for key in rule.any_keys):
         return False
-    if any(key.lower() in names for key in rule.not_keys):
-        return False
+    return not any(key.lower() in names for key in rule.not_keys)
+
+
+def _fits_inside(rule: Recognise, record: Record) -> bool:
     return all(_has_nested(record, path, keys) for path, keys in rule.nested.items())
 
 
