@@ -23,7 +23,7 @@ from mailwitness.row_select import (
 from mailwitness.tables import STATE, Segment, identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import duckdb
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _TIME_COLUMNS = ("timegenerated", "timestamp", "createddatetime", "activitydatetime")
 # Tables of ours that are always stored with all their columns.
 COMPLETE_TABLES = frozenset({"PresentMessage", "SettingsSnapshot"})
+_SMALL_GROUP_ROWS = 16_384
 _OWN_KEYS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
 
 
@@ -231,7 +232,7 @@ class Writer:
         name: str,
         *,
         exhibit: str = "",
-        carried: Iterable[tuple[str, str]] = (),
+        carried: Sequence[tuple[str, str]] = (),
     ) -> Stored:
         """Load the records of ``relation`` as one committed segment.
 
@@ -248,8 +249,10 @@ class Writer:
         sql, columns, partial = select_sql(mapping, relation, wanted, own=not exhibit, carried=carried)
         path = self.store.partial_path(mapping.table, name)
         # Compression and bloom filters would take a fifth of the time of loading, and all readers wait for the former again.
+        # A row group is held in memory until it is written: with texts for further tables beside the columns it has to be small.
+        size = f", ROW_GROUP_SIZE {_SMALL_GROUP_ROWS}" if carried else ""
         self.connection.execute(
-            f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION uncompressed, WRITE_BLOOM_FILTER false)"
+            f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION uncompressed, WRITE_BLOOM_FILTER false{size})"
         )
         number = "file_row_number" if exhibit else "_Position"
         option = ", file_row_number = true" if exhibit else ""
