@@ -43,7 +43,7 @@ WITH chosen AS (SELECT * FROM setting_taking WHERE Condition BETWEEN {first} AND
       CASE WHEN t.n IS NOT NULL THEN true ELSE (CASE m.Condition {cases} END) END AS Fits
     FROM joined AS m LEFT JOIN setting_told AS t ON t.n = m.n AND t.Number = m.Number)
 SELECT n, count(*), CASE WHEN count(*) FILTER (Fits) > 0 OR count(*) FILTER (Fits IS NULL) = 0 THEN count(*) FILTER (Fits) END, count(*) FILTER (Fits IS NULL), count(*) FILTER (IsTold),
-  to_json(arg_min({t: T, m: M, s: coalesce(S, ''), f: coalesce(F, ''), r: R, v: Verdict, told: IsTold}, (T, M, R), 50) FILTER (Fits)), to_json(histogram(Verdict) FILTER (Fits))
+  to_json(arg_min({t: T, m: M, s: coalesce(S, ''), f: coalesce(F, ''), r: R, v: Verdict, told: IsTold}, (T, M, R, S), 50) FILTER (Fits)), to_json(histogram(Verdict) FILTER (Fits))
 FROM judged GROUP BY n;
 
 -- step: silent
