@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mailwitness import activities, engines, findings, pipeline
+from mailwitness import activities, blind_rules, engines, findings, pipeline
 from mailwitness.content import loader, pack
 
 SAMPLE = Path(__file__).parent.parent / "src" / "mailwitness" / "samples" / "demo"
@@ -35,7 +35,7 @@ def _translate_rest(knowledge: pack.Pack) -> None:
     """Translate what a run leaves out: a rule without evidence is not evaluated, a parser without rows not asked."""
     engine = engines.new_engine(knowledge.sql)
     vocabulary = activities.vocabulary(knowledge.parsers)
-    everything = findings.Evidence(tables=set(loader.tables()), activities=vocabulary, absent={})
+    everything = blind_rules.Evidence(tables=set(loader.tables()), activities=vocabulary, absent={})
     for rule in knowledge.rules:
         findings.prepare(rule, engine, everything, vocabulary, now=NOW)
     steps = [step for chain in knowledge.chains for step in chain.parts().values() if step.query]

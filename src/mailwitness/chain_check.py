@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mailwitness import chain_acts, chains, content_lint, findings
+from mailwitness import blind_rules, chain_acts, chains, content_lint, findings
 from mailwitness.chain_keys import column_of, microseconds
 from mailwitness.chain_machine import machine
 from mailwitness.content import loader, pack
@@ -81,7 +81,7 @@ def run(
         bench.fill(name, test.rows.get(name, []), place)
     known = pack.Pack(digest="", rules=[], parsers=loader.parsers(), chains=[chain])
     vocabulary = {activity for parser in known.parsers for activity in parser.activities}
-    evidence = findings.Evidence(tables=set(bench.engine.schema), activities=vocabulary, absent={})
+    evidence = blind_rules.Evidence(tables=set(bench.engine.schema), activities=vocabulary, absent={})
     with tempfile.TemporaryDirectory(prefix="mailwitness-") as work:
         opened = OpenCase(bench.connection, bench.engine, known, evidence, now=now, work=Path(work))
         outcomes, matches = chains.follow(opened, _findings(bench, used, now), [])

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mailwitness import replay
+from mailwitness.blind_rules import counts_nothing, why_not
 from mailwitness.content.schemas import SEVERITIES, Rule
 from mailwitness.errors import MailwitnessError, QueryTimeout
-from mailwitness.kql import leading_filters, referenced_tables, tokens, uses_clock, watchlists_named
+from mailwitness.kql import leading_filters, referenced_tables, uses_clock, watchlists_named
 from mailwitness.models import Finding, RuleOutcome
 from mailwitness.needs import TABLE as ACTIVITY
-from mailwitness.needs import named_activities
 from mailwitness.sentences import filled
 from mailwitness.tables import rows
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from mailwitness.blind_rules import Evidence
     from mailwitness.kql import KqlEngine
 
 # A rule that needs longer than this on the given data is reported, not waited for.
@@ -38,30 +39,6 @@ _MAXIMUM_FINDINGS = 20_000
 AFTER_RULES = frozenset({
     "Baselines", "CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow", "FindingActs", "Findings",
 })  # fmt: skip
-
-
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What the case holds, as far as rules ask for it.
-
-    Attributes:
-        tables: tables with rows.
-        activities: activities that a parser of a present table can yield.
-        absent: activity -> why no record of the case can show it.
-        elsewhere: activities that tables without missing kinds of records can show: a rule that names one still runs.
-        watchlists: names of the watchlists that were given.
-        unheld: id of a rule -> why it is not evaluated: no record of what it is about was given.
-        of_host: those of the reasons that speak of what a host writes down by itself.
-        apart: those of the reasons that speak of records which are exported by themselves.
-    """
-
-    tables: set[str]
-    activities: set[str]
-    absent: dict[str, str]
-    elsewhere: set[str] = set()
-    watchlists: set[str] = msgspec.field(default_factory=set)
-    of_host: set[str] = set()
-    apart: set[str] = set()
-    unheld: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +69,7 @@ def prepare(
     elif lists:
         reason = f"no watchlist {min(lists)!r} was given"
     else:
-        reason = _why_not(rule, tables, evidence, vocabulary)
+        reason = why_not(rule, tables, evidence, vocabulary)
     if reason:
         return Prepared(rule=rule, sql="", predicates=(), reason=reason)
     try:
@@ -106,27 +83,9 @@ def prepare(
     return Prepared(rule=rule, sql=sql, predicates=predicates)
 
 
-def _why_not(rule: Rule, tables: set[str], evidence: Evidence, vocabulary: set[str]) -> str:
-    if not tables or rule.id in evidence.unheld:
-        return evidence.unheld.get(rule.id, "the query names no known table")
-    missing = sorted(tables - evidence.tables - {ACTIVITY})
-    if missing and not tables & (evidence.tables | {ACTIVITY}):
-        return f"no exhibit holds {' or '.join(missing)}"
-    if ACTIVITY not in tables:
-        return ""
-    named = named_activities(rule.query, vocabulary)
-    reasons = {evidence.absent[activity] for activity in named if activity in evidence.absent}
-    if named and not named & evidence.activities:
-        return "; ".join(sorted(reasons)) or f"no exhibit can show {', '.join(sorted(named)[:4])}"
-    absent = evidence.absent.keys() - evidence.elsewhere
-    if named and all(activity in absent or activity not in evidence.activities for activity in named):
-        return "; ".join(sorted(reasons))
-    return ""
-
-
 def _predicates(rule: Rule, engine: KqlEngine, tables: set[str], now: dt.datetime) -> tuple[str, ...]:
     """Return the rule's leading filters as SQL; empty when skipping it would not be safe."""
-    if tables != {ACTIVITY} or _counts_nothing(rule.query):
+    if tables != {ACTIVITY} or counts_nothing(rule.query):
         return ()
     leading = leading_filters(rule.query, ACTIVITY)
     if not leading.complete:
@@ -135,28 +94,6 @@ def _predicates(rule: Rule, engine: KqlEngine, tables: set[str], now: dt.datetim
         engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in dict.fromkeys(leading.filters)
     ]
     return tuple(sql for sql in found if sql) if all(found) else ()
-
-
-def _counts_nothing(kql: str) -> bool:
-    """Tell whether a query yields a row even when no record matches (summarize without by, count, print)."""
-    listed = tokens(kql)
-    for i, token in enumerate(listed):
-        if token.kind != "word" or i == 0 or listed[i - 1].kind != "pipe":
-            continue
-        if token.text in {"count", "getschema"}:
-            return True
-        if token.text == "summarize" and not _has_by(listed[i + 1 :], token.depth):
-            return True
-    return bool(listed) and listed[0].text in {"print", "range", "datatable"}
-
-
-def _has_by(listed: Iterable[Any], depth: int) -> bool:
-    for token in listed:
-        if token.depth < depth or (token.depth == depth and token.kind in {"pipe", "end"}):
-            return False
-        if token.depth == depth and token.text == "by":
-            return True
-    return False
 
 
 def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepared]) -> set[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailwitness import activities, chain_acts, engines, families, needs, tables
+from mailwitness.blind_rules import Evidence
 from mailwitness.content import pack
-from mailwitness.findings import UNHELD, Evidence
+from mailwitness.findings import UNHELD
 from mailwitness.kql import words
 from mailwitness.needs import Needs
 from mailwitness.proof import ledger, recoverability, settings, visibility

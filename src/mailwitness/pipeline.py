@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from mailwitness.blind_rules import Evidence
+
 TOOL = f"mailwitness {__version__}"
 _ABSENT_AUDIT = "Export the audit log without that filter, and check that auditing was on."
 _ABSENT_APART = "Give them too if you have them: they are exported by themselves, and none exist where nothing of the kind was done."
@@ -511,7 +513,7 @@ class _Run:
         ]
         return followed, matches
 
-    def _note_absent(self, evidence: findings.Evidence, present: set[str]) -> None:
+    def _note_absent(self, evidence: Evidence, present: set[str]) -> None:
         if not present:
             self.not_evaluated.append(
                 NotEvaluated(
