@@ -26,6 +26,8 @@ def test_a_procedure_is_found_or_its_gap_has_a_reason(row: Row) -> None:
 
 def test_every_item_of_the_catalogue_stands_in_the_table_once() -> None:
     listed = [row["id"] for row in ROWS]
+    # Chains and known causes are no ways of clearing; the scenarios that show them name them.
+    ways = {name for name, item in description.catalogue().items() if item.kind not in {"chain", "excuse"}}
 
     assert len(listed) == len(set(listed))
-    assert set(listed) == set(description.catalogue())
+    assert set(listed) == ways
