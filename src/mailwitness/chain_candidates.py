@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import heapq
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,10 @@ def feed(
     alive = [item for item in ready if _may_match(item, spans, elsewhere)]
     candidates = _Candidates(opened, alive, spans)
     streams: list[Iterator[Fed]] = [iter(sorted(further, key=lambda fed: fed[0]))]
-    listed = [pair for item in alive for pair in candidates.of(item, further, worthwhile)]
+    # Narrowing one chain asks many small queries, which keep one core busy.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        left = pool.map(lambda item: candidates.of(item, further, worthwhile), alive)
+        listed = [pair for pairs in left for pair in pairs]
     # Of two records of one second the earlier step's is the earlier.
     listed.sort(key=lambda pair: (not pair[0].near, pair[0].index))
     streams += [_rows(opened, part, table) for part, table in listed]
@@ -125,6 +129,8 @@ class _Candidates:
         asked = {(part.predicate, part.near): part for part in parts}
         self._tables = {key: f"mw_step_acts_{number}" for number, key in enumerate(asked)}
         self._made = list(self._tables.values())
+        # Names of further tables, which chains make side by side.
+        self._numbers = itertools.count(len(asked))
         with ThreadPoolExecutor(max_workers=2) as pool:
             counts = pool.map(self._fill, asked.values())
             self._counts = dict(zip(self._tables, counts, strict=True))
@@ -158,9 +164,8 @@ class _Candidates:
             return list(tables.items())
         given = {part.index: table for part, table in tables.items() if part.index >= 0}
         given |= self._further(item, further, set(given))
-        number = len(self._made)
         narrowing = chain_narrowing.Narrowing(
-            self._opened.connection, item.chain, given, f"mw_step_left_{number}"
+            self._opened.connection.cursor(), item.chain, given, f"mw_step_left_{next(self._numbers)}"
         )
         left = narrowing.narrow()
         self._made += narrowing.made
@@ -176,12 +181,12 @@ class _Candidates:
         return {index: self._table_of(listed) for index, listed in acts.items() if index >= 0}
 
     def _table_of(self, acts: list[Act]) -> str:
-        name = f"mw_step_acts_{len(self._made)}"
+        name = f"mw_step_acts_{next(self._numbers)}"
         self._made.append(name)
         rows = finding_tables.rows_sql(
             self._opened.work / f"{name}.jsonl", chain_narrowing.COLUMNS, (act._asdict() for act in acts)
         )
-        self._opened.connection.execute(f"CREATE OR REPLACE TABLE {name} AS {rows}")
+        self._opened.connection.cursor().execute(f"CREATE OR REPLACE TABLE {name} AS {rows}")
         return name
 
     def drop(self) -> None:

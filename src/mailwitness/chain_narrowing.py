@@ -42,7 +42,12 @@ class Way(NamedTuple):
 
 def short_name(column: str) -> str:
     r"""Return SQL for what all spellings of an account share: ``eva``, ``CONTOSO\eva`` and ``eva@contoso.example``."""
-    return f"regexp_extract(lower(trim({column})), '([^\\\\/@]*)(?:@.*)?$', 1)"
+    text = f"lower(trim({column}))"
+    # Most names are addresses, which need no regular expression.
+    return (
+        f"CASE WHEN contains({column}, '/') OR contains({column}, '\\') "
+        f"THEN regexp_extract({text}, '([^\\\\/@]*)(?:@.*)?$', 1) ELSE split_part({text}, '@', 1) END"
+    )
 
 
 class Narrowing:

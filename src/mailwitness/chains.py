@@ -100,7 +100,7 @@ def _near(chain: Chain, name: str) -> str:
         return ""
     around = f"INTERVAL {span} MICROSECOND"
     return (
-        f"count(*) OVER (PARTITION BY {short_name(column)} ORDER BY TimeGenerated "
+        f"count(*) OVER (PARTITION BY hash({short_name(column)}) ORDER BY TimeGenerated "
         f"RANGE BETWEEN {around} PRECEDING AND {around} FOLLOWING) >= {condition.gte}"
     )
 
