@@ -101,15 +101,14 @@ def feed(
     elsewhere = {(part.chain, part.name) for _, parts, _ in further for part in parts}
     alive = [item for item in ready if _may_match(item, spans, elsewhere)]
     candidates = _Candidates(opened, alive, spans)
-    streams: list[Iterator[Fed]] = [iter(sorted(further, key=lambda fed: fed[0]))]
     # Narrowing one chain asks many small queries, which keep one core busy.
     with ThreadPoolExecutor(max_workers=2) as pool:
         left = pool.map(lambda item: candidates.of(item, further, worthwhile), alive)
         listed = [pair for pairs in left for pair in pairs]
     # Of two records of one second the earlier step's is the earlier.
     listed.sort(key=lambda pair: (not pair[0].near, pair[0].index))
-    streams += [_rows(opened, part, table) for part, table in listed]
-    for _, parts, act in heapq.merge(*streams, key=lambda fed: fed[0]):
+    further.sort(key=lambda fed: fed[0])
+    for _, parts, act in heapq.merge(further, _rows(opened, listed), key=lambda fed: fed[0]):
         for part in parts:
             if part.index < 0:
                 machines[part.chain].forbid(part.name, act)
@@ -195,14 +194,19 @@ class _Candidates:
             self._opened.connection.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def _rows(opened: OpenCase, part: Part, table: str) -> Iterator[Fed]:
-    """Yield the acts of a step in the order of time."""
+def _rows(opened: OpenCase, listed: list[tuple[Part, str]]) -> Iterator[Fed]:
+    """Yield the acts of all steps in the order of time, of one time in the order of ``listed``."""
+    if not listed:
+        return
+    columns = ", ".join(chain_narrowing.COLUMNS)
+    tables = " UNION ALL ".join(
+        f"SELECT {number} AS part, {columns} FROM {table}" for number, (_, table) in enumerate(listed)
+    )
     cursor = opened.connection.cursor()
-    listed = ", ".join(chain_narrowing.COLUMNS)
-    cursor.execute(f"SELECT {listed} FROM {table} ORDER BY time, exhibit, position")
-    alone = (part,)
+    cursor.execute(f"SELECT * FROM ({tables}) ORDER BY time, part, exhibit, position")
+    alone = [(part,) for part, _ in listed]
     while rows := cursor.fetchmany(_BATCH):
-        yield from ((row[0], alone, Act._make(row)) for row in rows)
+        yield from ((row[1], alone[row[0]], Act._make(row[1:])) for row in rows)
 
 
 def _spans(opened: OpenCase, ready: list[Prepared]) -> dict[str, tuple[int, int]]:
