@@ -490,6 +490,12 @@ class SettingVersion(msgspec.Struct, frozen=True, kw_only=True):
     exhibit: str = ""
     record: int | None = None
 
+    def told(self) -> str:
+        """Say what it did; of one that is switched off, what it would do."""
+        if self.state == "disabled" and self.does:
+            return f"disabled: {self.does}"
+        return self.does or self.state
+
 
 class SettingsOverTime(msgspec.Struct, frozen=True, kw_only=True):
     """Rules and settings over time."""

@@ -142,7 +142,7 @@ def settings_lines(part: SettingsOverTime | None) -> Iterator[str]:
                 ),
                 300,
             ),
-            safe_markdown(one.does or one.state, 300),
+            safe_markdown(one.told(), 300),
             safe_markdown(" ".join(part for part in (one.by, one.reason) if part) or one.origin, 300),
             _taken(one),
         )
