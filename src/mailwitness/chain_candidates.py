@@ -81,8 +81,6 @@ def feed(
     ready: list[Prepared],
     machines: dict[str, Machine],
     found: list[Finding],
-    *,
-    worthwhile: int = chain_narrowing.WORTHWHILE,
 ) -> None:
     """Give every machine its acts in the order of time.
 
@@ -91,7 +89,6 @@ def feed(
         ready: chains that can be evaluated.
         machines: their machines, by the chain's id.
         found: findings of the rules, which may be steps.
-        worthwhile: a chain with fewer candidates is not narrowed.
 
     Raises:
         MailwitnessError: the database refused a step.
@@ -103,7 +100,7 @@ def feed(
     candidates = _Candidates(opened, alive, spans)
     # Narrowing one chain asks many small queries, which keep one core busy.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        left = pool.map(lambda item: candidates.of(item, further, worthwhile), alive)
+        left = pool.map(lambda item: candidates.of(item, further), alive)
         listed = [pair for pairs in left for pair in pairs]
     # Of two records of one second the earlier step's is the earlier.
     listed.sort(key=lambda pair: (not pair[0].near, pair[0].index))
@@ -150,7 +147,7 @@ class _Candidates:
         ).fetchone()
         return int(filled[0]) if filled else 0
 
-    def of(self, item: Prepared, further: list[Fed], worthwhile: int) -> list[tuple[Part, str]]:
+    def of(self, item: Prepared, further: list[Fed]) -> list[tuple[Part, str]]:
         """Return the parts of a chain with their tables, narrowed where that is worth it."""
         own = {
             part: (part.predicate, part.near)
@@ -159,7 +156,7 @@ class _Candidates:
         }
         tables = {part: self._tables[key] for part, key in own.items()}
         is_ordered = item.chain.correlation.type == "temporal_ordered"
-        if not is_ordered or sum(self._counts[key] for key in own.values()) < worthwhile:
+        if not is_ordered or sum(self._counts[key] for key in own.values()) < chain_narrowing.WORTHWHILE:
             return list(tables.items())
         given = {part.index: table for part, table in tables.items() if part.index >= 0}
         given |= self._further(item, further, set(given))
