@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -298,26 +299,7 @@ def build(
         nameless: by kind, host and mailbox.
         read: says what a definition does.
     """
-    key: tuple[str, str, str, str] | None = None
-    held: list[Seen] = []
-    for row in rows:
-        now = (*row.group(), row.name.casefold())
-        if now != key:
-            yield from _of_one(held, families, listings, nameless, read)
-            key, held = now, []
-        held.append(row)
-    yield from _of_one(held, families, listings, nameless, read)
-
-
-def _of_one(
-    rows: list[Seen],
-    families: dict[str, SettingFamily],
-    listings: dict[Group, list[Listing]],
-    nameless: dict[Group, list[Seen]],
-    read: Callable[[Seen, JsonDict], Reading],
-) -> Iterator[Version]:
-    if not rows:
-        return
-    group = rows[0].group()
-    timeline = Timeline(families[group[0]], read, listings.get(group, ()), nameless.get(group, ()))
-    yield from timeline.build(rows)
+    for key, held in groupby(rows, key=lambda row: (*row.group(), row.name.casefold())):
+        group = key[:3]
+        timeline = Timeline(families[group[0]], read, listings.get(group, ()), nameless.get(group, ()))
+        yield from timeline.build(held)
