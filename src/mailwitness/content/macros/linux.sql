@@ -86,23 +86,36 @@ CREATE MACRO mw_line(service, event, "user", session, address, box, target, uid,
   {'service': service, 'event': event, 'user': "user", 'session': session, 'address': address, 'box': box, 'target': target, 'uid': uid, 'tail': tail, 'message_id': message_id,
    'subject': subject, 'sender': sender, 'recipient': recipient, 'size': size, 'items': items, 'queue': queue, 'result': result, 'counters': counters};
 
--- What Dovecot puts before every message: imap(eva)<29659><TdAXUb9gPerLAHFC>: ; older versions lack the number or the session.
-CREATE MACRO mw_dovecot_prefix() AS '^([a-z0-9-]+)(?:\((?:\d+, ?)?([^()<>]*)\))?(?:<\d+>)?(?:<([^<>]*)>)?: (?:session=<([^<>]*)>[:,]? )?(?:(?:Info|Warning|Error|Debug|Notice|Fatal|Panic): )?';
+CREATE MACRO mw_no_line() AS mw_line('', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '');
 
-CREATE MACRO mw_dovecot_message_struct(r) AS mw_line(r.service, r.event, r."user", coalesce(nullif(r.session, ''), r.older), '', r.box, r.origin, r.uid, r.tail, '', '', '', '', '', '1', '', '', '');
-CREATE MACRO mw_dovecot_message(t) AS list_transform([regexp_extract(t, mw_dovecot_prefix() ||
-  '(?:[a-z0-9-]+: )?(undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change|mailbox_create|mailbox_delete|mailbox_rename)(?: from (.*?))?: box=(.*?), uid=(\d+|error)(.*)$',
-  ['service', 'user', 'session', 'older', 'event', 'origin', 'box', 'uid', 'tail'])], lambda r: mw_dovecot_message_struct(r))[1];
+-- What Dovecot puts before every message (mail_log_prefix): imap(eva)<29659><TdAXUb9gPerLAHFC>: in 2.3 and in 2.4; older versions lack the number or
+-- the session, and hosts that logged sessions before 2.3 put session=<...> behind it.
+CREATE MACRO mw_dovecot_prefix() AS '^([a-z0-9-]+)(?:\((?:\d+, ?)?([^()<>]*)\))?(?:<\d+>)?(?:<([^<>]*)>)?: (?:session=<?([^<>: ]*)>?[:,]? )?(?:(?:Info|Warning|Error|Debug|Notice|Fatal|Panic): )?';
+
+-- A line of mail_log: the event and its fields, in this order whatever mail_log_fields says: box, uid, msgid, size, vsize, from, subject, flags
+-- (dovecot/core, src/plugins/mail-log/mail-log-plugin.c). Any may be missing: the default has no box in some versions. The first field that is
+-- none of a folder's name ends that name, so that no subject is read as a uid. A message whose uid is not known has uid=error.
+CREATE MACRO mw_dovecot_message_start() AS mw_dovecot_prefix() || '(?:[a-z0-9-]+: )?(undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change)(?: from (.*?))?: ';
+CREATE MACRO mw_dovecot_message_struct(r) AS CASE WHEN r.service = '' THEN mw_no_line() ELSE
+  mw_line(r.service, r.event, r."user", coalesce(nullif(r.session, ''), r.older), '', r.box, r.origin, coalesce(nullif(r.uid, ''), nullif(r.first_uid, ''), 'error'),
+    CASE WHEN r.tail = '' OR starts_with(r.tail, ', ') THEN r.tail ELSE ', ' || r.tail END, '', '', '', '', '', '1', '', '', '') END;
+CREATE MACRO mw_dovecot_message(t) AS list_transform([regexp_extract(t, mw_dovecot_message_start() ||
+  '(?:box=(.*?)(?:, uid=(\d+|error))?|uid=(\d+|error))?((?:(?:, )?(?:msgid|size|vsize|from|subject|flags)=.*)?)$',
+  ['service', 'user', 'session', 'older', 'event', 'origin', 'box', 'uid', 'first_uid', 'tail'])], lambda r: mw_dovecot_message_struct(r))[1];
 
 CREATE MACRO mw_dovecot_box_struct(r) AS mw_line(r.service, r.event, r."user", coalesce(nullif(r.session, ''), r.older), '', r.box, '', '', '', '', '', '', '', '', '', '', '', '');
 CREATE MACRO mw_dovecot_box(t) AS list_transform([regexp_extract(t, mw_dovecot_prefix() || '(Mailbox (?:created|deleted|renamed|subscribed|unsubscribed)): (.*)$',
   ['service', 'user', 'session', 'older', 'event', 'box'])], lambda r: mw_dovecot_box_struct(r))[1];
 
--- The name of a failed login is the attacker's text: what the server knows stands behind its last bracket.
-CREATE MACRO mw_dovecot_login_struct(r, t) AS mw_line(r.service, CASE WHEN r.event IN ('Login', 'Logged in') THEN 'login' WHEN regexp_matches(r.event, 'auth[ _]failed|auth failed|[Aa]uthentication') THEN 'login-failed' ELSE 'login-ended' END,
-  r."user", regexp_extract(t, 'session=<([^<>]*)>[^<>]*$', 1), r.address, '', '', '', '', '', '', '', '', '', '', '', CASE WHEN r.event IN ('Login', 'Logged in') THEN '' ELSE r.event END, '');
+-- The name of a failed login is the attacker's text: what the server knows stands behind its last bracket. Up to 2.3 a login is "Login: user=<...>"
+-- and a failed one "Disconnected (auth failed, 1 attempts in 2 secs): ..."; 2.4 says "Logged in: ..." and "Login aborted: Connection closed (auth
+-- failed, 1 attempts in 2 secs) (auth_failed): ..." (login_log_format, login_log_format_elements and client_get_extra_disconnect_reason in
+-- dovecot/core, src/login-common).
+CREATE MACRO mw_dovecot_login_struct(r, t) AS CASE WHEN r.service = '' THEN mw_no_line() ELSE
+  mw_line(r.service, CASE WHEN r.event IN ('Login', 'Logged in') THEN 'login' WHEN regexp_matches(r.event, 'auth[ _]failed|authentication failure|[Aa]uthentication failed') THEN 'login-failed' ELSE 'login-ended' END,
+  r."user", regexp_extract(t, 'session=<([^<>]*)>[^<>]*$', 1), r.address, '', '', '', '', '', '', '', '', '', '', '', CASE WHEN r.event IN ('Login', 'Logged in') THEN '' ELSE r.event END, '') END;
 CREATE MACRO mw_dovecot_login(t) AS list_transform([regexp_extract(t,
-  '^([a-z0-9]+-login): (?:(?:Info|Warning|Notice): )?(Login|Logged in|[A-Z][^<>]*?): (?:user=<(.*)>, )?(?:method=[^,<>]*, )?rip=([0-9A-Fa-f.:]+), lip=', ['service', 'event', 'user', 'address'])], lambda r: mw_dovecot_login_struct(r, t))[1];
+  '^([a-z0-9]+-login): (?:(?:Info|Warning|Notice): )?(Login|Logged in|[A-Z][^<>]*?): (?:user=<(.*)>, )?(?:method=[^,<>]*, )?rip=([0-9A-Fa-f.:]+)(?:, |$)', ['service', 'event', 'user', 'address'])], lambda r: mw_dovecot_login_struct(r, t))[1];
 
 CREATE MACRO mw_dovecot_end_struct(r, t) AS mw_line(r.service, CASE WHEN r.service = '' THEN '' ELSE 'disconnect' END, r."user", coalesce(nullif(r.session, ''), r.older), '', '', '', '', '', '', '', '', '', '',
   coalesce(nullif(regexp_extract(t, ' expunged=(\d+) trashed=\d+', 1), ''), nullif(regexp_extract(t, ', del=(\d+)/\d+, size=\d+', 1), ''), ''), '', r.reason,
@@ -113,18 +126,16 @@ CREATE MACRO mw_dovecot_end(t) AS list_transform([regexp_extract(t, mw_dovecot_p
   ['service', 'user', 'session', 'older', 'reason'])], lambda r: mw_dovecot_end_struct(r, t))[1];
 
 -- Pigeonhole prints the id without blanks, so that the first ": " behind it is its own.
-CREATE MACRO mw_dovecot_sieve_struct(r) AS mw_line(r.service, CASE
+CREATE MACRO mw_dovecot_sieve_struct(r) AS CASE WHEN r.service = '' THEN mw_no_line() ELSE mw_line(r.service, CASE
     WHEN r.action LIKE 'discard%' OR r.action LIKE '%marked message to be discarded%' THEN 'sieve-discard' WHEN r.action LIKE '%stored mail into mailbox%' OR r.action LIKE 'saved mail%' THEN 'sieve-store'
     WHEN r.action LIKE '%forwarded%' THEN 'sieve-redirect' WHEN r.action LIKE '%reject%' THEN 'sieve-reject' ELSE 'sieve' END,
   r."user", coalesce(nullif(r.session, ''), r.older), '', regexp_extract(r.action, '(?:into mailbox|saved mail to) ''?(.*?)''?$', 1), regexp_extract(r.action, 'forwarded to <?([^<> ]+)', 1), '', '',
-  r.message_id, '', '', '', '', '1', '', r.action, '');
+  r.message_id, '', '', '', '', '1', '', r.action, '') END;
 CREATE MACRO mw_dovecot_sieve(t) AS list_transform([regexp_extract(t, mw_dovecot_prefix() || '(?:sieve: )?msgid=(.*?): (.*)$', ['service', 'user', 'session', 'older', 'message_id', 'action'])], lambda r: mw_dovecot_sieve_struct(r))[1];
-
-CREATE MACRO mw_no_line() AS mw_line('', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '', '');
 
 CREATE MACRO mw_dovecot(t) AS CASE
   WHEN regexp_matches(t, '^[a-z0-9]+-login: ') THEN mw_dovecot_login(t)
-  WHEN contains(t, ': box=') AND regexp_matches(t, ': box=.*?, uid=') AND NOT regexp_matches(t, '^[^ ]+ (?:sieve: )?msgid=') THEN mw_dovecot_message(t)
+  WHEN regexp_matches(t, mw_dovecot_message_start() || '(?:box|uid|msgid|size|vsize|from|subject|flags)=') THEN mw_dovecot_message(t)
   WHEN contains(t, ': Mailbox ') OR contains(t, ': Info: Mailbox ') THEN mw_dovecot_box(t)
   WHEN contains(t, ' msgid=') THEN mw_dovecot_sieve(t)
   WHEN contains(t, ': Disconnected') OR contains(t, ': Connection closed') OR contains(t, ': Logged out') THEN mw_dovecot_end(t)
@@ -243,7 +254,7 @@ CREATE MACRO mw_audit_flags(call, a1, a2) AS coalesce(try_cast('0x' || CASE WHEN
 CREATE MACRO mw_dovecot_kind(head, body) AS CASE
   WHEN NOT regexp_full_match(head, '[a-z0-9-]+\([^()<>, ]*\)<\d+><[^<>]*>') THEN CASE
     WHEN body = 'Connect from local' AND regexp_full_match(head, '[a-z]+\(\d+\)') THEN ''
-    WHEN regexp_full_match(head, '[a-z0-9]+-login') AND regexp_full_match(body, 'Login: user=<[^<>,]*>, method=[^,<>]*, rip=[0-9A-Fa-f.:]+, lip=[^<>]*session=<[^<>]*>') THEN 'login'
+    WHEN regexp_full_match(head, '[a-z0-9]+-login') AND regexp_full_match(body, '(?:Login|Logged in): user=<[^<>,]*>, method=[^,<>]*, rip=[0-9A-Fa-f.:]+, lip=[^<>]*session=<[^<>]*>') THEN 'login'
     ELSE 'whole' END
   WHEN starts_with(body, 'msgid=') OR starts_with(body, 'sieve: msgid=') THEN CASE
     WHEN regexp_full_match(body, '(?:sieve: )?msgid=[^: ]*: (?:stored mail into mailbox ''[^'':]*''|saved mail to [^'':]*)') AND NOT contains(body, 'discarded') AND NOT contains(body, 'forwarded to') THEN 'sieve'
