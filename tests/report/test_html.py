@@ -10,8 +10,12 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import Markup, escape
 
 from mailwitness.report.html import CASES_SHOWN, FINDINGS_SHOWN, render_html
+from mailwitness.report.templating import escaped
 
 from .report_examples import HOSTILE_TEXTS, Json, hostile, poison, realistic
 
@@ -60,6 +64,11 @@ def test_every_field_of_the_report_is_escaped(name: str) -> None:
     assert {tag for tag, _ in Outline(page).tags} <= {
         tag for tag, _ in Outline(render_html(realistic())).tags
     }
+
+
+@given(st.one_of(st.text(), st.integers(), st.booleans(), st.text().map(Markup)))
+def test_a_value_is_escaped_as_the_library_of_the_templates_does(value: object) -> None:
+    assert str(escape(value)) == str(escaped(value))
 
 
 def test_the_page_refers_to_nothing_outside_itself() -> None:

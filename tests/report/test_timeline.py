@@ -134,3 +134,12 @@ def test_a_record_is_laid_out_without_losing_duplicate_keys_or_a_cut_end() -> No
 @given(st.text('{}[]",:\\ a1\n', max_size=80).map(lambda text: "{" + text))
 def test_layout_changes_nothing_but_white_space(text: str) -> None:
     assert re.sub(r"\s", "", text) == re.sub(r"\s", "", lay_out(text))
+
+
+def test_a_sound_record_is_laid_out_as_a_damaged_one_is_up_to_the_damage() -> None:
+    sound = '{"a":[1e+05,-0.0,"\\u00e9/ü\\"",[],{}],"b" : {"a":null, "a":12345678901234567890123}}'
+    deep = '{"a":' + "[" * 20 + "1" + "]" * 20 + "}"
+
+    for record in (sound, deep):
+        assert lay_out(record).rstrip("}\n") == lay_out(record[:-1]).rstrip("}\n")
+    assert max(len(line) - len(line.lstrip()) for line in lay_out(deep).split("\n")) == 24

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mailwitness.report import plan, record_layout, text, wording
@@ -21,6 +21,7 @@ from mailwitness.report.charts.strip import draw_strip
 from mailwitness.report.compiled import CompiledTemplates
 from mailwitness.report.document import read_report
 from mailwitness.report.first import start_of
+from mailwitness.report.templating import Templates
 from mailwitness.report.timeline import fold, read_timeline
 
 if TYPE_CHECKING:
@@ -125,14 +126,16 @@ def asset(name: str) -> str:
 
 
 @cache
-def environment() -> Environment:
+def environment() -> Templates:
     """Return the templates with the filters that every text from the evidence has to pass."""
-    environment = Environment(
+    environment = Templates(
         loader=PackageLoader("mailwitness.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # They lie in the package; looking at each before every include takes longer than most includes.
+        auto_reload=False,
         bytecode_cache=CompiledTemplates(),
     )
     environment.filters.update(

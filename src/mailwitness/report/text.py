@@ -66,7 +66,9 @@ _CONTROLS = [
 _REPEATS_SHOWN = 3
 # Names and titles, not whole messages.
 _REMEMBERED = 400
-_MARKS = re.compile(f"(?P<hidden>[{HIDDEN}])(?P=hidden)*|(?<=[{STACKING}]{{{_STACK_ALLOWED}}})[{STACKING}]+")
+_STACKED = f"(?<=[{STACKING}]{{{_STACK_ALLOWED}}})[{STACKING}]+"
+_MARKS = re.compile(f"(?P<hidden>[{HIDDEN}])(?P=hidden)*|{_STACKED}")
+_MARKS_IN_LINES = re.compile(f"(?P<hidden>(?![\n\t])[{HIDDEN}])(?P=hidden)*|{_STACKED}")
 
 
 def visible(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = False) -> str:
@@ -82,6 +84,8 @@ def visible(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = False) 
     >>> visible("Invoice\x1b[2J \u202efdp.exe")
     'Invoice‹ESC›[2J ‹U+202E›fdp.exe'
     """
+    if _is_ordinary(text, limit, keep_lines=keep_lines):
+        return text
     return "".join(shown for shown, _ in _pieces(text, limit, keep_lines=keep_lines))
 
 
@@ -92,11 +96,13 @@ def visible_html(text: str, limit: int = DEFAULT_LIMIT, *, keep_lines: bool = Fa
     so they differ from the same symbols typed by an attacker.
     """
     if len(text) > _REMEMBERED:
-        return _isolated(text, limit, keep_lines=keep_lines)
-    return _isolated_again(text, limit, keep_lines=keep_lines)
+        return _isolated(text, limit, keep_lines)
+    return _isolated_again(text, limit, keep_lines)
 
 
-def _isolated(text: str, limit: int, *, keep_lines: bool) -> Markup:
+def _isolated(text: str, limit: int, keep_lines: bool) -> Markup:
+    if _is_ordinary(text, limit, keep_lines=keep_lines):
+        return Markup(f"<bdi>{escape(text) if keep_lines else _breakable(text)}</bdi>")  # noqa: S704 - escaped
     shown = [
         _mark(piece, name) if name else escape(piece) if keep_lines else _breakable(piece)
         for piece, name in _pieces(text, limit, keep_lines=keep_lines)
@@ -168,15 +174,21 @@ def _disarm_start(match: re.Match[str]) -> str:
     return f"{start}\\" if start[0].isdigit() else f"\\{start}"
 
 
+def _is_ordinary(text: str, limit: int, *, keep_lines: bool) -> bool:
+    """Say at once of most texts that nothing in them is hidden, too long or only blank: ASCII, and all of it printed."""
+    if len(text) > limit or not text.isascii() or text.isspace():
+        return False
+    words = text.replace("\n", "").replace("\t", "") if keep_lines else text
+    return words.isprintable()
+
+
 def _pieces(text: str, limit: int, *, keep_lines: bool) -> Iterator[tuple[str, str | None]]:
     """Yield (shown text, None) for ordinary text and (shown text, explanation) for what was made visible."""
     head = text[:limit]
     if head and not head.strip():  # a name of blanks is a hiding place, not an empty name
         head = head.replace(" ", "\u2423")
     start = 0
-    for match in _MARKS.finditer(head):
-        if keep_lines and match[0][0] in "\n\t":
-            continue
+    for match in (_MARKS_IN_LINES if keep_lines else _MARKS).finditer(head):
         if match.start() > start:
             yield head[start : match.start()], None
         yield from _shown_run(match)
