@@ -18,6 +18,8 @@ from mailwitness.errors import MailwitnessError, QueryTimeout
 from mailwitness.kql import leading_filters, referenced_tables, uses_clock, watchlists_named
 from mailwitness.models import Finding, RuleOutcome
 from mailwitness.needs import TABLE as ACTIVITY
+from mailwitness.needs import activities_asked
+from mailwitness.row_flow import Flow, row_flow
 from mailwitness.sentences import filled
 from mailwitness.tables import rows
 
@@ -45,13 +47,18 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A rule ready to run: its SQL and the filters a row must pass to matter to it.
 
     Attributes:
+        predicates: the leading filter of each mention of MailboxActivity, as SQL; empty when the rule always runs.
+        asked: of each of these the activities of which its rows are, lower case; None when it does not say.
+        flow: how rows that pass them come to the rule's end.
         open_sql: for a rule that asks for the present time: its SQL with an open clock, to be replayed.
         read: tables it names that are there.
     """
 
     rule: Rule
     sql: str
-    predicates: tuple[str, ...]
+    predicates: tuple[str, ...] = ()
+    asked: tuple[frozenset[str] | None, ...] = ()
+    flow: Flow | None = None
     reason: str = ""
     open_sql: str = ""
     read: tuple[str, ...] = ()
@@ -71,40 +78,63 @@ def prepare(
     else:
         reason = why_not(rule, tables, evidence, vocabulary)
     if reason:
-        return Prepared(rule=rule, sql="", predicates=(), reason=reason)
+        return Prepared(rule=rule, sql="", reason=reason)
     try:
         sql = engine.to_sql(rule.query, now=now)
-        predicates = _predicates(rule, engine, tables, now)
+        filters = _filters(rule, tables)
+        predicates = [engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in filters]
     except MailwitnessError as error:
-        return Prepared(rule=rule, sql="", predicates=(), reason=str(error))
+        return Prepared(rule=rule, sql="", reason=str(error))
     if uses_clock(rule.query):
         read = tuple(sorted(tables & (evidence.tables | {ACTIVITY})))
-        return Prepared(rule=rule, sql=sql, predicates=(), open_sql=engine.open_sql(rule.query), read=read)
-    return Prepared(rule=rule, sql=sql, predicates=predicates)
+        return Prepared(rule=rule, sql=sql, open_sql=engine.open_sql(rule.query), read=read)
+    if not all(predicates):
+        return Prepared(rule=rule, sql=sql)
+    return Prepared(
+        rule=rule,
+        sql=sql,
+        predicates=tuple(predicate for predicate in predicates if predicate),
+        asked=tuple(activities_asked(text) for text in filters),
+        flow=row_flow(rule.query, ACTIVITY),
+    )
 
 
-def _predicates(rule: Rule, engine: KqlEngine, tables: set[str], now: dt.datetime) -> tuple[str, ...]:
-    """Return the rule's leading filters as SQL; empty when skipping it would not be safe."""
+def _filters(rule: Rule, tables: set[str]) -> tuple[str, ...]:
+    """Return the rule's leading filters; empty when skipping it would not be safe."""
     if tables != {ACTIVITY} or counts_nothing(rule.query):
         return ()
     leading = leading_filters(rule.query, ACTIVITY)
-    if not leading.complete:
-        return ()
-    found = [
-        engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in dict.fromkeys(leading.filters)
-    ]
-    return tuple(sql for sql in found if sql) if all(found) else ()
+    return leading.filters if leading.complete else ()
 
 
 def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepared]) -> set[str]:
-    """Return ids of the rules of which at least one row passes a leading filter: one scan for all.
+    """Return ids of the rules that may find something: a row passes each leading filter that their findings need.
 
-    Equal filters are evaluated once.
+    One scan answers for all filters; equal ones, and those about acts that nobody did, cost nothing in it.
     """
+    fused = [item for item in prepared if item.predicates]
+    kinds = connection.execute(f"SELECT DISTINCT lower(Activity) FROM {ACTIVITY}").fetchall() if fused else []
+    done = {str(kind) for (kind,) in kinds}
+    asked = dict.fromkeys(
+        predicate
+        for item in fused
+        for predicate, activities in zip(item.predicates, item.asked, strict=True)
+        if activities is None or activities & done
+    )
+    passed = _passed(connection, list(asked))
+    return {
+        item.rule.id
+        for item in fused
+        if item.flow is not None
+        and passed & set(item.predicates)
+        and item.flow.may_have_rows(lambda number, item=item: item.predicates[number] in passed)  # type: ignore[misc]
+    }
+
+
+def _passed(connection: duckdb.DuckDBPyConnection, distinct: list[str]) -> set[str]:
+    """Return the filters that some row passes, or that cannot be run."""
     import duckdb  # noqa: PLC0415 - the types of its errors
 
-    fused = [item for item in prepared if item.predicates]
-    distinct = list(dict.fromkeys(predicate for item in fused for predicate in item.predicates))
     passed: set[str] = set()
     # A statement with thousands of expressions plans slowly; chunks keep planning linear.
     for start in range(0, len(distinct), 128):
@@ -117,7 +147,7 @@ def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepare
             # One filter that cannot run must not stop the others; its rule runs by itself and says why.
             row = tuple(_may_pass(connection, predicate) for predicate in chunk)
         passed |= {predicate for predicate, hit in zip(chunk, row, strict=True) if hit}
-    return {item.rule.id for item in fused if passed & set(item.predicates)}
+    return passed
 
 
 def _may_pass(connection: duckdb.DuckDBPyConnection, predicate: str) -> bool:

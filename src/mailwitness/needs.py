@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TABLE = "MailboxActivity"
 _QUOTED = re.compile(r"[\"']([^\"']*)[\"']")
-_ONE = re.compile(r"Platform(?:==|=~)([\"'][^\"']*[\"'])")
-_SEVERAL = re.compile(r"Platformin~?\(((?:[\"'][^\"']*[\"'],?)+)\)")
+_VALUES = r"(?:==|=~|in~?(?=\())\(?((?:[\"'][^\"'\\]*[\"'],?)+)\)?"
+_PLATFORM, _ACTIVITY = re.compile("Platform" + _VALUES), re.compile("Activity" + _VALUES)
 PLATFORMS = frozenset({"ExchangeOnline", "Exchange", "GoogleWorkspace", "Linux", "macOS", "Windows", "Entra"})
 
 
@@ -109,12 +109,32 @@ def platforms_asked(kql: str) -> frozenset[str] | None:
 
 def _narrowed(text: str) -> set[str] | None:
     """Return the platforms of one conjunction of ``(step) and (step)``; None when it does not narrow them."""
+    found = _values(text, _PLATFORM)
+    return found if found is not None and found <= PLATFORMS else None
+
+
+def activities_asked(text: str) -> frozenset[str] | None:
+    """Return the activities, in lower case, that a leading filter is narrowed to; None when it does not say for sure.
+
+    Args:
+        text: one of ``kql.leading_filters``.
+    """
+    found = _values(text, _ACTIVITY)
+    # Beyond ASCII the database may fold case in another way.
+    if found is None or not all(name.isascii() for name in found):
+        return None
+    return frozenset(name.lower() for name in found)
+
+
+def _values(text: str, form: re.Pattern[str]) -> set[str] | None:
+    """Return the values that all conditions of a form leave, of one conjunction of steps; None when there is none."""
     found: set[str] | None = None
     for conditions in _steps(text):
         for condition in conditions:
-            platforms = _platforms(condition)
-            if platforms is not None:
-                found = platforms if found is None else found & platforms
+            match = form.fullmatch(condition)
+            if match is not None:
+                values = set(_QUOTED.findall(match.group(1)))
+                found = values if found is None else found & values
     return found
 
 
@@ -132,10 +152,3 @@ def _steps(text: str) -> list[list[str]]:
         else:
             steps[-1][-1] += token.text
     return [conditions for conditions in steps if not any(one.startswith("or") for one in conditions)]
-
-
-def _platforms(condition: str) -> set[str] | None:
-    """Return the platforms of ``Platform == "x"`` or ``Platform in ("x", "y")``."""
-    match = _ONE.fullmatch(condition) or _SEVERAL.fullmatch(condition)
-    platforms = set(_QUOTED.findall(match.group(1))) if match else set()
-    return platforms if platforms and platforms <= PLATFORMS else None
