@@ -29,6 +29,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         unheld: id of a rule -> why it is not evaluated: no record of what it is about was given.
         of_host: those of the reasons that speak of what a host writes down by itself.
         apart: those of the reasons that speak of records which are exported by themselves.
+        coming: those of the tables that are still being computed when the rules begin.
     """
 
     tables: set[str]
@@ -39,6 +40,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     of_host: set[str] = set()
     apart: set[str] = set()
     unheld: dict[str, str] = msgspec.field(default_factory=dict)
+    coming: frozenset[str] = frozenset()
 
 
 # A query with one of these may find something although one of its sides is empty.

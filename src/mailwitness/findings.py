@@ -52,6 +52,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         flow: how rows that pass them come to the rule's end.
         open_sql: for a rule that asks for the present time: its SQL with an open clock, to be replayed.
         read: tables it names that are there.
+        is_late: it reads a table that is still being computed.
     """
 
     rule: Rule
@@ -62,6 +63,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     open_sql: str = ""
     read: tuple[str, ...] = ()
+    is_late: bool = False
 
 
 def prepare(
@@ -85,17 +87,19 @@ def prepare(
         predicates = [engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in filters]
     except MailwitnessError as error:
         return Prepared(rule=rule, sql="", reason=str(error))
+    is_late = bool(tables & evidence.coming)
     if uses_clock(rule.query):
         read = tuple(sorted(tables & (evidence.tables | {ACTIVITY})))
-        return Prepared(rule=rule, sql=sql, open_sql=engine.open_sql(rule.query), read=read)
+        return Prepared(rule=rule, sql=sql, open_sql=engine.open_sql(rule.query), read=read, is_late=is_late)
     if not all(predicates):
-        return Prepared(rule=rule, sql=sql)
+        return Prepared(rule=rule, sql=sql, is_late=is_late)
     return Prepared(
         rule=rule,
         sql=sql,
         predicates=tuple(predicate for predicate in predicates if predicate),
         asked=tuple(activities_asked(text) for text in filters),
         flow=row_flow(rule.query, ACTIVITY),
+        is_late=is_late,
     )
 
 
@@ -166,6 +170,7 @@ def detect(
     *,
     fused: bool = True,
     seen: Callable[[Finding], None] | None = None,
+    proved: Callable[[], None] = lambda: None,
     threads: int = 1,
 ) -> Iterator[tuple[RuleOutcome, list[Finding]]]:
     """Run prepared rules, the most severe first, and yield each outcome with its findings, in that order.
@@ -175,6 +180,7 @@ def detect(
         prepared: from :func:`prepare`.
         fused: skip rules of which no row passes a leading filter; the result is the same.
         seen: called with the very first finding.
+        proved: returns when the tables are there that are still being computed.
         threads: rules that run at the same time: planning a query, most of the work, keeps one core busy.
     """
     ordered = sorted(prepared, key=lambda item: (-SEVERITIES.index(item.rule.level()), item.rule.name))
@@ -186,6 +192,8 @@ def detect(
             return _outcome(item.rule, "not_evaluated", item.reason, 0), []
         if fused and item.predicates and item.rule.id not in alive:
             return _outcome(item.rule, "clear", "", 0), []
+        if item.is_late:
+            proved()
         try:
             found = runner.run(item)
         except MailwitnessError as error:
@@ -198,7 +206,10 @@ def detect(
         return _outcome(item.rule, "found" if found else "clear", said, len(found)), found
 
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="rules") as pool:
-        yield from pool.map(judge, ordered)
+        # Those that wait for something come last, so that they do not keep a thread from those that need not.
+        late = sorted(range(len(ordered)), key=lambda place: ordered[place].is_late)
+        judged = {place: pool.submit(judge, ordered[place]) for place in late}
+        yield from (judged[place].result() for place in range(len(ordered)))
 
 
 class _Runner:

@@ -117,8 +117,15 @@ def build(folder: CaseFolder, settings: Settings, work: Path) -> None:
             pack.load(),
             now=settings.now,
             work=work,
-            memory=settings.memory_limit(),
-            threads=settings.thread_count(),
+            connection=tables.connect(
+                memory=settings.memory_limit(),
+                threads=settings.thread_count(),
+                temporary=work,
+                maps=False,
+            ),
             given=pipeline.given_of(kept),
         )
-        opened.close()
+        try:
+            opened.proved()
+        finally:
+            opened.close()

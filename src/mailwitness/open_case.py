@@ -12,13 +12,14 @@ from mailwitness.content import pack
 from mailwitness.findings import UNHELD
 from mailwitness.kql import words
 from mailwitness.needs import Needs
-from mailwitness.proof import ledger, recoverability, settings, visibility
+from mailwitness.proof import computing
 
 if TYPE_CHECKING:
     import duckdb
 
     from mailwitness.activities import Later
     from mailwitness.kql import KqlEngine
+    from mailwitness.proof.computing import Computing
     from mailwitness.proof.ledger import Given
 
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 ALWAYS_STORED = frozenset(
     {"Actor", "Mailbox", "ClientApp", "ClientIP", "Platform", "SourceTable", "RecordType"}
 )
+
+# Up to this size the tables of the proof are computed while rules run: both fit into the memory then.
+_BESIDE_BYTES = 256 * 1024 * 1024
 
 
 class OpenCase:
@@ -41,6 +45,7 @@ class OpenCase:
         work: folder for files of this run; it is removed at its end.
         held: activities of which there is an act.
         later: the acts that are computed when they are asked; None when MailboxActivity has all.
+        proof: the tables of the proof on their way; None when there are none, or all are there.
     """
 
     def __init__(
@@ -64,6 +69,12 @@ class OpenCase:
         self.work = work
         self.held = held or set()
         self.later = later
+        self.proof: Computing | None = None
+
+    def proved(self) -> None:
+        """Return when the tables of the proof are there."""
+        if self.proof is not None:
+            self.proof.wait()
 
     def shows(self, kql: str) -> bool:
         """Say whether MailboxActivity has all acts that a condition can mean."""
@@ -87,6 +98,8 @@ class OpenCase:
 
     def close(self) -> None:
         """Release the database; keep what was translated for the next run."""
+        if self.proof is not None:
+            self.proof.close()
         pack.save(self.knowledge, self.engine.cache)
         self.connection.close()
 
@@ -144,8 +157,7 @@ def open_case(
     *,
     now: dt.datetime,
     work: Path,
-    memory: str,
-    threads: int,
+    connection: duckdb.DuckDBPyConnection,
     given: list[Given] | None = None,
 ) -> OpenCase:
     """Open a case's tables and compute MailboxActivity for what the run's queries name.
@@ -155,11 +167,9 @@ def open_case(
         knowledge: the content of the run.
         now: the clock of the run.
         work: folder for temporary files; MailboxActivity is stored there.
-        memory: limit of the database, such as ``1GB``.
-        threads: worker threads.
+        connection: a database of our own, from ``tables.connect``; the open case closes it.
         given: the exhibits, when the tables of the proof are to be computed; None leaves them out.
     """
-    connection = tables.connect(memory=memory, threads=threads, temporary=work, maps=False)
     store = tables.TableStore(folder / "tables")
     store.create_views(connection)
     engine = new_engine(knowledge)
@@ -171,14 +181,8 @@ def open_case(
     asked = [*queries(knowledge), *question_queries(knowledge)]
     named = {word for query in asked for word in words(query)} | ALWAYS_STORED
     if given is not None:
-        proved = (
-            ledger.activities()
-            | visibility.activities()
-            | recoverability.activities()
-            | settings.activities()
-        )
-        wanted, first = wanted.plus(proved), first.plus(proved)
-        named |= ledger.columns() | visibility.columns() | recoverability.columns() | settings.columns()
+        wanted, first = wanted.plus(computing.activities()), first.plus(computing.activities())
+        named |= computing.columns()
     union = activities.union_sql(
         connection, engine, knowledge.parsers, present, now=now, needed=wanted, early=first
     )
@@ -188,21 +192,53 @@ def open_case(
     activities.materialise(
         connection, union, work / "activity.parquet", needed=wanted.activities(), named=named
     )
-    if given is not None:
-        ledger.store(connection, store, work, exhibits=given, now=now)
-        recoverability.store(connection, store, now=now)
-        settings.store(connection, store, work, present=present, exhibits=given)
-        visibility.store(connection, store, present=present, now=now, exhibits=given)
     later.shown = ruled.activities() - left
     activities.narrow(connection, later.shown)
-    held = activities.held(connection) | later.held()
-    found = evidence(connection, knowledge, store.tables(), held)
     tables.lock(connection, [folder / "tables", work])
-    return OpenCase(connection, engine, knowledge, found, now=now, work=work, held=held, later=later)
+    proof = (
+        None if given is None else _proving(connection, store, work, present=present, given=given, now=now)
+    )
+    held = activities.held(connection) | later.held()
+    coming = computing.TABLES if proof is not None else frozenset[str]()
+    found = evidence(connection, knowledge, present, held, coming=coming)
+    opened = OpenCase(connection, engine, knowledge, found, now=now, work=work, held=held, later=later)
+    opened.proof = proof
+    return opened
+
+
+def _proving(
+    connection: duckdb.DuckDBPyConnection,
+    store: tables.TableStore,
+    work: Path,
+    *,
+    present: set[str],
+    given: list[Given],
+    now: dt.datetime,
+) -> Computing:
+    """Begin with the tables of the proof; those of large evidence are waited for, because they need the memory."""
+    proof = computing.Computing(
+        connection,
+        computing.Basis(
+            store=store.root,
+            work=work,
+            present=frozenset(present),
+            exhibits=tuple(given),
+            activity=activities.COMPUTED,
+            now=now,
+        ),
+    )
+    if sum(exhibit.size_bytes for exhibit in given) > _BESIDE_BYTES:
+        proof.wait()
+    return proof
 
 
 def evidence(
-    connection: duckdb.DuckDBPyConnection, knowledge: pack.Pack, present: set[str], shown: set[str]
+    connection: duckdb.DuckDBPyConnection,
+    knowledge: pack.Pack,
+    present: set[str],
+    shown: set[str],
+    *,
+    coming: frozenset[str] = frozenset(),
 ) -> Evidence:
     """Say what the case can show, and what its records cannot although their table is there.
 
@@ -211,7 +247,9 @@ def evidence(
         knowledge: the content of the run.
         present: tables with rows.
         shown: activities of which there is an act.
+        coming: tables that are being computed.
     """
+    present = present | coming
     provided = {
         activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
     }
@@ -230,6 +268,7 @@ def evidence(
     return Evidence(
         unheld=unheld,
         tables=present,
+        coming=coming,
         activities=provided,
         absent=absent,
         of_host=of_host & said,

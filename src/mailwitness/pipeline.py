@@ -26,6 +26,7 @@ from mailwitness import (
     tables,
 )
 from mailwitness import outcome as outcome_document
+from mailwitness.ahead import Ahead
 from mailwitness.chain_matches import as_finding
 from mailwitness.content import exclusions, pack
 from mailwitness.errors import MailwitnessError
@@ -46,8 +47,7 @@ from mailwitness.open_case import (
     question_queries,
     questioned,
 )
-from mailwitness.proof import ledger, recoverability, setting_summary, sight, summary, visibility
-from mailwitness.proof import settings as settings_over_time
+from mailwitness.proof import computing, ledger, recoverability, setting_summary, sight, summary
 from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.snapshots import taking
 from mailwitness.sources import Intake
@@ -171,6 +171,12 @@ class _Run:
         )
         self.work = folder.path / f"work.tmp-{os.getpid()}"
         self.work.mkdir(mode=0o700)
+        self.ahead = Ahead(
+            self.knowledge,
+            memory=settings.memory_limit(),
+            threads=settings.thread_count(),
+            temporary=self.work,
+        )
         self.lines = LinesWhileSealing()
         self.digests: dict[str, Future[str]] = {}
         self.sealed: dict[str, seal.Sealed] = {}
@@ -187,6 +193,7 @@ class _Run:
 
     def close(self) -> None:
         """Release the log and remove temporary files."""
+        self.ahead.close()
         self.log.close()
         shutil.rmtree(self.work, ignore_errors=True)
 
@@ -369,12 +376,7 @@ class _Run:
     # -- tables ------------------------------------------------------------------------------
 
     def _load(self, exhibits: list[Exhibit]) -> Intake:
-        connection = tables.connect(
-            memory=self.settings.memory_limit(),
-            threads=self.settings.thread_count(),
-            temporary=self.work,
-            in_order=True,
-        )
+        connection = self.ahead.loading()
         self.given_proof = _proof_of(exhibits, self.settings.proof)
         # Where the proof reads nested values, there is no first pass that could leave them out.
         proved = questioned(self.knowledge) | ledger.activities() if self.given_proof is not None else set()
@@ -384,7 +386,7 @@ class _Run:
             [
                 *queries(self.knowledge),
                 *question_queries(self.knowledge),
-                *(_proof_queries() if self.given_proof is not None else []),
+                *(computing.queries() if self.given_proof is not None else []),
             ],
             needed(self.knowledge).plus(questioned(self.knowledge)).plus(proved),
             early(self.knowledge).plus(proved),
@@ -432,11 +434,14 @@ class _Run:
             self.knowledge,
             now=self.settings.now,
             work=self.work,
-            memory=self.settings.memory_limit(),
-            threads=self.settings.thread_count(),
+            connection=self.ahead.asking(),
             given=self.given_proof,
         )
-        self.not_evaluated += local_knowledge.put(opened, self.settings.watchlists)
+        try:
+            self.not_evaluated += local_knowledge.put(opened, self.settings.watchlists)
+        except MailwitnessError:
+            opened.close()
+            raise
         self._note_absent(opened.evidence, opened.evidence.tables)
         return opened
 
@@ -453,6 +458,7 @@ class _Run:
             prepared,
             fused=self.settings.fused,
             seen=self.progress.first_finding,
+            proved=opened.proved,
             threads=self.settings.thread_count(),
         ):
             outcomes.append(outcome)
@@ -471,12 +477,12 @@ class _Run:
         self, opened: OpenCase, stories: list[cases.Story]
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:  # Any: JSON values
         """Return what the report says of single messages and of what could be seen, or why it does not."""
-        if self.given_proof is not None:
+        if opened.proof is not None:
             mailboxes = [finding.mailbox for story in stories for finding in story.findings]
             part = summary.describe(opened.connection, list(dict.fromkeys(mailboxes)))
             clock = recoverability.describe(opened.connection, now=self.settings.now)
             part = recoverability.annotate(opened.connection, part, now=self.settings.now)
-            history = setting_summary.describe(opened.connection)
+            history = setting_summary.describe(opened.proof.connection)
             return part, sight.describe(opened.connection), clock, history
         reason = (
             "the setting proof is never"
@@ -501,6 +507,7 @@ class _Run:
         self, opened: OpenCase, found: list[Finding], outcomes: list[RuleOutcome]
     ) -> tuple[list[RuleOutcome], list[ChainMatch]]:
         self.progress.stage("following chains")
+        opened.proved()
         followed, matches = chains.follow(opened, found, outcomes)
         self.not_evaluated += [
             NotEvaluated(
@@ -584,15 +591,6 @@ def _proof_of(exhibits: list[Exhibit], setting: str) -> list[ledger.Given] | Non
     if setting == "never" or (setting == "auto" and total > PROOF_BYTES):
         return None
     return given_of(exhibits)
-
-
-def _proof_queries() -> list[str]:
-    return [
-        *ledger.queries(),
-        *visibility.queries(),
-        *recoverability.queries(),
-        *settings_over_time.queries(),
-    ]
 
 
 def _written(path: Path) -> dt.datetime | None:

@@ -21,7 +21,7 @@ from mailwitness.proof import results, statements
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     import duckdb
@@ -206,14 +206,16 @@ def _prepare(connection: duckdb.DuckDBPyConnection, exhibits: list[Given]) -> No
         for given in exhibits
         if not given.size_bytes and (found := _SPOOL.search(given.path))
     ]
-    _fill(connection, "verdicts", "Finding VARCHAR, Verdict VARCHAR, Reason VARCHAR", verdicts)
+    statements.fill(connection, "verdicts", "Finding VARCHAR, Verdict VARCHAR, Reason VARCHAR", verdicts)
     named = [
         (mask, ", ".join(k for i, k in enumerate(KINDS) if mask >> i & 1)) for mask in range(1 << len(KINDS))
     ]
-    _fill(connection, "proof_names", "Mask BIGINT, Names VARCHAR", named)
-    _fill(connection, "exhibits", "Id VARCHAR, Path VARCHAR", [(given.id, given.path) for given in exhibits])
-    _fill(connection, "empty_stores", "Mailbox VARCHAR, Exhibit VARCHAR, ListedAt TIMESTAMP", empty)
-    _fill(
+    statements.fill(connection, "proof_names", "Mask BIGINT, Names VARCHAR", named)
+    statements.fill(
+        connection, "exhibits", "Id VARCHAR, Path VARCHAR", [(given.id, given.path) for given in exhibits]
+    )
+    statements.fill(connection, "empty_stores", "Mailbox VARCHAR, Exhibit VARCHAR, ListedAt TIMESTAMP", empty)
+    statements.fill(
         connection,
         "owners",
         "Exhibit VARCHAR, Name VARCHAR",
@@ -227,19 +229,6 @@ def _owner(path: str) -> str:
     if address:
         return re.sub(r"\.(?:json|jsonl|csv|txt|ndjson)$", "", address[0]).lower()
     return ""
-
-
-def _fill(
-    connection: duckdb.DuckDBPyConnection, name: str, shape: str, rows: Sequence[tuple[object, ...]]
-) -> None:
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({shape})")
-    if rows:
-        # One statement with a list for each column: a statement for each row took a second for a few hundred.
-        kinds = [one.split()[-1] for one in shape.split(", ")]
-        listed = ", ".join(f"unnest(CAST(? AS {kind}[]))" for kind in kinds)
-        connection.execute(
-            f"INSERT INTO {name} SELECT {listed}", [list(cells) for cells in zip(*rows, strict=True)]
-        )
 
 
 def store(

@@ -80,9 +80,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, *, now: dt.datetime) -> None:
         for platform in item.platforms
         for act in state.acts
     ]  # fmt: skip
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE recoveries ({_SHAPE})")
-    marks = ", ".join("?" for _ in known[0])
-    connection.executemany(f"INSERT INTO recoveries VALUES ({marks})", known)
+    statements.fill(connection, "recoveries", _SHAPE, known)
     moment = f"TIMESTAMP {literal(now.replace(tzinfo=None).isoformat(sep=' '))}"
     statements.run(connection, "recoverability.sql", {"now": moment})
 

@@ -79,9 +79,7 @@ def prepare(
     """
     families = {family.kind: family for family in loader.setting_families()}
     places = [(given.id, setting_file.dated(given.path)) for given in exhibits]
-    connection.execute("CREATE OR REPLACE TEMP TABLE setting_places (Exhibit VARCHAR, Taken TIMESTAMP)")
-    if places:
-        connection.executemany("INSERT INTO setting_places VALUES (?, ?)", places)
+    statements.fill(connection, "setting_places", "Exhibit VARCHAR, Taken TIMESTAMP", places)
     found = statements.steps("settings.sql")
     for step in ("seen", "placed", "timed", "spelled", "named", "identified", "hosted", "versions", "hits"):
         connection.execute(statements.filled(found[step], {"union": _union(families.values())}))

@@ -11,10 +11,11 @@ import re
 from typing import TYPE_CHECKING
 
 from mailwitness.content import loader
+from mailwitness.proof import statements
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     import duckdb
 
@@ -36,34 +37,25 @@ def known(name: str) -> list[dict[str, str]]:
 
 def prepare(connection: duckdb.DuckDBPyConnection, exhibits: Iterable[Given]) -> None:
     """Create the small tables that the steps join: exhibits, lags and ceilings."""
-    _fill(
+    statements.fill(
         connection,
         "lags",
         "Source VARCHAR, Hours INTEGER",
         [(row["source"].strip("'"), int(row["lag_hours"])) for row in known("_sources") if row["lag_hours"]],
     )
-    _fill(
+    statements.fill(
         connection,
         "ceilings",
         "Tab VARCHAR, Source VARCHAR, Most BIGINT, Search VARCHAR",
         [(row["table"], row["source"], int(row["rows"]), row["search"]) for row in known("_ceilings")],
     )
     # "mail.log.2.gz/mail.log.2" is what was in the compressed file: it takes the compressed file's place in its series.
-    _fill(
+    statements.fill(
         connection,
         "visible_files",
         "Id VARCHAR, Path VARCHAR",
         [(one.id, _UNPACKED.sub(r"\1", one.path)) for one in exhibits],
     )
-
-
-def _fill(
-    connection: duckdb.DuckDBPyConnection, name: str, shape: str, rows: Sequence[tuple[object, ...]]
-) -> None:
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({shape})")
-    if rows:
-        marks = ", ".join("?" for _ in rows[0])
-        connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
 
 
 def records(present: set[str]) -> str:
