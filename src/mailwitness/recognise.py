@@ -81,6 +81,7 @@ class Recogniser:
             for table in loader.tables().values()
             if not table.made
         }
+        self._together: dict[str, str] = loader.read_yaml(loader.CONTENT / "tables" / "_together.yaml")
         self._known: dict[tuple[str, frozenset[str], str], Match | None] = {}
         self._by_names: dict[tuple[str, frozenset[str]], list[tuple[Source, list[Recognise]]]] = {}
 
@@ -120,7 +121,13 @@ class Recogniser:
                 return self._as_match(source, record, hint)
         table = self._table_of(record, hint, form)
         if table:
-            return Match(source="table_export", name=f"{table} export", mapping="table_export", table=table)
+            return Match(
+                source="table_export",
+                name=f"{table} export",
+                mapping="table_export",
+                table=table,
+                prepare=self._together.get(table, ""),
+            )
         return None
 
     def _fitting(self, record: Record, form: str) -> list[tuple[Source, list[Recognise]]]:

@@ -6,6 +6,9 @@ A raw event is several lines of one `timestamp:serial` (an enriched part may fol
     node=mx type=CWD msg=audit(1772442201.349:851): cwd="/root"
     node=mx type=PATH msg=audit(1772442201.349:851): item=0 name="/var/mail/bob" ... nametype=NORMAL
 
+A forwarder puts the header of syslog before each line (``Mar  2 09:03:21 mx audispd: type=SYSCALL msg=audit(...)``);
+its host is the node of a line that names none.
+
 Lines of several events are mixed, come late, or are lost; some shippers put a whole event on one line. Lines of the
 same node and id belong together as long as no more than `WINDOW` lines stand between them: memory stays bounded
 whatever the file says, and a line that comes later than that becomes an event of its own.
@@ -38,6 +41,10 @@ NO_TIME = "the time of the audit record cannot be read"
 NO_RECORD = "the line is no audit record"
 
 _START = re.compile(rb"(?:node=(\S+) )?(?:type=([A-Za-z0-9_\[\]]+) )?(?:msg=)?audit\(([^()]{5,64})\)\s?:?")
+# What rsyslog or the journal's forwarder writes before a line of audispd; the audit record keeps its own time.
+_HEADER = re.compile(
+    rb"(?:<\d{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S{8,32}) (\S{1,255}) [\w.-]{1,32}(?:\[\d+\])?: (?=node=|type=)"
+)
 # Where the next record begins on a line that holds a whole event. A string that a process chose cannot hold blanks.
 _NEXT = re.compile(rb"\s(?=(?:node=\S+ )?type=[A-Z0-9_]+ msg=audit\()")
 # What ausearch writes between events.
@@ -70,10 +77,12 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
             continue
         if number % 256 == 0:
             yield from _close(waiting, number - WINDOW)
-        matches = [(match, part) for part in _segments(line) if (match := _START.match(part))]
+        header = _HEADER.match(line)
+        parts = _segments(line[header.end() :] if header else line)
+        matches = [(match, part) for part in parts if (match := _START.match(part))]
         timed = [(match, part) for match, part in matches if moment(text(match[3])) is not None]
         for match, part in timed:
-            yield from _take(waiting, match, part, (number, offset, len(line)))
+            yield from _take(waiting, match, part, (number, offset, len(line)), header[1] if header else b"")
         if not timed and line.strip() and not _SEPARATOR.match(line):
             yield Damage(offset, len(line.rstrip(b"\r\n")), number, NO_TIME if matches else NO_RECORD)
     yield from _close(waiting, None)
@@ -83,7 +92,7 @@ def bulk(head: bytes) -> str:
     """Name the module that converts a large file; '' when events are joined on one line and have to be taken apart anyway."""
     # The very first line may be cut, where a log was rotated or torn: the first one that is whole decides.
     first = next((line for line in head[:65536].split(b"\n") if b" msg=audit(" in line), b"")
-    return "audit_fast" if first.count(b" msg=audit(") == 1 else ""
+    return "audit_fast" if first.count(b" msg=audit(") == 1 and not _HEADER.match(first) else ""
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
@@ -118,10 +127,11 @@ def _take(
     match: re.Match[bytes],
     segment: bytes,
     place: tuple[int, int, int],
+    host: bytes = b"",
 ) -> Iterator[RawRecord | Damage]:
     number, offset, length = place
     node, kind, key = match.groups(b"")
-    name = (text(node), text(key))
+    name = (text(node or host), text(key))
     found = waiting.get(name)
     if found is not None and (number - found.last > WINDOW or found.lines >= MOST_LINES):
         yield from _record(waiting.pop(name))

@@ -121,10 +121,12 @@ def _inner(intake: Intake, record: Record, match: Match, mapping: Mapping) -> tu
         partial = partial or not value
     if not isinstance(value, dict):
         value = {}
+    if match.mapping == "table_export":
+        if match.prepare:
+            value = intake.preparer(match).prepare({base_name(key): cell for key, cell in value.items()})
+        return _table_row(record, value, match, mapping), partial
     if match.prepare:
         return intake.preparer(match).prepare(value), partial
-    if match.mapping == "table_export":
-        return _table_row(record, value, match, mapping), partial
     keys = [*mapping.raw, *(key for further in intake.segments.further(match) for key in further.raw)]
     names = {key.lower(): key for key in reversed(keys)}
     inner = {names[key.strip().lower()]: item for key, item in value.items() if key.strip().lower() in names}
