@@ -78,6 +78,19 @@ def test_the_first_pattern_that_fits_a_line_decides() -> None:
     assert [taken(reading, subject) for subject in ("invoice 1", "alert 1")] == [False, True]
 
 
+def test_a_line_behind_very_many_others_is_said_and_not_run() -> None:
+    """Whether none of thousands of patterns fits before it is the square of them in SQL: the later ones are unknown, not false."""
+    table = "\n".join(f"/^Subject: .*word{n} alert/ DISCARD" for n in range(3000))
+
+    reading = header_checks.read(table, "pcre", can_run)
+
+    first, last = reading.clauses[0].condition, reading.clauses[-1].condition
+    assert len(reading.clauses) == 3000
+    assert (first.unjudged, last.sql) == ((), "NULL::BOOLEAN")
+    assert "too many lines stand before it" in last.unjudged[0]
+    assert sum(len(clause.condition.sql) for clause in reading.clauses) < 32 * 1024 * 1024
+
+
 def test_a_pattern_inside_a_condition_needs_both() -> None:
     table = "if /^Subject: .*alert/\n/^Subject: .*1/ DISCARD\nendif\n"
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MOST_LINES = 5000
+# "And none of the lines before it": with more SQL than this, some 500 patterns, a line is said and not run. A table of so many is no work
+# of an intruder's five minutes, and all its lines together would otherwise be the square of it.
+_LONGEST_EARLIER = 50_000
 # Postfix's tables, by the name in main.cf; other tables hold no patterns.
 _LANGUAGES = {"regexp": regexes.posix, "pcre": regexes.pcre}
 _ENTRY = re.compile(
@@ -64,13 +67,47 @@ class _Pattern(msgspec.Struct, frozen=True):
     on_subject: Condition = conditions.NEVER
 
 
+class _Earlier:
+    """The patterns above a line that could take a header before it, and how much SQL they are."""
+
+    def __init__(self) -> None:
+        self._subject: list[Condition] = []
+        # By header; under the empty name stand patterns that mean any header.
+        self._fits: dict[str, list[tuple[int, Condition]]] = {}
+        self._sizes: dict[str, int] = {"subject": 0}
+        self._count = 0
+
+    def add(self, pattern: _Pattern) -> None:
+        """Take a pattern that stands above all lines to come."""
+        self._count += 1
+        on_subject, fits = conditions.negate(pattern.on_subject), conditions.negate(pattern.fits)
+        self._sizes["subject"] += len(on_subject.sql)
+        if self._sizes["subject"] <= _LONGEST_EARLIER:
+            self._subject.append(on_subject)
+        # A line of a subject is never compared by what other headers are.
+        name = f"{pattern.header}:"
+        self._sizes[name] = self._sizes.get(name, 0) + len(fits.sql)
+        if self._sizes[name] <= _LONGEST_EARLIER:
+            self._fits.setdefault(name, []).append((self._count, fits))
+
+    def of(self, header: str) -> list[Condition] | None:
+        """Return that none of them takes a line of this header; None when they are too many to be run."""
+        if header == "subject":
+            return self._subject if self._sizes["subject"] <= _LONGEST_EARLIER else None
+        names = [f"{header}:", ":"] if header else [name for name in self._sizes if name.endswith(":")]
+        if sum(self._sizes.get(name, 0) for name in names) > _LONGEST_EARLIER:
+            return None
+        found = {number: one for name in names for number, one in self._fits.get(name, ())}
+        return [found[number] for number in sorted(found)]
+
+
 class _Reader:
     def __init__(self, kind: str, can_run: Callable[[str], bool], lines: str) -> None:
         self._kind = kind
         self._lines = lines
         self._can_run = can_run
         self._open: list[Condition] = []
-        self._before: list[_Pattern] = []
+        self._earlier = _Earlier()
         self.clauses: list[Clause] = []
         self.unread: list[str] = []
 
@@ -106,18 +143,15 @@ class _Reader:
             act = Act(part, words.replace("{value}", value.strip()[:200] or "a text"))
             condition = msgspec.structs.replace(self._first(pattern), words=self._sentence(pattern))
         self.clauses.append(Clause((act,), condition))
-        self._before.append(pattern)
+        self._earlier.add(pattern)
 
     def _first(self, pattern: _Pattern) -> Condition:
         """Return the condition that this is the first pattern that fits the line."""
-        if pattern.header == "subject":
-            earlier = [conditions.negate(one.on_subject) for one in self._before]
-        else:
-            earlier = [
-                conditions.negate(one.fits)
-                for one in self._before
-                if one.header == pattern.header or not (one.header and pattern.header)
-            ]
+        earlier = self._earlier.of(pattern.header)
+        if earlier is None or sum(len(one.sql) for one in self._open) > _LONGEST_EARLIER:
+            return conditions.unknown(
+                f"with a header that fits {pattern.words} (too many lines stand before it)"
+            )
         found = conditions.all_of([*self._open, pattern.fits, *earlier])
         return msgspec.structs.replace(found, unjudged=pattern.fits.unjudged)
 
@@ -222,4 +256,5 @@ def _together(clauses: list[Clause]) -> list[Clause]:
     joined = Clause(
         (Act("strips", f"strips the headers {named}"),), msgspec.structs.replace(condition, words="")
     )
-    return [*(clause for clause in clauses if clause not in strips), joined]
+    kept = {id(clause) for clause in strips}
+    return [*(clause for clause in clauses if id(clause) not in kept), joined]
