@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
+from mailwitness import google_bag
 from mailwitness.content import loader
 from mailwitness.kql import DUCKDB_TYPES
 from mailwitness.powershell import function as powershell
@@ -77,6 +78,7 @@ def connect(
         # DuckDB 2.0 turns a long IN list into a join, and rows come out of it in another order: a row's number
         # would no longer be its record's number.
         connection.execute("SET disabled_optimizers = 'in_clause'")
+    google_bag.register(connection)
     connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
     for path in sorted((loader.CONTENT / "macros").glob("*.sql")):
         if maps or path.name == _PROOF_MACROS:
