@@ -184,6 +184,23 @@ def test_a_log_of_dovecot_2_4_says_the_same_in_its_own_words(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        "imap(eva)<1><s>: expunge: box=INB",
+        "imap(eva)<1><s>: expunge: box=INBOX, uid=4",
+        "imap-login: Login aborted: Connection closed (auth failed, 1 attempts in 2 secs) (auth_failed): user=<eva>, method=PLAIN, rip=203.0.113.4",
+    ],
+)
+def test_two_lines_that_lost_the_end_between_them_are_not_one(start: str) -> None:
+    """No folder, uid, user or address is put together from two lines."""
+    behind = "2026-03-02T09:00:00.000000+00:00 mx1 dovecot: imap-login: Login: user=<bob>, method=PLAIN, rip=203.0.113.9, lip=192.0.2.1, mpid=1, TLS, session=<t>"
+
+    (found,) = DATABASE.execute("SELECT mw_mail_record('dovecot', ?).line", [start + behind]).fetchall()
+
+    assert (found[0]["event"], found[0]["user"], found[0]["box"]) == ("", "", "")
+
+
 HOSTILE = st.lists(
     st.sampled_from(
         [
