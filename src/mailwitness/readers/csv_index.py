@@ -15,7 +15,7 @@ from mailwitness.readers.index import Location, RecordIndex, build_index
 from mailwitness.readers.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,6 +27,8 @@ _LARGEST = 1 << 20
 # A record that does not end within this is followed line by line: a stretch of nothing but quotes must not
 # cost a hundred bytes of memory a byte.
 _LONGEST = 4 << 20
+# After a stretch whose lines were not its records, so many more are looked at quote by quote.
+_MOST_DOUBTS = 64
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -55,6 +57,20 @@ def index_csv(path: Path, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES
     return indexer.index()
 
 
+def _starts(ends: Positions) -> Positions:
+    starts = np.empty_like(ends)
+    starts[0] = 0
+    starts[1:] = ends[:-1] + 1
+    return starts
+
+
+def _lengths(data: NDArray[np.uint8], ends: Positions) -> Positions:
+    """Return the bytes of each record without its line end."""
+    lengths: Positions = ends - _starts(ends)
+    lengths -= (data[ends - 1] == CARRIAGE_RETURN) & (lengths > 0)
+    return lengths
+
+
 def _skip(window: Window, offset: int) -> None:
     while window.offset(window.place) < offset and window.ensure(1):
         window.place = min(len(window.text), window.place + offset - window.offset(window.place))
@@ -64,10 +80,21 @@ class CsvIndexer:
     """Walk through a file record by record, many at a time; always at the start of a record."""
 
     def __init__(
-        self, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES, stretch_bytes: int = _LARGEST
+        self,
+        shape: CsvShape,
+        *,
+        max_record: int = MAX_RECORD_BYTES,
+        stretch_bytes: int = _LARGEST,
+        is_rows: Callable[[memoryview, int], bool] | None = None,
     ) -> None:
-        """Take the shape of the file, the most bytes of a record, and of what is looked at together."""
+        """Take the shape of the file, the most bytes of a record, of what is looked at together, and who reads rows.
+
+        ``is_rows`` says of whole lines whether a parser finds exactly so many rows in them. Then each line is a record, and nobody
+        has to look at the quotes: a row takes a line at least, so none can take two.
+        """
         self._shape = shape
+        self._is_rows = is_rows
+        self._doubts = self._doubtful = 0
         self._max_record = max_record
         self._largest = stretch_bytes
         self._smallest = self._size = min(_SMALLEST, stretch_bytes)
@@ -95,7 +122,47 @@ class CsvIndexer:
             self._window = Window(stream)
             _skip(self._window, self._shape.data_offset)
             while have := self._window.ensure(self._size):
-                yield from self._step(have)
+                stretch = self._lines_as_records(have)
+                if stretch is not None:
+                    yield stretch
+                else:
+                    yield from self._step(have)
+
+    def _lines_as_records(self, have: int) -> Stretch | None:
+        """Return the whole lines at hand if each of them is a record; else None, and nothing was passed."""
+        if self._is_rows is None:
+            return None
+        if self._doubtful:
+            self._doubtful -= 1
+            return None
+        window = self._window
+        data = np.frombuffer(window.text, np.uint8, have, window.place)
+        ends = np.flatnonzero(data == NEWLINE)
+        size = int(ends[-1]) + 1 if len(ends) else 0
+        raw = memoryview(window.text)[window.place : window.place + size]
+        records = int(np.count_nonzero(_lengths(data, ends))) if size else 0
+        if not records or not self._is_plain(data, ends) or not self._is_rows(raw, records):
+            self._doubts = self._doubtful = min(2 * self._doubts + 1, _MOST_DOUBTS)
+            return None
+        first = len(self)
+        self._add(data, ends, ends)
+        window.pass_lines(window.place + size, len(ends))
+        self._doubts = 0
+        self._size = min(self._largest, 2 * self._size)
+        return Stretch(first, len(self), raw, is_clean=True)
+
+    def _is_plain(self, data: NDArray[np.uint8], ends: Positions) -> bool:
+        """Say whether no carriage return can end a row, and the last line does not go on behind."""
+        text, place = self._window.text, self._window.place
+        size = int(ends[-1]) + 1
+        before = data[ends[int(ends[0] == 0) :] - 1]
+        returns = np.count_nonzero(data[:size] == CARRIAGE_RETURN)
+        if returns != np.count_nonzero(before == CARRIAGE_RETURN):
+            return False
+        begin = int(ends[-2]) + 1 if len(ends) > 1 else 0
+        last = text[place + begin : place + size].decode("utf-8", "replace")
+        row = parse_row([last, ""], self._shape.delimiter)
+        return row is not None and row.lines == 1
 
     def _step(self, have: int) -> Iterator[Stretch]:
         window = self._window
@@ -125,11 +192,8 @@ class CsvIndexer:
 
     def _add(self, data: NDArray[np.uint8], ends: Positions, breaks: Positions) -> None:
         window = self._window
-        starts = np.empty_like(ends)
-        starts[0] = 0
-        starts[1:] = ends[:-1] + 1
-        lengths = ends - starts
-        lengths -= (data[ends - 1] == CARRIAGE_RETURN) & (lengths > 0)
+        starts = _starts(ends)
+        lengths = _lengths(data, ends)
         lines = np.searchsorted(breaks, starts) + window.line(window.place)
         kept = lengths > 0
         for values, new in (

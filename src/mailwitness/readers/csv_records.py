@@ -74,7 +74,10 @@ class CsvRecords:
         self._path = path
         self._shape = shape
         self._max_record = max_record
-        self._indexer = CsvIndexer(shape, max_record=max_record, stretch_bytes=stretch_bytes)
+        self._indexer = CsvIndexer(
+            shape, max_record=max_record, stretch_bytes=stretch_bytes, is_rows=self._is_rows
+        )
+        self._ready: pa.RecordBatch | None = None  # rows of the stretch that comes next
         self._names = unique_names(shape.header)
         self._wanted = self._names if columns is None else columns
         self._places = [self._names.index(name) for name in self._wanted]
@@ -88,8 +91,16 @@ class CsvRecords:
         """Return the place of every record; complete when the batches were read to the last."""
         return self._indexer.index()
 
+    def _is_rows(self, raw: memoryview, records: int) -> bool:
+        """Say whether the bytes are exactly so many rows, and keep these for the stretch."""
+        self._ready = self._parsed(raw, records)
+        return self._ready is not None
+
     def _read(self, stretch: Stretch) -> CsvBatch:
         place = self._indexer.place
+        if self._ready is not None:
+            rows, self._ready = self._ready, None
+            return CsvBatch(rows, np.arange(stretch.first, stretch.last, dtype=np.uint64), [], [])
         if stretch.last - stretch.first == 1 and place(stretch.first).length > self._max_record:
             damage = self._damage(stretch.first, f"longer than {self._max_record} bytes")
             return CsvBatch(self._batch([]), np.zeros(0, np.uint64), [damage], [])
@@ -107,12 +118,6 @@ class CsvRecords:
 
     def _read_quickly(self, stretch: Stretch) -> pa.RecordBatch | None:
         """Return the rows if there is no doubt that they are the records, else None."""
-        if len(stretch.raw) > self._max_record:
-            return None
-        # pyarrow takes 80 ms to import; only a CSV input pays for it.
-        import pyarrow as pa  # noqa: PLC0415
-        from pyarrow import csv  # noqa: PLC0415
-
         if not stretch.is_clean:
             quotes = read_quotes(
                 np.frombuffer(stretch.raw, np.uint8), ord(self._shape.delimiter), is_all=True
@@ -120,10 +125,20 @@ class CsvRecords:
             # pyarrow ends a row at a lone carriage return outside quotes and skips a row that is nothing else.
             if quotes.wrong >= 0 or quotes.has_lone_return:
                 return None
+        return self._parsed(stretch.raw, stretch.last - stretch.first)
+
+    def _parsed(self, raw: memoryview | bytes, records: int) -> pa.RecordBatch | None:
+        """Return the rows that pyarrow finds if they are as many as the records, else None."""
+        if len(raw) > self._max_record:
+            return None
+        # pyarrow takes 80 ms to import; only a CSV input pays for it.
+        import pyarrow as pa  # noqa: PLC0415
+        from pyarrow import csv  # noqa: PLC0415
+
         try:
             table = csv.read_csv(
-                pa.BufferReader(pa.py_buffer(stretch.raw)),
-                csv.ReadOptions(column_names=self._names, block_size=len(stretch.raw) + 1, use_threads=False),
+                pa.BufferReader(pa.py_buffer(raw)),
+                csv.ReadOptions(column_names=self._names, block_size=len(raw) + 1, use_threads=False),
                 csv.ParseOptions(delimiter=self._shape.delimiter, newlines_in_values=True),
                 csv.ConvertOptions(
                     column_types=dict.fromkeys(self._names, pa.string()),
@@ -133,9 +148,7 @@ class CsvRecords:
             )
         except (pa.ArrowInvalid, pa.ArrowKeyError):
             return None
-        if table.num_rows != stretch.last - stretch.first:
-            return None
-        return table.combine_chunks().to_batches()[0]
+        return table.combine_chunks().to_batches()[0] if table.num_rows == records else None
 
     def _read_slowly(self, stretch: Stretch) -> CsvBatch:
         cells: list[list[str]] = []
