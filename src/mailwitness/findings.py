@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailwitness import replay
+from mailwitness import replay, survey
+from mailwitness.activities import columns
 from mailwitness.blind_rules import counts_nothing, why_not
 from mailwitness.content.schemas import SEVERITIES, Rule
 from mailwitness.errors import MailwitnessError, QueryTimeout
@@ -21,7 +22,7 @@ from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.needs import activities_asked
 from mailwitness.row_flow import Flow, row_flow
 from mailwitness.sentences import filled
-from mailwitness.tables import rows
+from mailwitness.tables import identifier, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # A rule that needs longer than this on the given data is reported, not waited for.
 RULE_TIMEOUT_SECONDS = 600
 _KEPT_ROWS = 50
+# Fewer rules than these are sooner run on all acts than the acts that they ask for are gathered.
+_WORTH_GATHERING = 3
 # How the reason of a rule begins, of whose platform nothing was given.
 UNHELD = "no exhibit holds records of "
 _MAXIMUM_FINDINGS = 20_000
@@ -111,57 +114,34 @@ def _filters(rule: Rule, tables: set[str]) -> tuple[str, ...]:
     return leading.filters if leading.complete else ()
 
 
-def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepared]) -> set[str]:
-    """Return ids of the rules that may find something: a row passes each leading filter that their findings need.
+class Candidates(msgspec.Struct, frozen=True):
+    """Ids of the rules that may find something, and of those among them whose acts are few and have a table of their own."""
 
-    One scan answers for all filters; equal ones, and those about acts that nobody did, cost nothing in it.
+    alive: frozenset[str] = frozenset()
+    few: frozenset[str] = frozenset()
+
+
+def candidates(connection: duckdb.DuckDBPyConnection, prepared: Iterable[Prepared]) -> Candidates:
+    """Find the rules of which a row passes each leading filter that their findings need.
+
+    Equal filters are asked once, and those about acts that nobody did not at all.
     """
     fused = [item for item in prepared if item.predicates]
-    kinds = connection.execute(f"SELECT DISTINCT lower(Activity) FROM {ACTIVITY}").fetchall() if fused else []
-    done = {str(kind) for (kind,) in kinds}
-    asked = dict.fromkeys(
-        predicate
-        for item in fused
-        for predicate, activities in zip(item.predicates, item.asked, strict=True)
-        if activities is None or activities & done
-    )
-    passed = _passed(connection, list(asked))
-    return {
-        item.rule.id
-        for item in fused
-        if item.flow is not None
-        and passed & set(item.predicates)
-        and item.flow.may_have_rows(lambda number, item=item: item.predicates[number] in passed)  # type: ignore[misc]
-    }
+    filters = {sql: named for item in fused for sql, named in zip(item.predicates, item.asked, strict=True)}
+    found = survey.survey(connection, filters, frozenset(column.name for column in columns()))
+    alive = [item for item in fused if _may_find(item, found.passed)]
+    few = [item for item in alive if survey.few(found, item.predicates)]
+    asked = (sql for item in few for sql in item.predicates)
+    if len(few) < _WORTH_GATHERING or not survey.gather(connection, asked):
+        few = []
+    return Candidates(frozenset(item.rule.id for item in alive), frozenset(item.rule.id for item in few))
 
 
-def _passed(connection: duckdb.DuckDBPyConnection, distinct: list[str]) -> set[str]:
-    """Return the filters that some row passes, or that cannot be run."""
-    import duckdb  # noqa: PLC0415 - the types of its errors
-
-    passed: set[str] = set()
-    # A statement with thousands of expressions plans slowly; chunks keep planning linear.
-    for start in range(0, len(distinct), 128):
-        chunk = distinct[start : start + 128]
-        # Behind CASE the parts of a condition are only computed for rows that pass those before; elsewhere for every row.
-        counts = ", ".join(f"bool_or(CASE WHEN {predicate} THEN TRUE ELSE FALSE END)" for predicate in chunk)
-        try:
-            row = connection.execute(f"SELECT {counts} FROM {ACTIVITY}").fetchall()[0]
-        except duckdb.Error:
-            # One filter that cannot run must not stop the others; its rule runs by itself and says why.
-            row = tuple(_may_pass(connection, predicate) for predicate in chunk)
-        passed |= {predicate for predicate, hit in zip(chunk, row, strict=True) if hit}
-    return passed
-
-
-def _may_pass(connection: duckdb.DuckDBPyConnection, predicate: str) -> bool:
-    """Tell whether a row passes a filter, or the filter cannot run."""
-    import duckdb  # noqa: PLC0415 - the types of its errors
-
-    try:
-        return bool(connection.execute(f"SELECT bool_or({predicate}) FROM {ACTIVITY}").fetchall()[0][0])
-    except duckdb.Error:
-        return True
+def _may_find(item: Prepared, passed: set[str]) -> bool:
+    """Tell whether rows can come to the end of a rule, of the filters that a row passes."""
+    if item.flow is None or passed.isdisjoint(item.predicates):
+        return False
+    return item.flow.may_have_rows(lambda number: item.predicates[number] in passed)
 
 
 def detect(
@@ -184,18 +164,18 @@ def detect(
         threads: rules that run at the same time: planning a query, most of the work, keeps one core busy.
     """
     ordered = sorted(prepared, key=lambda item: (-SEVERITIES.index(item.rule.level()), item.rule.name))
-    alive = candidates(connection, ordered) if fused else set()
+    chosen = candidates(connection, ordered) if fused else Candidates()
     runner = _Runner(connection, seen)
 
     def judge(item: Prepared) -> tuple[RuleOutcome, list[Finding]]:
         if item.reason:
             return _outcome(item.rule, "not_evaluated", item.reason, 0), []
-        if fused and item.predicates and item.rule.id not in alive:
+        if fused and item.predicates and item.rule.id not in chosen.alive:
             return _outcome(item.rule, "clear", "", 0), []
         if item.is_late:
             proved()
         try:
-            found = runner.run(item)
+            found = runner.run(_of_few(item) if item.rule.id in chosen.few else item)
         except MailwitnessError as error:
             return _outcome(item.rule, "not_evaluated", str(error), 0), []
         said = (
@@ -210,6 +190,12 @@ def detect(
         late = sorted(range(len(ordered)), key=lambda place: ordered[place].is_late)
         judged = {place: pool.submit(judge, ordered[place]) for place in late}
         yield from (judged[place].result() for place in range(len(ordered)))
+
+
+def _of_few(item: Prepared) -> Prepared:
+    """Return a rule that looks at the few acts that pass its filters, with the same result."""
+    sql = item.sql.replace(f"FROM {identifier(ACTIVITY)}", f"FROM {survey.FEW}")
+    return msgspec.structs.replace(item, sql=sql)
 
 
 class _Runner:

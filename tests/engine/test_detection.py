@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailwitness import activities, blind_rules, findings, needs
+from mailwitness import activities, blind_rules, findings, needs, survey
 from mailwitness.content import loader
 from mailwitness.content.schemas import Rule
 from mailwitness.content_check import Bench
@@ -90,17 +90,23 @@ def outcomes(bench: Bench, *, fused: bool) -> list[tuple[str, str, list[str]]]:
     return sorted((o.id, o.outcome, sorted(str(f.evidence) for f in found)) for o, found in ran)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rows=histories())
 def test_evaluating_all_filters_in_one_scan_gives_the_same_as_one_rule_at_a_time(
     bench: Bench, rows: list[dict[str, Any]]
 ) -> None:
     """The fast way may only skip rules that have no findings."""
     bench.fill("MailboxActivity", rows, "test")
+    expected = outcomes(bench, fused=False)
 
-    fused = outcomes(bench, fused=True)
+    few_acts = outcomes(bench, fused=True)
+    with pytest.MonkeyPatch.context() as patch:
+        # As with many acts, of which few pass the filters.
+        patch.setattr(survey, "_SMALL", 0)
+        patch.setattr(findings, "_WORTH_GATHERING", 1)
+        many_acts = outcomes(bench, fused=True)
 
-    assert outcomes(bench, fused=False) == fused
+    assert (few_acts, many_acts) == (expected, expected)
 
 
 def test_most_of_the_queries_can_be_fused(bench: Bench) -> None:
@@ -165,6 +171,22 @@ def test_a_filter_is_about_activities_only_where_it_says_so_for_sure(
 ) -> None:
     """A filter that is left out although a row may pass it would make a rule look clear."""
     assert needs.activities_asked(text) == expected
+
+
+def test_the_acts_that_pass_a_filter_are_counted_by_their_kind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter on another column is asked of the acts themselves; how many pass it is not known, only how many may."""
+    monkeypatch.setattr(survey, "_SMALL", 0)
+    acts = [{"Activity": "Sent", "Subject": str(n)} for n in range(3)] + [{"Activity": "Exported"}] * 2
+    bench.fill("MailboxActivity", acts, "test")
+    of_kind, of_act, of_nothing = "\"Activity\" = 'Exported'", "\"Subject\" = '1'", "\"Activity\" = 'Purged'"
+    asked = {of_kind: frozenset({"exported"}), of_act: frozenset({"sent"}), of_nothing: frozenset({"purged"})}
+
+    found = survey.survey(bench.connection, asked, frozenset(column.name for column in activities.columns()))
+
+    assert (found.passed, found.most) == ({of_kind, of_act}, {of_kind: 2, of_act: 3})
+    assert [survey.few(found, [sql]) for sql in asked] == [True, True, False]
 
 
 def test_a_rule_whose_table_is_absent_is_not_evaluated(bench: Bench) -> None:
