@@ -238,38 +238,44 @@ class Later:
                 self._operations.append((parser, names))
                 self.activities |= names.keys()
 
-    def sql(self, *, asked: str = "true", near: str = "", among: Iterable[str] = ()) -> str:
+    def sql(self, *, asked: str = "true", places: str = "", among: Iterable[str] = ()) -> str:
         """Return the SELECT that gives the acts, in all columns.
 
         Args:
             asked: SQL over the columns that the parsers name as keys; acts for which it does not hold are left out.
-            near: the same with window functions, which see the acts of ``among`` that were computed at the start too.
+            places: the table of the records (_Exhibit, _Position) of which the acts are wanted; empty for all.
             among: only acts of these activities; empty for all.
         """
         parts = [
             parser_sql(self._connection, self._engine, parser, now=self._now, relation=relation)
-            for parser, relation in self._relations(asked, near, set(among) or self.activities)
+            for parser, relation in self._relations(asked, places, set(among) or self.activities)
         ]
         listed = ", ".join(identifier(column.name) for column in columns())
         kept = _listed(sorted(self.activities)) or "''"
         return f"SELECT {listed} FROM ({_united(parts)}) WHERE Activity IN ({kept})"
 
-    def keys(self) -> str:
-        """Return the SELECT that gives the place and the keys of every act, which costs a small part of the acts."""
-        parts = [sql for _, _, sql in self._keyed(self.activities)]
+    def keys(self, *, among: Iterable[str] = ()) -> str:
+        """Return the SELECT that gives the place and the keys of every act, which costs a small part of the acts.
+
+        With ``among``, of all acts of these activities, those too that were computed at the start.
+        """
+        named = set(among)
+        parts = [sql for _, _, sql in self._keyed(named or self.activities)]
+        if named:
+            listed = f"{_PLACE}, {', '.join(sorted(KEYS))}"
+            parts.append(f"SELECT {listed} FROM {COMPUTED} WHERE Activity IN ({_listed(sorted(named))})")
         nothing = ", ".join(f"'' AS {column}" for column in sorted(KEYS))
         return " UNION ALL ".join(parts) or f"SELECT {_NOWHERE}, {nothing} WHERE false"
 
-    def _relations(self, asked: str, near: str, among: set[str]) -> Iterator[tuple[Parser, str]]:
-        keyed = self._keyed(among)
-        seen = [f"SELECT * FROM ({sql}) WHERE {asked}" for _, _, sql in keyed]
-        if near:
-            acts = f"FROM {COMPUTED} WHERE Activity IN ({_listed(sorted(among))})"
-            computed = f"SELECT {_PLACE}, {', '.join(sorted(KEYS))} {acts}"
-            seen = [f"SELECT * FROM ({' UNION ALL '.join([*seen, computed])}) QUALIFY {near}"] * len(keyed)
-        for (parser, rows, _), chosen in zip(keyed, seen, strict=True):
-            narrowed = f" AND (_Exhibit, _Position) IN (SELECT (_Exhibit, _Position) FROM ({chosen}))"
-            yield parser, f"SELECT * {rows}" + (narrowed if near or asked != "true" else "")
+    def _relations(self, asked: str, places: str, among: set[str]) -> Iterator[tuple[Parser, str]]:
+        for parser, rows, keyed in self._keyed(among):
+            relation = f"SELECT * {rows}"
+            if asked != "true":
+                chosen = f"SELECT (_Exhibit, _Position) FROM ({keyed}) WHERE {asked}"
+                relation += f" AND (_Exhibit, _Position) IN ({chosen})"
+            if places:
+                relation = f"SELECT * FROM ({relation}) SEMI JOIN {places} USING (_Exhibit, _Position)"
+            yield parser, relation
 
     def _keyed(self, among: set[str]) -> list[tuple[Parser, str, str]]:
         """Return every parser with its rows and their keys as SQL."""

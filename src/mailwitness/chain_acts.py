@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
     from mailwitness.content.schemas import Chain
 
+# The ids of all messages of an act, at most a hundred.
+MESSAGES_SQL = """CASE WHEN Items IS NULL THEN NULL ELSE regexp_extract_all(Items::VARCHAR, '"InternetMessageId":\\s*"([^"\\\\]+)"', 1)[:100] END"""
 # Columns of an act as SQL over MailboxActivity, in the order of Act.
 ACT_SQL = (
     "epoch_us(TimeGenerated), Actor, ActorType, Mailbox, SessionId, ClientIP, Host, ApplicationId, ObjectName, MessageId, "
-    """CASE WHEN Items IS NULL THEN NULL ELSE regexp_extract_all(Items::VARCHAR, '"InternetMessageId":\\s*"([^"\\\\]+)"', 1)[:100] END, """
+    f"{MESSAGES_SQL}, "
     "coalesce(Parameters->>'$.FilePath', ''), SettingAfter, Operation, Activity, _Exhibit, _Position"
 )
 # What KQL has to name, so that a run stores these columns.

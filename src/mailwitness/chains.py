@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mailwitness.chain_acts import filter_query
-from mailwitness.chain_candidates import Part, Prepared, feed
+from mailwitness.chain_candidates import feed
 from mailwitness.chain_keys import microseconds
 from mailwitness.chain_machine import machine
 from mailwitness.chain_matches import as_match
-from mailwitness.chain_narrowing import short_name
+from mailwitness.chain_parts import Burst, Part, Prepared
 from mailwitness.errors import MailwitnessError
 from mailwitness.kql import referenced_tables
 from mailwitness.models import RuleOutcome
@@ -79,30 +79,26 @@ def _part(
         part,
         filter=step.filter,
         predicate=predicate,
-        near=_near(chain, name),
+        burst=_burst(chain, name),
         is_late=not opened.shows(step.filter),
         blind=_blind(step.filter, opened),
     )
 
 
-def _near(chain: Chain, name: str) -> str:
-    """Return SQL that holds for every act of a burst, and for few others; empty where the count is not by an account.
+def _burst(chain: Chain, name: str) -> Burst | None:
+    """Return what a step counts; None where the count is not by an account.
 
     Most reads and sends stand alone: the database leaves them out, so that Python does not see them.
     """
     step = chain.steps.get(name)
     condition = (step.count or chain.correlation.condition) if step else None
     if condition is None:
-        return ""
+        return None
     span = microseconds(condition.timespan or chain.correlation.timespan)
     column = {"mailbox": "Mailbox", "actor": "Actor", "tenant": "''"}.get(condition.by)
     if column is None or span is None or condition.by in chain.correlation.aliases:
-        return ""
-    around = f"INTERVAL {span} MICROSECOND"
-    return (
-        f"count(*) OVER (PARTITION BY hash({short_name(column)}) ORDER BY TimeGenerated "
-        f"RANGE BETWEEN {around} PRECEDING AND {around} FOLLOWING) >= {condition.gte}"
-    )
+        return None
+    return Burst(column, span, condition.gte, bool(condition.field))
 
 
 def _blind(text: str, opened: OpenCase) -> str:

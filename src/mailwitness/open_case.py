@@ -78,23 +78,34 @@ class OpenCase:
 
     def shows(self, kql: str) -> bool:
         """Say whether MailboxActivity has all acts that a condition can mean."""
-        named = needs.named_activities(kql, self.vocabulary)
+        return self._shows(needs.named_activities(kql, self.vocabulary))
+
+    def _shows(self, named: set[str]) -> bool:
         return self.later is None or bool(named and named <= self.later.shown)
 
-    def acts(self, kql: str, *, near: str = "") -> str:
+    def acts(self, kql: str, *, places: str = "") -> str:
         """Return the table that has all acts that a condition can mean, or the SELECT of them in brackets.
 
-        ``near`` is SQL with window functions that tells which acts are wanted; where the condition only means acts
-        that are computed when they are asked, the others are not computed.
+        ``places`` is the table of the records that matter (_Exhibit, _Position) among those of which the acts are
+        only computed when they are asked; empty for all.
         """
-        if self.later is None or self.shows(kql):
-            return needs.TABLE
         named = needs.named_activities(kql, self.vocabulary)
+        if self.later is None or self._shows(named):
+            return needs.TABLE
         late = (named or self.vocabulary) & self.later.activities
         if not late:
             return activities.COMPUTED
-        narrowed = near if late == named else ""
-        return f"(SELECT * FROM {activities.COMPUTED} UNION ALL {self.later.sql(near=narrowed, among=late)})"
+        return f"(SELECT * FROM {activities.COMPUTED} UNION ALL {self.later.sql(places=places, among=late)})"
+
+    def keys(self, kql: str) -> str:
+        """Return the SELECT of the places and keys of all acts that a condition can mean.
+
+        Empty where it means acts that nobody can tell by an activity.
+        """
+        named = needs.named_activities(kql, self.vocabulary)
+        if self.later is None or not named or self._shows(named):
+            return ""
+        return self.later.keys(among=named)
 
     def close(self) -> None:
         """Release the database; keep what was translated for the next run."""

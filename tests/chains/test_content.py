@@ -7,14 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mailwitness import chain_check
+from mailwitness import chain_check, chain_narrowing
 from mailwitness.activities import vocabulary
 from mailwitness.content import loader
 from mailwitness.content.schemas import Chain
 from mailwitness.content_check import TEST_NOW, Bench, chain_problems, chain_tests, run_chain_tests
 
 
-def test_every_shipped_chain_is_sound_and_keeps_its_tests() -> None:
+def test_every_shipped_chain_is_sound_and_keeps_its_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So few acts are not narrowed otherwise.
+    monkeypatch.setattr(chain_narrowing, "WORTHWHILE", 0)
     bench = Bench()
 
     problems = list(chain_problems(bench, []))

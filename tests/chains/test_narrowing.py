@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import duckdb
 import msgspec
@@ -10,12 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailwitness import finding_tables
+from mailwitness import blind_rules, chains
+from mailwitness.activities import vocabulary
 from mailwitness.chain_keys import MICROSECONDS, Act
 from mailwitness.chain_machine import machine
-from mailwitness.chain_narrowing import COLUMNS, Narrowing
-from mailwitness.content import loader
+from mailwitness.chain_narrowing import Narrowing, compared
+from mailwitness.chain_rows import Rows
+from mailwitness.content import loader, pack
 from mailwitness.content.schemas import Chain
+from mailwitness.content_check import TEST_NOW, Bench
+from mailwitness.open_case import OpenCase
 
 MINUTE = 60 * MICROSECONDS
 _CHAINS = {chain.name: chain for _, chain in loader.chains() if chain.correlation.type == "temporal_ordered"}
@@ -69,17 +75,17 @@ def _paths(chain: Chain, fed: list[tuple[int, Act]]) -> list[list[tuple[int, lis
 
 def _left(chain: Chain, fed: list[tuple[int, Act]], work: Path) -> list[tuple[int, Act]]:
     with duckdb.connect() as connection:
-        for step in {step for step, _ in fed}:
-            rows = finding_tables.rows_sql(
-                work / "acts.jsonl", COLUMNS, (act._asdict() for at, act in fed if at == step)
-            )
-            connection.execute(f"CREATE TABLE step_{step} AS {rows}")
-        tables = {step: f"step_{step}" for step in sorted({step for step, _ in fed})}
-        left = Narrowing(connection, chain, tables, "mw_left").narrow()
+        rows = Rows(cast("OpenCase", SimpleNamespace(connection=connection, work=work)), compared(chain))
+        steps = sorted({step for step, _ in fed})
+        given = {step: rows.given(act for at, act in fed if at == step) for step in steps}
+        left = Narrowing(chain, {step: acts for step, acts in given.items() if acts}).narrow()
         kept = {
             (step, position)
-            for step, table in left.items()
-            for (position,) in connection.execute(f"SELECT position FROM {table}").fetchall()
+            for step, acts in left.items()
+            for row in acts.rows.tolist()
+            for (position,) in connection.execute(
+                f"SELECT position FROM {acts.table} WHERE rowid = {row}"
+            ).fetchall()
         }
     return [(step, act) for step, act in fed if (step, act.position) in kept]
 
@@ -108,3 +114,26 @@ def test_the_same_chains_are_found(
 def test_the_histories_had_chains_and_acts_of_none(seen: dict[str, int]) -> None:
     assert seen["matches"] > 10
     assert seen["left out"] > 50
+
+
+def test_what_the_database_refuses_is_said_and_leaves_no_table(tmp_path: Path) -> None:
+    bench = Bench()
+    chain = _CHAINS["export_then_request_removed"]
+    knowledge = pack.Pack(digest="", rules=[], parsers=loader.parsers(), chains=[chain])
+    evidence = blind_rules.Evidence(
+        tables=set(bench.engine.schema), activities=vocabulary(knowledge.parsers), absent={}
+    )
+    opened = OpenCase(bench.connection, bench.engine, knowledge, evidence, now=TEST_NOW, work=tmp_path)
+    bench.fill("MailboxActivity", chain.tests[0].rows["MailboxActivity"], "here")
+    found, _ = chains.follow(opened, [], [])
+    left = bench.connection.execute("FROM duckdb_tables() WHERE table_name LIKE 'mw_chain%'").fetchall()
+    bench.connection.execute("ALTER TABLE MailboxActivity DROP COLUMN Actor")
+    refused, matches = chains.follow(opened, [], [])
+    left += bench.connection.execute("FROM duckdb_tables() WHERE table_name LIKE 'mw_chain%'").fetchall()
+    bench.close()
+
+    assert found[0].outcome == "found"
+    assert (refused[0].outcome, matches) == ("not_evaluated", [])
+    assert "the database refused the steps" in refused[0].reason
+    assert "Correct the filter" in refused[0].reason
+    assert left == []
