@@ -278,10 +278,12 @@ class Later:
             yield parser, relation
 
     def _keyed(self, among: set[str]) -> list[tuple[Parser, str, str]]:
-        """Return every parser with its rows and their keys as SQL."""
+        """Return every parser that yields some of the activities, with its rows and their keys as SQL."""
         keyed = []
         for parser, names in self._operations:
-            operations = _listed(name for one in sorted(among & names.keys()) for name in names[one]) or "''"
+            if not among & names.keys():
+                continue
+            operations = _listed(name for one in sorted(among & names.keys()) for name in names[one])
             rows = f"FROM {identifier(parser.table)} WHERE Operation IN ({operations})"
             keys = ", ".join(f"{sql} AS {column}" for column, sql in sorted(parser.keys.items()))
             keyed.append((parser, rows, f"SELECT {_PLACE}, {keys} {rows}"))
