@@ -18,11 +18,9 @@ JsonDict = dict[str, Any]  # Any: JSON values
 PHASES = ("access", "collection", "exfiltration", "hiding", "clearing", "after", "other")
 # What happened shortly before and after the findings belongs to the story: the sign-in, the next read.
 MARGIN = dt.timedelta(days=1)
-# Longer than this, hours can no longer be told apart in a picture.
-_MONTH = dt.timedelta(days=31)
 # An address that more people than this act from is an office or a provider, and ties nobody to the case.
-_SHARED_ADDRESS = 3
-_KEYS = {"Actor": "actors", "Mailbox": "mailboxes", "SessionId": "sessions"}
+SHARED_ADDRESS = 3
+KEYS = {"Actor": "actors", "Mailbox": "mailboxes", "SessionId": "sessions"}
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +73,7 @@ def acts(
     where = _where(case, chosen)
     if not where:
         return []
-    phase = _phase_sql()
+    phase = phase_sql()
     narrowed = f"phase IN ({_listed(chosen.phases)})" if chosen.phases else "true"
     query = f"""
         SELECT * FROM (
@@ -90,40 +88,17 @@ def acts(
     return [msgspec.convert(row, Act) for row in rows(connection.execute(query))]
 
 
-def phase_hours(connection: duckdb.DuckDBPyConnection, case: JsonDict) -> list[JsonDict]:
-    """Count the acts of a case by phase and hour, for a picture; those of no certain phase are left out.
-
-    Args:
-        connection: has MailboxActivity.
-        case: with the names and times of one of ``cases`` of report.json.
-
-    Returns:
-        ``phase``, ``time`` (begin of the hour, ISO 8601 UTC) and ``acts``, in order; a case of more than a month
-        is counted by day.
-    """
-    where = _where(case, Filter())
-    if not where:
-        return []
-    first, last = (dt.datetime.fromisoformat(case[key][:19]) for key in ("first_seen", "last_seen"))
-    unit = "hour" if last - first <= _MONTH else "day"
-    query = f"""
-        SELECT {_phase_sql()} AS phase, strftime(date_trunc('{unit}', TimeGenerated), '%Y-%m-%dT%H:%M:%SZ') AS time,
-               count(*) AS acts
-        FROM {TABLE} WHERE {where} GROUP BY 1, 2 HAVING phase <> 'other' ORDER BY 2, 1"""
-    return list(rows(connection.execute(query)))
-
-
 def _where(case: JsonDict, chosen: Filter) -> str:
     """Return the SQL of what belongs to a case; empty when the case names nobody and nothing."""
     named = [
         f"lower({column}) IN ({_listed([value.lower() for value in case[key]])})"
-        for column, key in _KEYS.items()
+        for column, key in KEYS.items()
         if case[key]
     ]
     if case["addresses"]:
         few = (
             f"SELECT ClientIP FROM {TABLE} WHERE ClientIP IN ({_listed(case['addresses'])}) "
-            f"GROUP BY 1 HAVING count(DISTINCT lower(Actor)) <= {_SHARED_ADDRESS}"
+            f"GROUP BY 1 HAVING count(DISTINCT lower(Actor)) <= {SHARED_ADDRESS}"
         )
         named.append(f"ClientIP IN ({few})")
     if not named or not case["first_seen"]:
@@ -139,7 +114,8 @@ def _where(case: JsonDict, chosen: Filter) -> str:
     return " AND ".join(parts)
 
 
-def _phase_sql() -> str:
+def phase_sql() -> str:
+    """Return the SQL of the phase of an act; ``other`` for an act of no certain phase."""
     by_phase: dict[str, list[str]] = {}
     for activity, phase in phases().items():
         by_phase.setdefault(phase, []).append(activity)
