@@ -30,15 +30,15 @@ _FLAGS = {
     0x80000: "O_CLOEXEC",
 }
 _ACCESS = {0: "O_RDONLY", O_WRONLY: "O_WRONLY", O_RDWR: "O_RDWR", 3: "O_ACCMODE"}
-_OPEN_ARGUMENT = {"open": "a1", "openat": "a2", "open_by_handle_at": "a2"}
-_RENAMES = {"rename", "renameat", "renameat2"}
-_DELETES = {"unlink", "unlinkat", "rmdir"}
-_TRUNCATES = {"truncate", "ftruncate", "truncate64", "ftruncate64"}
-_CREATES = {"mkdir", "mkdirat", "mknod", "mknodat", "link", "linkat", "symlink", "symlinkat"}
-_ATTRIBUTES = re.compile(
+OPEN_ARGUMENT = {"open": "a1", "openat": "a2", "open_by_handle_at": "a2"}
+RENAMES = {"rename", "renameat", "renameat2"}
+DELETES = {"unlink", "unlinkat", "rmdir"}
+TRUNCATES = {"truncate", "ftruncate", "truncate64", "ftruncate64"}
+CREATES = {"mkdir", "mkdirat", "mknod", "mknodat", "link", "linkat", "symlink", "symlinkat"}
+ATTRIBUTES = re.compile(
     r"f?l?(?:chmod|chown|setxattr|removexattr|utime|chattr)|utimensat|utimes|fchmodat|fchownat|ioctl|mount|umount"
 )
-_EXECUTES = {"execve", "execveat"}
+EXECUTES = {"execve", "execveat"}
 # AT_FDCWD, -100, as the audit record prints it for 32 and 64 bit.
 _WORKING_FOLDER = {"ffffff9c", "ffffffffffffff9c", "AT_FDCWD"}
 
@@ -312,7 +312,7 @@ class Event:
             found["CommandLine"] = self.main["cmd"][:_LONGEST_COMMAND]
         elif self.title:
             found["CommandLine"] = self.title[:_LONGEST_COMMAND]
-        if syscall in _EXECUTES:
+        if syscall in EXECUTES:
             found["IsExec"] = "true"
         return found
 
@@ -331,7 +331,7 @@ class Event:
             "Inode": path.inode,
             "Mode": path.mode.lstrip("0"),
         }
-        if syscall in _RENAMES:
+        if syscall in RENAMES:
             source = next((p for p in self.paths if p.kind == "DELETE"), None)
             replaced = sum(p.kind == "DELETE" and p.name == path.name for p in self.paths)
             found["SourcePath"] = self._absolute(source) if source else ""
@@ -343,7 +343,7 @@ class Event:
             ]
         found["FileAction"] = _action(syscall, flags, path.kind)
         is_truncated = (
-            syscall in _TRUNCATES
+            syscall in TRUNCATES
             or syscall == "creat"
             or bool(flags is not None and flags & O_TRUNC and flags & O_ACCESS)
         )
@@ -353,7 +353,7 @@ class Event:
     def _open_flags(self, syscall: str) -> int | None:
         if syscall == "creat":
             return O_WRONLY | O_CREAT | O_TRUNC
-        word = self.main.get(_OPEN_ARGUMENT.get(syscall, ""), "")
+        word = self.main.get(OPEN_ARGUMENT.get(syscall, ""), "")
         if not word and syscall == "openat2":
             word = self.rest.get("oflag", "")
             return int(word, 8) if re.fullmatch(r"[0-7]+", word) else None
@@ -365,13 +365,13 @@ class Event:
         """Return the path acted upon: the last that is not merely the folder of another."""
         roles = (
             ("CREATE",)
-            if syscall in _RENAMES or syscall in _CREATES
+            if syscall in RENAMES or syscall in CREATES
             else ("DELETE",)
-            if syscall in _DELETES
+            if syscall in DELETES
             else ("CREATE", "DELETE", "NORMAL", "UNKNOWN", "")
         )
         listed = [p for p in self.paths if p.kind in roles and p.name not in {"", "(null)"}]
-        if syscall in _EXECUTES:
+        if syscall in EXECUTES:
             return listed[0] if listed else None
         return listed[-1] if listed else next((p for p in self.paths if p.kind != "PARENT"), None)
 
@@ -386,7 +386,7 @@ class Event:
         syscall = self.main.get("SYSCALL") or syscall_name(
             self.main.get("arch", ""), self.main.get("syscall", "")
         )
-        is_target = syscall in _RENAMES and path.kind == "CREATE"
+        is_target = syscall in RENAMES and path.kind == "CREATE"
         handle = self.main.get("a2" if is_target else "a0", "")
         return (
             "at" in syscall.removeprefix("rename")
@@ -421,15 +421,15 @@ def _named_flags(word: str) -> int | None:
 
 def _action(syscall: str, flags: int | None, kind: str) -> str:
     """Return the file action in the words of DeviceFileEvents, or '' when nothing was changed."""
-    if syscall in _RENAMES:
+    if syscall in RENAMES:
         return "FileRenamed"
-    if syscall in _DELETES:
+    if syscall in DELETES:
         return "FileDeleted"
-    if syscall in _TRUNCATES:
+    if syscall in TRUNCATES:
         return "FileModified"
     if flags is not None:
         is_written = flags & O_ACCESS or flags & (O_CREAT | O_TRUNC)
         return ("FileCreated" if kind == "CREATE" else "FileModified") if is_written else ""
-    if syscall in _CREATES:
+    if syscall in CREATES:
         return "FileCreated"
-    return "FileAttributesChanged" if _ATTRIBUTES.match(syscall) else ""
+    return "FileAttributesChanged" if ATTRIBUTES.match(syscall) else ""

@@ -39,6 +39,7 @@ LONGEST_LINE = 1 << 20
 
 NO_TIME = "the time of the audit record cannot be read"
 NO_RECORD = "the line is no audit record"
+TOO_LONG = "the line is too long for an audit log"
 
 _START = re.compile(rb"(?:node=(\S+) )?(?:type=([A-Za-z0-9_\[\]]+) )?(?:msg=)?audit\(([^()]{5,64})\)\s?:?")
 # What rsyslog or the journal's forwarder writes before a line of audispd; the audit record keeps its own time.
@@ -73,26 +74,31 @@ def read(path: Path) -> Iterator[RawRecord | Damage]:
     waiting: OrderedDict[tuple[str, str], _Open] = OrderedDict()
     for number, offset, line in _lines(path):
         if len(line) > LONGEST_LINE:
-            yield Damage(offset, len(line), number, "the line is too long for an audit log")
+            yield Damage(offset, len(line), number, TOO_LONG)
             continue
         if number % 256 == 0:
             yield from _close(waiting, number - WINDOW)
-        header = _HEADER.match(line)
-        parts = _segments(line[header.end() :] if header else line)
-        matches = [(match, part) for part in parts if (match := _START.match(part))]
+        matches, host = records_of(line)
         timed = [(match, part) for match, part in matches if moment(text(match[3])) is not None]
         for match, part in timed:
-            yield from _take(waiting, match, part, (number, offset, len(line)), header[1] if header else b"")
+            yield from _take(waiting, match, part, (number, offset, len(line)), host)
         if not timed and line.strip() and not _SEPARATOR.match(line):
             yield Damage(offset, len(line.rstrip(b"\r\n")), number, NO_TIME if matches else NO_RECORD)
     yield from _close(waiting, None)
+
+
+def records_of(line: bytes) -> tuple[list[tuple[re.Match[bytes], bytes]], bytes]:
+    """Return the records of a line, each with what its start says, and the host that a forwarder wrote before them."""
+    header = _HEADER.match(line)
+    parts = _segments(line[header.end() :] if header else line)
+    return [(match, part) for part in parts if (match := _START.match(part))], header[1] if header else b""
 
 
 def bulk(head: bytes) -> str:
     """Name the module that converts a large file; '' when events are joined on one line and have to be taken apart anyway."""
     # The very first line may be cut, where a log was rotated or torn: the first one that is whole decides.
     first = next((line for line in head[:65536].split(b"\n") if b" msg=audit(" in line), b"")
-    return "audit_fast" if first.count(b" msg=audit(") == 1 and not _HEADER.match(first) else ""
+    return "audit_batches" if first.count(b" msg=audit(") == 1 and not _HEADER.match(first) else ""
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

@@ -6,18 +6,16 @@ import importlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from mailwitness.loading import json_line, json_relation
+from mailwitness.loading import json_line
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import Damage, RawRows
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
-from mailwitness.sources import limits, line_files
+from mailwitness.sources import event_files, limits, line_files
 from mailwitness.sources.routing import has_required, required_name
-from mailwitness.tables import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailwitness.content.schemas import Mapping
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
 
@@ -30,10 +28,8 @@ def add(intake: Intake, opened: Opened, match: Match) -> None:
             converter = reader.bulk(handle.read(1024 * 1024))
         if converter:
             module = importlib.import_module(f"mailwitness.readers.{converter}")
-            if hasattr(module, "RELATION"):
-                line_files.add(intake, opened, match, module, Arrivals(intake, opened, match))
-            else:
-                _add_bulk(intake, opened, match, converter)
+            add_large = event_files.add if hasattr(module, "EventBatches") else line_files.add
+            add_large(intake, opened, match, module, Arrivals(intake, opened, match))
             return
     arrivals = Arrivals(intake, opened, match)
     for item in _items(intake, opened, reader):
@@ -131,42 +127,3 @@ def _items(intake: Intake, opened: Opened, reader: Any) -> Iterator[Any]:  # noq
                 yield from reader.read_named(path, name)
     else:
         yield from reader.read(path)
-
-
-def _add_bulk(intake: Intake, opened: Opened, match: Match, converter: str) -> None:
-    """Load a large text log whose reader writes rows of whole stretches itself, in several processes."""
-    from mailwitness.readers import bulk  # noqa: PLC0415 - only for large logs
-
-    exhibit, tally, path = opened.exhibit, opened.tally, opened.path
-    mapping = intake.writer.mapping(match.mapping, match.table)
-    threads = int(intake.connection.execute("SELECT current_setting('threads')").fetchall()[0][0])
-    parts = bulk.convert(converter, path, intake.work, exhibit.id, threads)
-    starts = [sum(len(part.places) for part in parts[:i]) for i in range(len(parts))]
-    for start, part in zip(starts, parts, strict=True):
-        for number, reason in part.damaged:
-            offset, length, line = (int(value) for value in part.places[number])
-            damage = Damage(offset, length, line, reason)
-            intake.counts.quarantine_damage(tally, start + number, damage, path, opened.offsets)
-        tally.records += len(part.places)
-        tally.salvaged += part.salvaged
-    digests = [exhibit.blake3, exhibit.id]
-    stored = intake.segments.store(digests, mapping, _bulk_relation(parts, starts, mapping))
-    tally.count(match, mapping.table, stored.segment.rows)
-    for further in intake.segments.further(match):
-        intake.segments.store_further(further, digests, _bulk_relation(parts, starts, further))
-    intake.save_index(opened, bulk.index(parts))
-    for part in parts:
-        part.rows.unlink()
-
-
-def _bulk_relation(
-    parts: list[Any], starts: list[int], mapping: Mapping
-) -> str:  # Any: bulk.Part, imported late
-    """Return the SQL of the rows of all stretches, numbered through."""
-    pieces = [
-        f"SELECT * REPLACE ({POSITION_KEY} + {start} AS {identifier(POSITION_KEY)}) "
-        f"FROM ({json_relation([part.rows], mapping, largest=part.longest, own=True)})"
-        for start, part in zip(starts, parts, strict=True)
-        if part.loaded
-    ]
-    return " UNION ALL ".join(pieces) or json_relation([parts[0].rows], mapping, largest=1, own=True)

@@ -1,0 +1,258 @@
+"""Large audit logs: plain events become rows many at once, the others are taken apart record by record, every line is accounted for.
+
+A stretch of the file gives one batch of the columns `SCHEMA`; `relation` is the SQL from these to the raw keys of the mappings. What SQL
+finds to be not plain after all (a path with ``..``, an argument in hex, a title that is no text) is marked there and taken apart too.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from mailwitness.readers import audit_groups, audit_lines, audit_table
+from mailwitness.readers import index as line_index
+from mailwitness.readers.audit_event import Event
+from mailwitness.readers.audit_fields import text
+from mailwitness.readers.audit_wanted import Wanted
+from mailwitness.readers.auditd import _START, NO_TIME, _segments
+from mailwitness.readers.blocks import UTF8_BOM, Damage, RawRecord
+from mailwitness.readers.byte_words import Text, keep_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mailwitness.readers.audit_groups import Groups
+    from mailwitness.readers.audit_lines import Lines, Odd
+    from mailwitness.readers.index import Positions
+
+# Text that becomes one batch: small enough for the processor's cache, large enough that each step's start costs nothing.
+CHUNK_BYTES = 4 << 20
+# Before the end of a batch no event may go on behind it: the records of one event are written within milliseconds.
+MARGIN_BYTES = 128 << 10
+# So much of the log is in the database's memory before it is written; and so many events wait that are not plain.
+PORTION_BYTES = 64 << 20
+_MOST_ODD = 20_000
+# Text of a batch whose events do not end within it.
+_MOST_BYTES = 64 << 20
+
+
+class Batch(NamedTuple):
+    """What one stretch of the file holds."""
+
+    rows: pa.RecordBatch
+    wanted: pa.RecordBatch
+    places: Positions
+    odd: list[tuple[int, RawRecord | Damage]]
+    further: list[RawRecord]
+
+
+class EventBatches:
+    """The events of one file as batches, with their places, and what has to be loaded another way."""
+
+    def __init__(self, path: Path, needs: frozenset[str]) -> None:
+        """Take the file and the raw keys that are read."""
+        keep_memory()
+        self._path = path
+        self._keys = audit_table.texts(needs)
+        self._is_deep = bool(needs & {f"a{i}" for i in range(10)} | needs & {"argc"}), "Paths" in needs
+        self._nodes: dict[bytes, int] = {}
+        self._wanted = Wanted()
+        self._offset = 0
+        self._line = 1
+        self._places: list[Positions] = []
+        self.records = 0
+        self.size = path.stat().st_size
+        self.odd: deque[tuple[int, RawRecord | Damage]] = deque()
+        self.further: list[RawRecord] = []
+
+    def portion(self) -> tuple[pa.Table, pa.Table]:
+        """Return the next portion: the events that rules ask about with all their columns, second, and the others."""
+        batches = list(self._portion())
+        others, wanted = ([one[i] for one in batches if len(one[i])] for i in (0, 1))
+        return pa.Table.from_batches(others, audit_table.SCHEMA), pa.Table.from_batches(
+            wanted, audit_table.SCHEMA
+        )
+
+    def has_more(self) -> bool:
+        """Tell whether there is another portion."""
+        return self._offset < self.size
+
+    def index(self, further: list[tuple[int, int, int]]) -> line_index.RecordIndex:
+        """Return the places of all records; those that stand beside others on a line come last."""
+        rows = np.concatenate([*self._places, np.array(further, dtype=np.int64).reshape(-1, 3)]).astype(
+            np.uint64
+        )
+        return line_index.build_index([rows[:, 0]], [rows[:, 1]], [rows[:, 2]])
+
+    def again(self, numbers: list[int]) -> Iterator[tuple[int, RawRecord | Damage]]:
+        """Take events of this portion apart record by record that turned out not to be plain."""
+        places = np.concatenate(self._places) if self._places else np.zeros((0, 3), dtype=np.int64)
+        with self._path.open("rb") as handle:
+            for number in numbers:
+                offset, length, line = places[number].tolist()
+                handle.seek(offset)
+                yield number, _single(handle.read(length), (offset, length, line))
+
+    def _portion(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        start = self._offset
+        with (
+            self._path.open("rb") as handle,
+            mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            while self._offset < self.size:
+                batch = self._next(content)
+                self._places.append(batch.places)
+                self.records += len(batch.places)
+                self.odd += batch.odd
+                self.further += batch.further
+                yield batch.rows, batch.wanted
+                if self._offset - start >= PORTION_BYTES or len(self.odd) >= _MOST_ODD:
+                    return
+
+    def _next(self, content: mmap.mmap) -> Batch:
+        """Take the next stretch: whole events, or very much text."""
+        size = CHUNK_BYTES
+        while True:
+            end = min(self._offset + size, self.size)
+            end = content.rfind(b"\n", self._offset, end) + 1 or end if end < self.size else end
+            stretch = content[self._offset : end]
+            found = Text(
+                b" " * len(UTF8_BOM) + stretch[len(UTF8_BOM) :]
+                if not self._offset and stretch.startswith(UTF8_BOM)
+                else stretch
+            )
+            these = audit_lines.lines(found, self._nodes)
+            odd = audit_lines.odd(found, these)
+            groups = audit_groups.group(these, odd, self._nodes)
+            if end < self.size:
+                cut = audit_groups.clean_cut(these, groups, len(stretch) - MARGIN_BYTES)
+                if not cut and size < _MOST_BYTES:
+                    size *= 2
+                    continue
+                if cut:
+                    these, odd, groups = self._shortened(these, odd, cut)
+            break
+        batch = self._batch(found, these, odd, groups)
+        taken = int(these.ends[-1]) if len(these.ends) else len(stretch)
+        taken = len(stretch) if end == self.size else taken
+        self._line += int(np.count_nonzero(found.data[:taken] == ord("\n")))
+        self._offset += taken
+        return batch
+
+    def _shortened(self, these: Lines, odd: Odd, cut: int) -> tuple[Lines, Odd, Groups]:
+        """Leave the lines behind a place for the next stretch."""
+        count = int(np.searchsorted(these.ends, cut, side="right"))
+        these, odd = audit_lines.before(these, odd, count)
+        return these, odd, audit_groups.group(these, odd, self._nodes)
+
+    def _batch(self, found: Text, these: Lines, odd: Odd, groups: Groups) -> Batch:
+        this = audit_table.read(found, these, groups, self._keys, self._is_deep, self._wanted)
+        heads, tails = groups.lines[groups.firsts], groups.lines[groups.firsts + groups.counts - 1]
+        bad = np.array([line for line, _ in odd.damaged], dtype=np.int64)
+        firsts = np.concatenate([heads, bad])
+        order = np.argsort(firsts, kind="stable")
+        number = np.empty(len(order), dtype=np.int64)
+        number[order] = np.arange(len(order)) + self.records
+        stops = np.concatenate([these.ends[tails], these.stops[bad]])
+        places = np.stack(
+            [
+                these.starts[firsts] + self._offset,
+                stops - these.starts[firsts],
+                these.numbers[firsts] + self._line,
+            ],
+            axis=1,
+        )
+        items: list[tuple[int, RawRecord | Damage]] = []
+        further: list[RawRecord] = []
+        for event in np.flatnonzero(~this.columns.is_plain).tolist():
+            item, more = _apart(
+                found, these, groups, odd, event, _place(places[event]), self._offset, self._line
+            )
+            items.append((int(number[event]), item))
+            further += more
+        for which, (_, reason) in enumerate(odd.damaged, len(heads)):
+            items.append((int(number[which]), Damage(*_place(places[which]), reason)))
+        rows = [
+            audit_table.rows(this, these, groups, number[: len(heads)], list(self._nodes), is_wanted)
+            for is_wanted in (False, True)
+        ]
+        return Batch(rows[0], rows[1], places[order], items, further)
+
+
+def _apart(
+    found: Text,
+    these: Lines,
+    groups: Groups,
+    odd: Odd,
+    event: int,
+    place: tuple[int, int, int],
+    offset: int,
+    line: int,
+) -> tuple[RawRecord | Damage, list[RawRecord]]:
+    """Take an event apart record by record; records of other events on its lines become events of their own."""
+    mine = iter(groups.parts.get(event, []))
+    record: Event | None = None
+    others: list[RawRecord] = []
+    for at in groups.of(event).tolist():
+        if these.kinds[at] == audit_lines.OTHER:
+            part = odd.parts[next(mine)]
+            record = record or Event(text(part.key), text(part.node), interpreted=b"/" in part.key)
+            record.add(text(part.kind).removeprefix("AUOMS_") or "UNKNOWN", part.body)
+            continue
+        content = found.raw[these.starts[at] : these.stops[at]]
+        for number, piece in enumerate(_segments(content)):
+            match = _START.match(piece)
+            if match is None:
+                continue
+            node, kind, key = match.groups(b"")
+            if record is None:
+                record = Event(text(key), text(node), interpreted=b"/" in key)
+            if number and (text(key), text(node)) != (record.key, record.node):
+                begin = int(these.starts[at]) + offset
+                others += _alone(piece, match, (begin, len(content), int(these.numbers[at]) + line))
+            else:
+                record.add(text(kind).removeprefix("AUOMS_") or "UNKNOWN", piece[match.end() :])
+    return _record(record, place), others
+
+
+def _alone(piece: bytes, match: re.Match[bytes], place: tuple[int, int, int]) -> list[RawRecord]:
+    node, kind, key = match.groups(b"")
+    event = Event(text(key), text(node), interpreted=b"/" in key)
+    event.add(text(kind).removeprefix("AUOMS_") or "UNKNOWN", piece[match.end() :])
+    data = event.data()
+    return [] if data is None else [RawRecord(data, *place, event.is_partial())]
+
+
+def _record(event: Event | None, place: tuple[int, int, int]) -> RawRecord | Damage:
+    data = None if event is None else event.data()
+    if event is None or data is None:
+        return Damage(*place, NO_TIME)
+    return RawRecord(data, *place, event.is_partial())
+
+
+def _single(content: bytes, place: tuple[int, int, int]) -> RawRecord | Damage:
+    """Take the event of the first of some lines apart; lines of others stand between."""
+    event: Event | None = None
+    name: tuple[bytes, bytes] | None = None
+    for line in content.splitlines():
+        for piece in _segments(line):
+            match = _START.match(piece)
+            if match is None:
+                continue
+            node, kind, key = match.groups(b"")
+            if event is None:
+                event, name = Event(text(key), text(node), interpreted=b"/" in key), (node, key)
+            if name == (node, key):
+                event.add(text(kind).removeprefix("AUOMS_") or "UNKNOWN", piece[match.end() :])
+    return _record(event, place)
+
+
+def _place(row: Positions) -> tuple[int, int, int]:
+    offset, length, line = row.tolist()
+    return offset, length, line

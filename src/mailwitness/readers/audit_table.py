@@ -1,0 +1,245 @@
+"""Plain events of a stretch of an audit log as a table of Arrow columns that point into the stretch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from mailwitness.readers import audit_columns, audit_event, audit_lines, audit_paths
+from mailwitness.readers.audit_fields import text
+from mailwitness.readers.audit_lines import KINDS
+
+if TYPE_CHECKING:
+    from mailwitness.readers.audit_columns import Columns
+    from mailwitness.readers.audit_groups import Groups
+    from mailwitness.readers.audit_lines import Lines, Mask
+    from mailwitness.readers.audit_paths import Call, Files
+    from mailwitness.readers.audit_wanted import Wanted
+    from mailwitness.readers.byte_words import Text
+    from mailwitness.readers.index import Positions
+
+_NAMED = pa.dictionary(pa.int32(), pa.string())
+_TEXTS = (
+    *(
+        "id",
+        "serial",
+        "success",
+        "exit",
+        "ppid",
+        "pid",
+        "auid",
+        "uid",
+        "gid",
+        "euid",
+        "egid",
+        "tty",
+        "ses",
+        "comm",
+        "exe",
+        "key",
+    ),
+    *(
+        "a0",
+        "a1",
+        "a2",
+        "a3",
+        "login",
+        "account",
+        "effective",
+        "op",
+        "unit",
+        "acct",
+        "addr",
+        "hostname",
+        "terminal",
+        "res",
+        "cwd",
+        "arguments",
+    ),
+    *("title", "path", "owner", "source"),
+)
+_OF_FILES = ("cwd", "title", "path", "owner", "source")
+_WORDS = ("node", "type", "types", "architecture", "call", "flags", "action", "role")
+_MARKS = ("is_exec", "is_relative", "is_source_relative", "is_truncated", "is_replacement", "salvaged")
+SCHEMA = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("micros", pa.int64()),
+        *((name, pa.string_view()) for name in _TEXTS),
+        *((name, _NAMED) for name in _WORDS),
+        *((name, pa.bool_()) for name in _MARKS),
+    ]
+)
+
+
+def texts(needs: frozenset[str]) -> frozenset[str]:
+    """Return the columns that raw keys are made of."""
+    behind = {
+        "AuditId": ("id",),
+        "Serial": ("serial",),
+        "LoginUser": ("login", "auid"),
+        "UserName": ("account", "uid"),
+        "EffectiveUser": ("effective", "euid"),
+        "Cwd": ("cwd",),
+        "CommandLine": ("arguments", "title"),
+        "IsExec": ("arguments",),
+        "Path": ("path", "cwd"),
+        "Name": ("path",),
+        "Owner": ("owner",),
+        "SourcePath": ("source", "cwd"),
+    }
+    return frozenset(name for key in needs for name in behind.get(key, (key,)) if name in _TEXTS)
+
+
+class Read(NamedTuple):
+    """The columns of a stretch, the system calls among its events, and those that are worth all their columns."""
+
+    columns: Columns
+    wanted: Mask
+    calls: tuple[list[Call], Positions]
+    events: Positions
+    files: Files
+    file_events: Positions
+
+
+def read(
+    found: Text, these: Lines, groups: Groups, keys: frozenset[str], is_deep: tuple[bool, bool], known: Wanted
+) -> Read:
+    """Find the columns of plain events."""
+    columns = audit_columns.Columns(found, len(groups.firsts), groups.is_plain, keys)
+    of_entry = np.repeat(np.arange(columns.events), groups.counts)
+    _give_up_foreign(columns, these, groups, of_entry)
+    kinds = these.kinds[groups.lines]
+    if is_deep[0]:
+        columns.is_plain[of_entry[kinds == audit_lines.EXECVE]] = False
+    bases = audit_columns.separators(found, these.starts, these.stops)
+    events, places = audit_columns.add_calls(columns, these, groups, bases)
+    audit_columns.add_alone(columns, these, groups, bases)
+    calls = audit_paths.calls(columns, events, places)
+    counted = np.bincount(of_entry[kinds == audit_lines.PATH], minlength=columns.events)
+    salvaged = np.zeros(columns.events, dtype=np.bool_)
+    salvaged[events] = columns.number(events, *places["items"]) > counted[events]
+    columns.marks["salvaged"] = salvaged
+    if is_deep[1]:
+        columns.give_up(events, counted[events] > 1)
+    started = np.array([call.is_executing for call in calls[0]] or [False])[calls[1]]
+    # The command line of a program that is started without its arguments is in its title.
+    columns.give_up(
+        events,
+        started & (np.bincount(of_entry[kinds == audit_lines.EXECVE], minlength=columns.events)[events] == 0),
+    )
+    wanted = known.find(columns, these, groups, bases, events, places)
+    audit_paths.add_arguments(columns, these, groups, bases)
+    paths = audit_paths.add_records(columns, these, groups, bases, wanted)
+    chosen = np.flatnonzero(wanted[events])
+    mine = {name: (starts[chosen], stops[chosen]) for name, (starts, stops) in places.items()}
+    files = audit_paths.files(columns, events[chosen], (calls[0], calls[1][chosen]), mine, paths)
+    heads = groups.lines[groups.firsts]
+    columns.put("id", np.arange(columns.events), these.ids[0][heads], these.ids[1][heads])
+    columns.put(
+        "serial", np.arange(columns.events), these.ids[0][heads] + len("1772442201.349:"), these.ids[1][heads]
+    )
+    return Read(columns, wanted, calls, events, files, events[chosen])
+
+
+def _give_up_foreign(columns: Columns, these: Lines, groups: Groups, of_entry: Positions) -> None:
+    """Leave events with bytes that are no plain text to be taken apart."""
+    data = columns.found.data[: columns.found.size]
+    foreign = np.flatnonzero((data >= 0x80) | (data == 0))  # noqa: PLR2004 - beyond ASCII
+    if len(foreign):
+        lines = np.unique(np.searchsorted(these.starts, foreign, side="right") - 1)
+        hurt = np.zeros(len(these.starts), dtype=np.bool_)
+        hurt[lines[lines >= 0]] = True
+        columns.is_plain[of_entry[hurt[groups.lines]]] = False
+
+
+def rows(
+    this: Read, these: Lines, groups: Groups, numbers: Positions, nodes: list[bytes], is_wanted: bool
+) -> pa.RecordBatch:
+    """Return the rows of plain events: of those that are worth all their columns, or of the others."""
+    columns = this.columns
+    chosen = np.flatnonzero(columns.is_plain & (this.wanted == is_wanted))
+    heads = groups.lines[groups.firsts[chosen]]
+    words = _judged(this, chosen, is_wanted)
+    words["node"] = ([text(node) for node in nodes], these.nodes[heads])
+    words["type"] = (list(KINDS), these.kinds[heads].astype(np.int64))
+    kinds = these.kinds[groups.lines].astype(np.int64)
+    seen = np.bitwise_or.reduceat(np.left_shift(1, kinds), groups.firsts)[chosen] if len(kinds) else kinds
+    combined, which = np.unique(seen, return_inverse=True)
+    words["types"] = (
+        [",".join(name for kind, name in enumerate(KINDS) if bits >> kind & 1) for bits in combined.tolist()],
+        which,
+    )
+    arrays: dict[str, pa.Array] = {
+        "position": pa.array(numbers[chosen]),
+        "micros": pa.array(these.times[heads] * 1000),
+    }
+    nothing = pa.nulls(len(chosen), pa.string_view())
+    for name in _TEXTS:
+        place = columns.places.get(name) if is_wanted or name not in _OF_FILES else None
+        arrays[name] = (
+            columns.found.strings(place[0][chosen], place[1][chosen]) if place is not None else nothing
+        )
+    for name in _WORDS:
+        listed, of_event = words[name]
+        arrays[name] = pa.DictionaryArray.from_arrays(
+            pa.array(of_event.astype(np.int32)), pa.array(listed, pa.string())
+        )
+    for name, mark in _marks(this, chosen, is_wanted).items():
+        arrays[name] = pa.array(mark)
+    return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _judged(this: Read, rows: Positions, is_wanted: bool) -> dict[str, tuple[list[str], Positions]]:
+    """Return what is known of calls by name: the words, and which of them each row has."""
+
+    def spread(values: Positions, events: Positions) -> Positions:
+        full = np.zeros(this.columns.events, dtype=np.int64)
+        full[events] = values
+        return full[rows]
+
+    calls, which = this.calls
+    of_call = spread(which + 1, this.events)
+    words = {
+        "architecture": (["", *(call.architecture for call in calls)], of_call),
+        "call": (["", *(call.name for call in calls)], of_call),
+    }
+    nothing = ([""], np.zeros(len(rows), dtype=np.int64))
+    words |= {"flags": nothing, "action": nothing, "role": nothing}
+    if is_wanted:
+        files = this.files
+        actions, action_of, _ = audit_paths.actions(files)
+        names = ["" if value is None else audit_event.flag_names(value) for value in files.flags]
+        words["flags"] = (names, spread(files.flag_of, this.file_events))
+        words["action"] = (actions, spread(action_of, this.file_events))
+        words["role"] = (list(audit_paths.ROLES), spread(np.maximum(files.roles, 0), this.file_events))
+    return words
+
+
+def _marks(this: Read, rows: Positions, is_wanted: bool) -> dict[str, Mask]:
+    """Return what is true of each row."""
+
+    def spread(values: Mask, events: Positions) -> Mask:
+        full = np.zeros(this.columns.events, dtype=np.bool_)
+        full[events] = values
+        return full[rows]
+
+    files, events = this.files, this.file_events
+    executes = np.array([call.is_executing for call in this.calls[0]] or [False])
+    marks = {
+        "is_exec": spread(executes[this.calls[1]], this.events),
+        "salvaged": this.columns.marks["salvaged"][rows],
+    }
+    nothing = np.zeros(len(rows), dtype=np.bool_)
+    if not is_wanted:
+        return marks | dict.fromkeys(
+            ("is_relative", "is_source_relative", "is_truncated", "is_replacement"), nothing
+        )
+    return marks | {
+        "is_relative": spread(files.is_relative, events),
+        "is_source_relative": spread(files.is_source_relative, events),
+        "is_truncated": spread(audit_paths.actions(files)[2], events),
+        "is_replacement": spread(files.is_replacement, events),
+    }
