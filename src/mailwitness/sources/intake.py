@@ -115,7 +115,6 @@ class Intake:
         if database := self.neighbours.database_of(exhibit, head):
             tally.notes.append(f"read together with {database}")
         elif not head:
-            tally.notes.append("the file is empty")
             self.counts.not_read(exhibit, "the file is empty", "Check how it was collected.")
         elif head[:4] == _PARQUET_MAGIC:
             table_files.add_parquet(self, opened)
