@@ -16,6 +16,7 @@ from mailwitness.evidence.members import Budget, Kept, Limits, TooMuch, keep, se
 from mailwitness.evidence.names import display_name, original_name
 from mailwitness.evidence.opening import Found, Refused, ensure_unchanged, explain, open_evidence
 from mailwitness.evidence.seal import Sealed
+from mailwitness.evidence.sevenzips import sevenzip_entries
 from mailwitness.evidence.streams import DecodedStream, FilePart, Rewound
 from mailwitness.evidence.tars import BLOCK_BYTES, is_tar_header, tar_entries
 from mailwitness.evidence.walk import is_macos_leftover
@@ -37,7 +38,7 @@ _BATCH_BYTES = 64 << 20
 
 
 class Kind(StrEnum):
-    """What kind of container a file is; those after TAR are recognised only to say what to do."""
+    """What kind of container a file is; those after SEVEN_ZIP are recognised only to say what to do."""
 
     ZIP = "zip"
     GZIP = "gzip"
@@ -75,7 +76,7 @@ _DECODED: dict[Kind, tuple[Callable[[], Decoder], tuple[bytes, ...], tuple[str, 
     Kind.XZ: (xz_decoder, (b"\xfd7zXZ\0",), (".xz",)),
     Kind.ZSTD: (zstd_decoder, _ZSTD, (".zst", ".zstd")),
 }
-_UNSUPPORTED = frozenset({Kind.SEVEN_ZIP, Kind.RAR, Kind.CABINET, Kind.LZ4, Kind.COMPRESS, Kind.LZIP})
+_UNSUPPORTED = frozenset({Kind.RAR, Kind.CABINET, Kind.LZ4, Kind.COMPRESS, Kind.LZIP})
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,6 +236,8 @@ def _entries(descriptor: int, archive: Sealed, most: int) -> Iterator[Entry | Re
     kind = recognise(os.pread(descriptor, BLOCK_BYTES, 0))
     if kind is Kind.ZIP:
         return zip_entries(descriptor, most)
+    if kind is Kind.SEVEN_ZIP:
+        return sevenzip_entries(descriptor, most)
     if kind is Kind.TAR:
         return tar_entries(FilePart(descriptor))
     if kind in _DECODED:

@@ -25,7 +25,6 @@ _MAGICS = {
     b"%PDF": "a PDF document",
     b"\x7fELF": "a Linux program",
     b"MZ": "a Windows program",
-    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive; unpack it first",
     b"ASL DB\x00": "a database of the Apple System Log; print it with syslog -f",
     # Token of a BSM file header, and a length below 16 MiB (audit.log(5) of macOS).
     b"\x14\x00\x00": "a BSM audit trail; print it with praudit",
