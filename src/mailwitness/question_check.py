@@ -146,4 +146,4 @@ def _ask(
     for name in sorted(referenced_tables(question.query, bench.engine.schema) | set(test.rows)):
         bench.fill(name, test.rows.get(name, []), place)
     sql = bench.engine.to_sql(question.query, now=now)
-    return answers.ask(bench.connection, question, sql, ["C1"], ground)["C1"]
+    return answers.ask(bench.connection, question, sql, ["C1"], ground, {})["C1"]

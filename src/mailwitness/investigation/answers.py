@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -67,7 +68,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ask(
-    connection: duckdb.DuckDBPyConnection, question: Question, sql: str, cases: Sequence[str], ground: Ground
+    connection: duckdb.DuckDBPyConnection,
+    question: Question,
+    sql: str,
+    cases: Sequence[str],
+    ground: Ground,
+    kept: dict[str, str],
 ) -> dict[str, Answer]:
     """Ask one question of all cases.
 
@@ -77,6 +83,7 @@ def ask(
         sql: its translated query.
         cases: ids of the cases.
         ground: what the evidence can show.
+        kept: the translations; what the query returns is kept beside them.
 
     Returns:
         One answer for each case.
@@ -85,7 +92,7 @@ def ask(
     if reason:
         return {case: _unanswered(question, reason) for case in cases}
     try:
-        rows = _rows(connection, question, sql)
+        rows = _rows(connection, question, sql, _columns(connection, question, sql, kept))
     except MailwitnessError as error:
         return {case: _unanswered(question, str(error)) for case in cases}
     by_case: dict[str, list[JsonDict]] = {}
@@ -114,9 +121,21 @@ def _doubt(question: Question, ground: Ground) -> str:
     return "; ".join(sorted(reasons)[:2])
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, question: Question, sql: str) -> list[JsonDict]:
+def _columns(
+    connection: duckdb.DuckDBPyConnection, question: Question, sql: str, kept: dict[str, str]
+) -> dict[str, str]:
+    """Return the columns of a question's query with their types; planning it to learn them takes as long as asking it."""
+    key = f"columns of a question: {question.query}"
+    if key not in kept:
+        described = connection.execute(f"DESCRIBE {sql}").fetchall()
+        kept[key] = json.dumps({str(row[0]): str(row[1]) for row in described})
+    return dict(json.loads(kept[key]))
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, question: Question, sql: str, known: dict[str, str]
+) -> list[JsonDict]:
     """Return the first rows of each case and answer in a stable order, with the numbers over all of them."""
-    known = {str(row[0]): str(row[1]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     part = "PARTITION BY CaseId" + (", Answer" if "Answer" in known else "")
     counted = {_ROW_COUNT: "count", **question.numbers}
     numbers = ", ".join(

@@ -66,7 +66,7 @@ def _answers(opened: OpenCase, stories: Sequence[Story]) -> dict[str, list[Answe
     asked = [opened.engine.to_sql(question.query, now=opened.now) for question in questions]
 
     def ask(question: Question, sql: str) -> dict[str, Answer]:
-        return answers.ask(opened.connection.cursor(), question, sql, ids, ground)
+        return answers.ask(opened.connection.cursor(), question, sql, ids, ground, opened.engine.cache)
 
     found: dict[str, list[Answer]] = {name: [] for name in ids}
     # Small queries over small tables: most of the time is planning, which one core does.
