@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from mailwitness.content import loader
-from mailwitness.row_select import raw_keys
+from mailwitness.row_select import derived_columns, raw_keys
 from mailwitness.sources.table_files import looks_whole
+from mailwitness.tables import connect
+
+# What stands between names and values in the text that is made a bag, and what ends a text.
+_PARTS = ("", "a", '"', "\\", '},{"Name":', '[{"Name":', ',"Value":', "}]", "],", "null", "\n", "é\u2028")
 
 
 @pytest.mark.parametrize(
@@ -36,3 +44,20 @@ def test_a_text_that_is_cut_off_or_has_control_characters_does_not_look_whole() 
     assert looks_whole(texts.slice(5, 2)).tolist() == [True, False]
     assert looks_whole(texts.slice(1, 1)).tolist() == [False]
     assert looks_whole(texts.slice(0, 0)).tolist() == []
+
+
+def test_parameters_are_the_same_bag_by_the_quick_and_by_the_general_way(tmp_path: Path) -> None:
+    pairs = [{"Name": name, "Value": value} for name, value in itertools.product(_PARTS, repeat=2)]
+    lists: list[list[object]] = [[one, other] for one, other in itertools.pairwise(pairs)]
+    lists += [[], [{}], [pairs[1], None], [{"name": "a", "value": "b"}], [{"Value": "b", "Other": 1}], ["a"]]
+    texts = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in lists] + ["[{", "-A b", ""]
+    sql = derived_columns("OfficeActivity")
+    with connect(memory="1GB", threads=1, temporary=tmp_path) as connection:
+        connection.register("given", pa.table({"Parameters": texts}))
+        rows = connection.execute(
+            f"SELECT Parameters, mw_parameters, ({sql['ParametersBag']})::VARCHAR, mw_bag(Parameters)::VARCHAR "
+            f"FROM (SELECT *, {sql['mw_parameters']} AS mw_parameters FROM given)"
+        ).fetchall()
+
+    assert [row for row in rows if row[2] != row[3]] == []
+    assert sum("null" not in (row[1] or "null") for row in rows) > len(pairs) // 2
