@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
+
 Record = dict[str, Any]  # Any: JSON values or CSV cells
 
 # Log Analytics adds the type of a value to the name of a custom column: actor_email_s, id_time_t.
 _SUFFIX = re.compile(r"_[sdgbt]$")
-_PARTS = {"id": "id", "actor": "actor", "networkInfo": "networkInfo"}
+_PARTS = ("id", "actor", "networkInfo")
 _PLAIN = {"kind", "etag", "ownerDomain", "ipAddress", "type", "name"}
 _RENAMED = {
     "event_type": "type",
@@ -34,6 +36,9 @@ _LEFT_OUT = {
 }
 
 
+Tree = dict[str, "str | Tree"]
+
+
 class Preparer:
     """Bring rows of one table into the shape of a flattened activity: id, actor, name, type and parameters."""
 
@@ -45,24 +50,74 @@ class Preparer:
         activity: Record = {"id": {}, "actor": {}, "networkInfo": {}, "parameters": {}}
         for column, value in record.items():
             if value not in ("", None):
-                _place(activity, column.strip().strip("\ufeff"), value)
+                _place(activity, column, value)
         return activity if activity["id"].get("applicationName") or activity.get("name") else None
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Where the cells of a table go, when that is the same for every row.
+
+    Attributes:
+        plain: key of the activity -> columns that give it; the last that is filled wins.
+        nested: key of the activity -> its members in their order, each a column or members again; empty cells are left out.
+        one_of: columns of which one has to be filled; else the row is no activity.
+    """
+
+    plain: dict[str, list[str]]
+    nested: dict[str, Tree]
+    one_of: list[str]
+
+
+def layout(columns: list[str]) -> Layout | None:
+    """Return where `Preparer` places the cells of a table; None when that depends on which cells are filled."""
+    plain: dict[str, list[str]] = {}
+    nested: dict[str, Tree] = {"id": {}, "actor": {}, "networkInfo": {}, "parameters": {}}
+    for column in columns:
+        path = _target(column)
+        if len(path) == 1:
+            plain.setdefault(path[0], []).append(column)
+        elif path and not _add(nested[path[0]], path[1:], column):
+            return None
+    application = nested["id"].get("applicationName")
+    one_of = [*plain.get("name", []), *([application] if isinstance(application, str) else [])]
+    return None if isinstance(application, dict) or not one_of else Layout(plain, nested, one_of)
+
+
+def _add(tree: Tree, path: list[str], column: str) -> bool:
+    """Give a column its place; False where another has it, or where the order of members would depend on empty cells."""
+    for step in path[:-1]:
+        below = tree.setdefault(step, {})
+        if isinstance(below, str) or next(reversed(tree)) != step:
+            return False
+        tree = below
+    if path[-1] in tree:
+        return False
+    tree[path[-1]] = column
+    return True
 
 
 def _place(activity: Record, column: str, value: object) -> None:
     """Put one cell where it belongs; a dotted name is a path."""
+    path = _target(column)
+    if len(path) == 1:
+        activity[path[0]] = value
+    elif path:
+        _nest(activity[path[0]], path[1:], value)
+
+
+def _target(column: str) -> list[str]:
+    """Return the path of a column within an activity; nothing for columns that are left out."""
+    column = column.strip().strip("\ufeff")
     if column in _LEFT_OUT:
-        return
+        return []
     name = _RENAMED.get(_SUFFIX.sub("", column), _SUFFIX.sub("", column))
     if name in _PLAIN:
-        activity[name] = value
-        return
+        return [name]
     for part in _PARTS:
         for separator in (".", "_"):
             if name.startswith(part + separator):
-                _nest(activity[part], name[len(part) + 1 :].split(separator), value)
-                return
-    _nest(activity["parameters"], column.split(".") if "." in column else [name], value)
+                return [part, *name[len(part) + 1 :].split(separator)]
+    return ["parameters", *(column.split(".") if "." in column else [name])]
 
 
 def _nest(target: Record, path: list[str], value: object) -> None:

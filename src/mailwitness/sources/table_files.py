@@ -11,7 +11,7 @@ from mailwitness.readers import csv_records, csv_shape
 from mailwitness.readers.blocks import Damage
 from mailwitness.recognise import base_name
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
-from mailwitness.sources import limits, routing, unknown
+from mailwitness.sources import flat_tables, limits, routing, unknown
 from mailwitness.sources.routing import Records
 from mailwitness.tables import identifier, literal
 
@@ -41,16 +41,21 @@ def add_csv(intake: Intake, opened: Opened, shape: csv_records.CsvShape) -> None
         looks_like = "binary data" if unknown.is_binary(head) else "a table of separated values"
         intake.not_recognised(opened, head, looks_like, [] if unknown.is_binary(head) else shape.header)
         return
-    if opened.path.stat().st_size < limits.SMALL_BYTES or match.prepare:
+    layout = flat_tables.of(match, shape) if match.prepare else None
+    if opened.path.stat().st_size < limits.SMALL_BYTES or (match.prepare and layout is None):
         index = csv_records.index_csv(opened.path, shape)
         opened.tally.records += len(index)
         routing.route_all(intake, opened, _records(intake, opened, shape, index))
         return
     mapping = intake.writer.mapping(match.mapping, match.table)
-    columns = _columns_of(shape, match, mapping)
-    rows = _Rows(opened, shape, match, list(columns))
+    columns = {} if layout else _columns_of(shape, match, mapping)
+    rows = _Rows(opened, shape, match, flat_tables.columns(layout, mapping) if layout else list(columns))
     intake.connection.register("mw_batches", rows.reader())
-    relation = _csv_relation(opened, columns, match, mapping)
+    relation = (
+        flat_tables.relation(layout, mapping, "SELECT * FROM mw_batches", _own(opened))
+        if layout
+        else _csv_relation(opened, columns, match, mapping)
+    )
     stored = intake.segments.store([opened.exhibit.blake3, opened.exhibit.id], mapping, relation)
     intake.connection.unregister("mw_batches")
     index = rows.read.index()
@@ -123,9 +128,13 @@ def _columns_of(shape: csv_records.CsvShape, match: Match, mapping: Mapping) -> 
     return {column: name for column, name in columns.items() if name.lower() in named}
 
 
+def _own(opened: Opened) -> str:
+    return f"{literal(opened.exhibit.id)} AS {EXHIBIT_KEY}, {POSITION_KEY}, {SALVAGED_KEY}"
+
+
 def _csv_relation(opened: Opened, columns: dict[str, str], match: Match, mapping: Mapping) -> str:
     """Return the SQL that gives the registered batches the mapping's raw keys."""
-    own = f"{literal(opened.exhibit.id)} AS {EXHIBIT_KEY}, {POSITION_KEY}, {SALVAGED_KEY}, {WHOLE_KEY}"
+    own = f"{_own(opened)}, {WHOLE_KEY}"
     named = ", ".join(f"{identifier(column)} AS {identifier(key)}" for column, key in columns.items())
     inner = f"SELECT {named}, {own} FROM mw_batches"
     if match.record:
