@@ -96,12 +96,12 @@ CREATE MACRO mw_dovecot_prefix() AS '^([a-z0-9-]+)(?:\((?:\d+, ?)?([^()<>]*)\))?
 -- (dovecot/core, src/plugins/mail-log/mail-log-plugin.c). Any may be missing: the default has no box in some versions. The first field that is
 -- none of a folder's name ends that name, so that no subject is read as a uid. A message whose uid is not known has uid=error. Names of folders
 -- are cut after 64 signs, ids, senders and users after 80, with "..." behind: a longer one is two lines that lost the end between them, and not read.
-CREATE MACRO mw_dovecot_message_start() AS mw_dovecot_prefix() || '(?:[a-z0-9-]+: )?(undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change)(?: from (.{0,67}?))?: ';
-CREATE MACRO mw_dovecot_message_struct(r) AS CASE WHEN r.service = '' THEN mw_no_line() ELSE
+CREATE MACRO mw_dovecot_message_start() AS mw_dovecot_prefix() || '(?:[a-z0-9-]+: )?(undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change)(?: from (.*?))?: ';
+CREATE MACRO mw_dovecot_message_struct(r) AS CASE WHEN r.service = '' OR length(r.box) > 67 OR length(r.origin) > 67 THEN mw_no_line() ELSE
   mw_line(r.service, r.event, r."user", coalesce(nullif(r.session, ''), r.older), '', r.box, r.origin, coalesce(nullif(r.uid, ''), nullif(r.first_uid, ''), 'error'),
     CASE WHEN r.tail = '' OR starts_with(r.tail, ', ') THEN r.tail ELSE ', ' || r.tail END, '', '', '', '', '', '1', '', '', '') END;
 CREATE MACRO mw_dovecot_message(t) AS list_transform([regexp_extract(t, mw_dovecot_message_start() ||
-  '(?:box=(.{0,67}?)(?:, uid=(\d+|error))?|uid=(\d+|error))?((?:(?:, )?(?:msgid|size|vsize|from|subject|flags)=.*)?)$',
+  '(?:box=(.*?)(?:, uid=(\d+|error))?|uid=(\d+|error))?((?:(?:, )?(?:msgid|size|vsize|from|subject|flags)=.*)?)$',
   ['service', 'user', 'session', 'older', 'event', 'origin', 'box', 'uid', 'first_uid', 'tail'])], lambda r: mw_dovecot_message_struct(r))[1];
 
 CREATE MACRO mw_dovecot_box_struct(r) AS mw_line(r.service, r.event, r."user", coalesce(nullif(r.session, ''), r.older), '', r.box, '', '', '', '', '', '', '', '', '', '', '', '');
@@ -112,11 +112,11 @@ CREATE MACRO mw_dovecot_box(t) AS list_transform([regexp_extract(t, mw_dovecot_p
 -- and a failed one "Disconnected (auth failed, 1 attempts in 2 secs): ..."; 2.4 says "Logged in: ..." and "Login aborted: Connection closed (auth
 -- failed, 1 attempts in 2 secs) (auth_failed): ..." (login_log_format, login_log_format_elements and client_get_extra_disconnect_reason in
 -- dovecot/core, src/login-common).
-CREATE MACRO mw_dovecot_login_struct(r, t) AS CASE WHEN r.service = '' THEN mw_no_line() ELSE
+CREATE MACRO mw_dovecot_login_struct(r, t) AS CASE WHEN r.service = '' OR length(r."user") > 83 THEN mw_no_line() ELSE
   mw_line(r.service, CASE WHEN r.event IN ('Login', 'Logged in') THEN 'login' WHEN regexp_matches(r.event, 'auth[ _]failed|authentication failure|[Aa]uthentication failed') THEN 'login-failed' ELSE 'login-ended' END,
   r."user", regexp_extract(t, 'session=<([^<>]*)>[^<>]*$', 1), r.address, '', '', '', '', '', '', '', '', '', '', '', CASE WHEN r.event IN ('Login', 'Logged in') THEN '' ELSE r.event END, '') END;
 CREATE MACRO mw_dovecot_login(t) AS list_transform([regexp_extract(t,
-  '^([a-z0-9]+-login): (?:(?:Info|Warning|Notice): )?(Login|Logged in|[A-Z][^<>]*?): (?:user=<(.{0,83})>, )?(?:method=[^,<>]*, )?rip=([0-9A-Fa-f.:]+)(?:, |$)', ['service', 'event', 'user', 'address'])], lambda r: mw_dovecot_login_struct(r, t))[1];
+  '^([a-z0-9]+-login): (?:(?:Info|Warning|Notice): )?(Login|Logged in|[A-Z][^<>]*?): (?:user=<(.*)>, )?(?:method=[^,<>]*, )?rip=([0-9A-Fa-f.:]+)(?:, |$)', ['service', 'event', 'user', 'address'])], lambda r: mw_dovecot_login_struct(r, t))[1];
 
 CREATE MACRO mw_dovecot_end_struct(r, t) AS mw_line(r.service, CASE WHEN r.service = '' THEN '' ELSE 'disconnect' END, r."user", coalesce(nullif(r.session, ''), r.older), '', '', '', '', '', '', '', '', '', '',
   coalesce(nullif(regexp_extract(t, ' expunged=(\d+) trashed=\d+', 1), ''), nullif(regexp_extract(t, ', del=(\d+)/\d+, size=\d+', 1), ''), ''), '', r.reason,
@@ -237,12 +237,13 @@ CREATE MACRO mw_mail_middle(t) AS regexp_replace(t, ', flags=\([^()]*\)$', '');
 CREATE MACRO mw_mail_is_ambiguous(t) AS len(regexp_extract_all(t, ', size=')) > 1;
 CREATE MACRO mw_mail_is_hostile(t) AS regexp_matches(regexp_replace(mw_mail_middle(t), '^, (?:msgid|size|vsize|from|subject)=', ''), '(?:box|uid|msgid|flags|user|rip|lip|session)=')
   OR mw_mail_is_ambiguous(mw_mail_middle(t)) OR len(regexp_extract_all(mw_mail_middle(t), ', (?:from|subject)=')) > 2;
-CREATE MACRO mw_mail_fields(t) AS CASE WHEN contains(t, ', size=') AND NOT mw_mail_is_ambiguous(mw_mail_middle(t))
-  THEN regexp_extract(mw_mail_middle(t), '^(?:, msgid=(.{0,83}?))?, size=(\d+|error)(?:, vsize=(\d+|error))?(?:, from=(.{0,83}?))?(?:, subject=(.*))?$', ['message_id', 'size', 'vsize', 'sender', 'subject'])
-  ELSE regexp_extract(mw_mail_middle(t), '^(?:, msgid=([^,]{0,83}))?(?:(, size=.*))?(?:(, vsize=.*))?(?:, from=([^,]{0,83}))?(?:, subject=(.*))?$', ['message_id', 'size', 'vsize', 'sender', 'subject']) END;
+CREATE MACRO mw_no_fields() AS {'message_id': '', 'size': '', 'vsize': '', 'sender': '', 'subject': ''};
+CREATE MACRO mw_mail_fields_struct(f) AS CASE WHEN length(f.message_id) > 83 OR length(f.sender) > 83 THEN mw_no_fields() ELSE f END;
+CREATE MACRO mw_mail_fields(t) AS list_transform([CASE WHEN contains(t, ', size=') AND NOT mw_mail_is_ambiguous(mw_mail_middle(t))
+  THEN regexp_extract(mw_mail_middle(t), '^(?:, msgid=(.*?))?, size=(\d+|error)(?:, vsize=(\d+|error))?(?:, from=(.*?))?(?:, subject=(.*))?$', ['message_id', 'size', 'vsize', 'sender', 'subject'])
+  ELSE regexp_extract(mw_mail_middle(t), '^(?:, msgid=([^,]*))?(?:(, size=.*))?(?:(, vsize=.*))?(?:, from=([^,]*))?(?:, subject=(.*))?$', ['message_id', 'size', 'vsize', 'sender', 'subject']) END], lambda f: mw_mail_fields_struct(f))[1];
 
 -- The line and, for a line about a message, what its rest says.
-CREATE MACRO mw_no_fields() AS {'message_id': '', 'size': '', 'vsize': '', 'sender': '', 'subject': ''};
 CREATE MACRO mw_mail_record(p, m) AS list_transform([mw_mail_line(p, m)], lambda l: {
   'line': l, 'fields': CASE WHEN l.uid <> '' THEN mw_mail_fields(l.tail) ELSE mw_no_fields() END, 'is_ambiguous': l.uid <> '' AND mw_mail_is_ambiguous(mw_mail_middle(l.tail))})[1];
 
