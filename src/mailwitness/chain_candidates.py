@@ -52,8 +52,8 @@ def feed(
         # Of two records of one second the earlier step's is the earlier.
         listed.sort(key=lambda one: (one[0].burst is None, one[0].index))
         further.sort(key=lambda fed: fed[0])
-        stored = ((time, (part,), act) for time, part, act in rows.fed(listed))
-        for _, parts, act in heapq.merge(further, stored, key=lambda fed: fed[0]):
+        stored = rows.fed(listed)
+        for _, parts, act in heapq.merge(further, stored, key=lambda fed: fed[0]) if further else stored:
             for part in parts:
                 if part.index < 0:
                     machines[part.chain].forbid(part.name, act)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailwitness.errors import ContentError
@@ -55,6 +56,9 @@ class Keys(NamedTuple):
 
 
 _NOTHING = Keys((), ())
+_ACCOUNTS = frozenset({"Actor", "Mailbox", "SettingAfter"})
+# Columns of which an act can have several keys, or none that it says itself.
+_SEVERAL = frozenset({"", "ObjectName", "MessageId", "FilePath"})
 # Prefixes that no account from the evidence begins with: this control character is taken out of it.
 ANY, SHORT = "\x1eany:", "\x1eshort:"
 # Way of joining -> column, and how a report says it.
@@ -114,16 +118,31 @@ def words_of(way: str) -> str:
 
 def extractor(chain: Chain, way: str, step: str) -> Callable[[Act], Keys]:
     """Return the function that gives an act's keys for a way of joining in a step."""
-    parts = [_by_column(column_of(chain, part, step)) for part in way.split("+")]
-    if len(parts) == 1:
-        return parts[0]
-    return lambda act: _combined([part(act) for part in parts])
+    columns = [column_of(chain, part, step) for part in way.split("+")]
+    if len(columns) == 1:
+        return _by_column(columns[0])
+    if not {*columns} & _SEVERAL:
+        of = attrgetter(*columns)
+        return lambda act: _known((*columns,), of(act))
+    parts = [_by_column(column) for column in columns]
+    return lambda act: _combined(part(act) for part in parts)
+
+
+# The same few accounts and sessions come again and again.
+@lru_cache(maxsize=1 << 16)
+def _known(columns: tuple[str, ...], values: tuple[str, ...]) -> Keys:
+    pairs = zip(columns, values, strict=True)
+    return _combined(
+        account(value) if column in _ACCOUNTS else _alone(value.lower()) for column, value in pairs
+    )
 
 
 def _combined(parts: Iterable[Keys]) -> Keys:
     """Return keys that hold only when all parts do; each filed form meets its looked-up form in the same place."""
     filed, looked_up = [""], [""]
     for part in parts:
+        if not part.filed:
+            return _NOTHING
         filed = [f"{left}\x1f{right}" for left in filed for right in part.filed]
         looked_up = [f"{left}\x1f{right}" for left in looked_up for right in part.looked_up]
     return Keys(tuple(filed), tuple(looked_up))
@@ -132,7 +151,7 @@ def _combined(parts: Iterable[Keys]) -> Keys:
 def _by_column(column: str) -> Callable[[Act], Keys]:
     if not column:
         return lambda _: Keys(("",), ("",))
-    if column in {"Actor", "Mailbox", "SettingAfter"}:
+    if column in _ACCOUNTS:
         return lambda act: account(getattr(act, column))
     if column == "ObjectName":
         return lambda act: _same(objects(act.ObjectName))

@@ -7,7 +7,7 @@ chains and ends none therefore costs ten thousand steps of work, not their squar
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailwitness.chain_keys import ANY, Act, Keys, extractor, microseconds
@@ -90,26 +90,34 @@ class Burst:
         """Count as ``condition`` says, within ``timespan`` microseconds."""
         self.condition = condition
         self.timespan = timespan
-        self.acts: OrderedDict[object, Act] = OrderedDict()
         self.link: Link | None = None
-        self._number = 0
+        self._newest: deque[Act] = deque(maxlen=condition.gte)
+        # By value, where different values are counted.
+        self._acts: OrderedDict[str, Act] = OrderedDict()
 
-    def add(self, act: Act) -> list[Act]:
-        """Return the acts that fulfil the condition, empty while too few do."""
-        self._number += 1
-        field = self.condition.field
-        value: object = str(getattr(act, field)).lower() if field else self._number
+    def add(self, act: Act) -> bool:
+        """Take an act and say whether those of the time span now fulfil the condition."""
+        if self.condition.field:
+            return self._add_value(act)
+        self._newest.append(act)
+        return len(self._newest) >= self.condition.gte and self._is_near(self._newest[0], act)
+
+    def _add_value(self, act: Act) -> bool:
+        value = str(getattr(act, self.condition.field)).lower()
         if value == "":
-            return []
-        self.acts.pop(value, None)
-        self.acts[value] = act
-        oldest = next(iter(self.acts.values()))
-        while len(self.acts) > self.condition.gte or (
-            self.timespan is not None and act.time - oldest.time > self.timespan
-        ):
-            self.acts.popitem(last=False)
-            oldest = next(iter(self.acts.values()))
-        return list(self.acts.values()) if len(self.acts) >= self.condition.gte else []
+            return False
+        self._acts.pop(value, None)
+        self._acts[value] = act
+        while len(self._acts) > self.condition.gte or not self._is_near(next(iter(self._acts.values())), act):
+            self._acts.popitem(last=False)
+        return len(self._acts) >= self.condition.gte
+
+    def _is_near(self, oldest: Act, act: Act) -> bool:
+        return self.timespan is None or act.time - oldest.time <= self.timespan
+
+    def acts(self) -> list[Act]:
+        """Return the acts that fulfil the condition."""
+        return list(self._acts.values() if self.condition.field else self._newest)
 
 
 class Machine:
@@ -172,15 +180,14 @@ class Machine:
         if burst is None:
             burst = self.bursts[i, key] = Burst(condition, span)
         self.work += 1
-        acts = burst.add(act)
-        if not acts:
+        if not burst.add(act):
             return
         link = burst.link
         if link is not None and (span is None or act.time - link.last <= span):
             link.absorb(act)
             self._file(link, act)
             return
-        joined = self._follow(i, acts)
+        joined = self._follow(i, burst.acts())
         # A burst that begins a chain goes on as the same one; what continues a chain is found by its parent.
         burst.link = joined if joined is not None and joined.parent is None else None
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
-    from mailwitness.chain_parts import Burst, Part
+    from mailwitness.chain_parts import Burst, Fed, Part
     from mailwitness.open_case import OpenCase
 
 _BATCH = 20_000
@@ -99,7 +99,7 @@ class Rows:
         path = self._opened.work / f"{self._name()}.jsonl"
         return self._stored(finding_tables.rows_sql(path, COLUMNS, (act._asdict() for act in acts)))
 
-    def fed(self, listed: list[tuple[Part, Acts, bool]]) -> Iterator[tuple[int, Part, Act]]:
+    def fed(self, listed: list[tuple[Part, Acts, bool]]) -> Iterator[Fed]:
         """Yield time, part and act of all parts in the order of time, of one time in the order of ``listed``.
 
         Args:
@@ -120,7 +120,7 @@ class Rows:
         )
         cursor = self._opened.connection.cursor()
         self._run(f"SELECT * FROM ({sql}) ORDER BY time, mw_part, exhibit, position", on=cursor)
-        parts = [part for part, _, _ in listed]
+        parts = [(part,) for part, _, _ in listed]
         while found := self._fetched(cursor):
             yield from ((row[1], parts[row[0]], Act._make(row[1:])) for row in found)
 
@@ -144,22 +144,33 @@ class Rows:
         made = f"CREATE OR REPLACE TABLE {name}({', '.join(COLUMNS)}) AS {sql}"
         if not int(self._run(made)[0][0]):
             return None
-        arrays = self._arrays(f"SELECT rowid AS mw_row, time AS mw_time{self._hashes()} FROM {name}")
+        told = "MessageId <> '' OR len(Messages) > 0"
+        arrays = self._arrays(
+            f"SELECT rowid AS mw_row, time AS mw_time, coalesce({told}, false) AS mw_told{self._hashes()} FROM {name}"
+        )
         return self._acts(arrays, name)
 
     def _acts(self, arrays: dict[str, NDArray[Any]], table: str) -> Acts:  # Any: numbers of several kinds
         values = {value: arrays[f"mw_{value.kind}_{value.column}"] for value in self._values}
+        is_told = arrays.get("mw_told")
         return Acts(
             rows=arrays["mw_row"],
             time=arrays["mw_time"],
             values=values,
-            messages=lambda rows: self._messages(table, rows),
+            messages=lambda rows: self._messages(table, rows, is_told),
             table=table,
             is_dear=table == _SCANNED,
         )
 
-    def _messages(self, table: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        """Return the hashes of the message ids of some rows: index of the row, hash."""
+    def _messages(
+        self, table: str, rows: NDArray[np.int64], is_told: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Return the hashes of the message ids of some rows: index of the row, hash.
+
+        ``is_told`` says of all rows of the table, where that is known, whether they have one.
+        """
+        if is_told is not None and not is_told[rows].any():
+            return rows[:0], np.zeros(0, np.uint64)
         asked = "(SELECT unnest($1::BIGINT[]) AS mw_row) AS asked"
         if table == _SCANNED:
             source = (
@@ -233,13 +244,16 @@ def _near(keys: str, burst: Burst, first: int, last: int) -> str:
         if burst.is_distinct
         else f"min(span) {window} ROWS BETWEEN CURRENT ROW AND {burst.gte - 1} FOLLOWING) <= {burst.span}"
     )
+    acts = (
+        f"SELECT epoch_us(TimeGenerated) AS time, {burst.column} AS name, _Exhibit, _Position FROM ({keys}) "
+        f"WHERE TimeGenerated BETWEEN make_timestamp({first}) AND make_timestamp({last})"
+    )
     return (
-        f"WITH keyed AS (SELECT epoch_us(TimeGenerated) AS time, {burst.column} AS name, _Exhibit, _Position FROM ({keys}) "
-        f"WHERE TimeGenerated BETWEEN make_timestamp({first}) AND make_timestamp({last})), "
-        # A few accounts do most of what a log holds: their names are taken apart once.
-        f"names AS (SELECT name, hash({short_name('name')}) AS who FROM (SELECT DISTINCT name FROM keyed)), "
+        # A few accounts do most of what a log holds: each name is taken apart once.
+        f"WITH names AS MATERIALIZED (SELECT name, hash({short_name('name')}) AS who "
+        f"FROM (SELECT DISTINCT {burst.column} AS name FROM ({keys}))), "
         f"near AS (SELECT time, who, _Exhibit, _Position, time - lag(time, {burst.gte - 1}) {window}) AS span "
-        "FROM keyed JOIN names USING (name)) "
+        f"FROM ({acts}) JOIN names USING (name)) "
         f"SELECT DISTINCT _Exhibit, _Position FROM (SELECT * FROM near QUALIFY {kept})"
     )
 

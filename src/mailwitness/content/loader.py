@@ -141,11 +141,12 @@ def shared_part(name: str, part: str) -> str:
 
 @cache
 def part(name: str) -> str:
-    """Return a piece of KQL that several explanations share."""
-    path = CONTENT / "explanations" / "_parts.yaml"
-    parts = read_yaml(path)
+    """Return a piece of KQL that several explanations or parsers share."""
+    paths = [CONTENT / folder / "_parts.yaml" for folder in ("explanations", "parsers")]
+    parts = {key: text for path in paths for key, text in read_yaml(path).items()}
     if name not in parts:
-        raise ContentError(f"there is no part {name!r}", place=str(path), remedy="Correct the placeholder.")
+        place = ", ".join(map(str, paths))
+        raise ContentError(f"there is no part {name!r}", place=place, remedy="Correct the placeholder.")
     return str(parts[name]).strip()
 
 
@@ -165,11 +166,11 @@ def expand(query: str) -> str:
     """Replace placeholders.
 
     ``{{watchlist:file:kind}}`` becomes KQL string literals, ``{{before:parser}}`` and ``{{after:parser}}`` that
-    parser's text, ``{{part:name}}`` a piece that explanations share, and ``{{let:rule:name}}`` the value of a rule's line.
+    parser's text, ``{{part:name}}`` a piece that several share, and ``{{let:rule:name}}`` the value of a rule's line.
     """
+    query = _SHARED.sub(lambda match: shared_part(match.group(2), match.group(1)), query)
     query = _PART.sub(lambda match: part(match.group(1)), query)
     query = _LET.sub(lambda match: let_value(match.group(1), match.group(2)), query)
-    query = _SHARED.sub(lambda match: shared_part(match.group(2), match.group(1)), query)
 
     def literals(match: re.Match[str]) -> str:
         names = watchlist(match.group(1), match.group(2))
