@@ -72,6 +72,11 @@ def _only_rows(batch: Batch, layout: Layout) -> Batch | None:
         if not layout.resembles(bytes(record)):
             break
         good += 1
+    return _first(batch, good)
+
+
+def _first(batch: Batch, good: int) -> Batch | None:
+    """Return the batch with so many of its records; None when none are left."""
     if good == len(batch.records):
         return batch
     if good == 0:
@@ -112,11 +117,13 @@ def _placed(chunk: bytes, records: list[msgspec.Raw], layout: Layout, end: int) 
     starts = _regular_starts(data, lengths, layout)
     if starts is None:
         starts = _irregular_starts(chunk, lengths)
-    if starts is None or not bool((data[starts] == layout.brackets[0]).all()):
+    if starts is None:
         return None
     breaks = np.flatnonzero(data == ord("\n")) if b"\n" in chunk else np.zeros(0, np.int64)
     newlines = np.searchsorted(breaks, starts)
-    return Batch(records, starts, lengths, newlines, bool(len(breaks)) or b"\r" in chunk, end)
+    batch = Batch(records, starts, lengths, newlines, bool(len(breaks)) or b"\r" in chunk, end)
+    others = np.flatnonzero(data[starts] != layout.brackets[0])
+    return _first(batch, int(others[0])) if len(others) else batch
 
 
 def _regular_starts(data: NDArray[np.uint8], lengths: Positions, layout: Layout) -> Positions | None:

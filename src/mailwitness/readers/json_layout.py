@@ -13,6 +13,7 @@ from mailwitness.readers.json_tokens import BRACKET_OR_STRING, QUOTE
 _SEPARATOR = re.compile(rb"[ \t\r\n]*+,?+[ \t\r\n]*+")
 _OBJECT_START = re.compile(rb'\{(?=[ \t\r\n]*+["}])')
 _ROW_START = re.compile(rb"\[")
+_FIRST_KEY = re.compile(rb'\{[ \t\r\n]*+"[^"\\]{1,64}+"[ \t\r\n]*+:')
 # Outside any array a value starts on a line of its own, or as an array of objects that is nobody's member.
 _TOP_START = re.compile(
     rb'\{(?<=\n\{)(?=[ \t\r\n]*+["}])|\[(?<!:\[)(?<!:[ ]\[)(?=[ \t\r\n]*+\{[ \t\r\n]*+["}])'
@@ -62,6 +63,7 @@ class Layout:
         self.brackets = b"{}" if columns is None else b"[]"
         self.gap: bytes | None = None
         self.lead: bytes | None = None
+        self._opening = b""  # how the last record learned from begins, with its first key
         self._keys: Counter[str] = Counter()  # in how many of the records learned from a key was met
         self._learned = 0
         self._is_provisional = False  # the only example may be the beginning of a record
@@ -85,6 +87,8 @@ class Layout:
         self.gap = separator[0]
         self.lead = self.gap.rpartition(b"\n")[2] if b"\n" in self.gap else None
         self._follow = max(self._follow, 2 * (end - start))
+        opening = _FIRST_KEY.match(text, start, end)
+        self._opening = opening[0] if opening else b""
         if len(self._keys) < _MAX_KEYS:
             self._count_keys(text[start:end])
 
@@ -130,7 +134,8 @@ class Layout:
             if place < 0:
                 return -1
             following = place + len(seam) - 1
-            if self.lead is not None or self._is_whole_record(text, following):
+            begins_alike = self._opening and text.startswith(self._opening, following)
+            if self.lead is not None or begins_alike or self._is_whole_record(text, following):
                 return place + 1
             end = place + len(seam) - 1
         return -1
