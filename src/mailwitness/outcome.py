@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,6 +34,7 @@ _FINDINGS_IN_CASE = 5000
 _TIMELINE = 1000
 # Fields of report.json that differ between two runs on the same evidence with the same clock.
 VOLATILE = ("tool",)
+_PLAIN = frozenset({str, int, bool})
 
 JsonDict = dict[str, Any]  # Any: JSON values
 
@@ -398,12 +400,15 @@ def _timeline(story: Story, shown: list[JsonDict]) -> list[JsonDict]:
     return sorted(rows, key=lambda row: row["time"] or "~")[:_TIMELINE]
 
 
+@lru_cache(maxsize=4096)
 def _iso(time: dt.datetime | None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
 
 
 def json_ready(value: Any) -> Any:  # noqa: ANN401, PLR0911 - query cells, one return for each kind
     """Turn query cells into JSON values: times as ISO 8601, no NaN, no bytes."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, dt.datetime):
         return _iso(value)
     if isinstance(value, dict):

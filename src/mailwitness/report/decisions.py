@@ -65,14 +65,10 @@ def question_blocks(case: Case) -> Iterator[Block]:
     if not case.questions:
         return
     yield Heading("Questions answered", 3)
-    # Many answers speak of the same mailboxes and days: that is said once, above them.
-    about: dict[str, list[str]] = {}
-    for one in case.questions[:_SHOWN]:
-        about.setdefault(one.visibility, []).append(_answered(one))
-    for visibility, answers in about.items():
-        if visibility:
-            yield Text(visibility)
-        yield Bullets(tuple(answers))
+    for speaks_of, answers in wording.answers_of(case.questions[:_SHOWN]):
+        if speaks_of:
+            yield Text(speaks_of)
+        yield Bullets(tuple(_answered(one) for one in answers))
     if case.escalation is not None:
         decision = wording.DECISIONS.get(case.escalation.decision, wording.DECISIONS["keep"])
         yield Heading(decision, 3)

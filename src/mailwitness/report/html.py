@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mailwitness.report import plan, record_layout, text, wording
+from mailwitness.report import pieces, plan, record_layout, text, wording
 from mailwitness.report.chain_lines import CHAINS_SHOWN, step_lines
 from mailwitness.report.charts.clock import draw_clock
 from mailwitness.report.charts.graph import draw_graph
@@ -89,6 +89,7 @@ def render_html(report: dict[str, Any]) -> str:
             headline=wording.headline(document),
             start=start_of(document),
             totals=_totals(document),
+            told=plan.first_told(document.cases[:CASES_SHOWN]),
             rules_in_order=_rules_in_order(document),
             file_of=lambda name: wording.file_name(document.exhibit(name)),
             # Our own files, not evidence: the only text that is not escaped.
@@ -155,6 +156,8 @@ def environment() -> Templates:
         verdict=lambda word: wording.VERDICTS.get(word, wording.VERDICTS["undetermined"]),
     )
     environment.globals.update(
+        severity=pieces.severity,
+        at=pieces.at,
         span=wording.span,
         length_of=wording.length_of,
         place=wording.place,
@@ -163,6 +166,7 @@ def environment() -> Templates:
         findings_shown=FINDINGS_SHOWN,
         chains_shown=CHAINS_SHOWN,
         step_lines=step_lines,
+        answers_of=wording.answers_of,
         quarantine_shown=QUARANTINE_SHOWN,
         ledger_mailboxes_shown=LEDGER_MAILBOXES_SHOWN,
         ledger_rows_shown=LEDGER_ROWS_SHOWN,

@@ -16,7 +16,7 @@ from mailwitness.report.wording import count_of, number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mailwitness.report.document import Case, Finding, Intake, Report
+    from mailwitness.report.document import Case, Finding, Intake, Question, Report
 
 CASES_SHOWN = 20
 FINDINGS_SHOWN = 20
@@ -110,14 +110,10 @@ def _playbook(case: Case, index: int) -> Iterator[str]:
             f"- Against: {safe_markdown(reason, 500)}" for reason in case.escalation.reasons_against[:12]
         )
     if case.questions:
-        yield from ("", "### Questions of the playbook", "")
-    for one in case.questions[:_QUESTIONS_SHOWN]:
-        said = one.sentence or wording.QUESTION_ANSWERS.get(
-            one.answer, wording.QUESTION_ANSWERS["not_evaluated"]
-        )
-        yield f"- **{safe_markdown(one.question)}** {safe_markdown(said, 600)}"
-        if one.visibility:
-            yield f"  <br>{safe_markdown(one.visibility, 700)}"
+        yield from ("", "### Questions of the playbook")
+    for speaks_of, answers in wording.answers_of(case.questions[:_QUESTIONS_SHOWN]):
+        yield from ("", safe_markdown(speaks_of, 700), "") if speaks_of else ("",)
+        yield from (_answered(one) for one in answers)
     yield from _left(
         len(case.questions) - _QUESTIONS_SHOWN, "more", f"jq '.cases[{index}].questions' report.json"
     )
@@ -126,6 +122,11 @@ def _playbook(case: Case, index: int) -> Iterator[str]:
         yield from (
             f"- {safe_markdown(task.tier, 40)}: {safe_markdown(task.title)}" for task in case.tasks[:20]
         )
+
+
+def _answered(one: Question) -> str:
+    said = one.sentence or wording.QUESTION_ANSWERS.get(one.answer, wording.QUESTION_ANSWERS["not_evaluated"])
+    return f"- **{safe_markdown(one.question)}** {safe_markdown(said, 600)}"
 
 
 def _chains(case: Case, index: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mailwitness.report.document import Action, Case, PlanLine, PlanStep, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # The longest line we write, with the longest values, stays below this: a line that is cut must not be typed.
 LINE_LIMIT = 6_000
@@ -70,6 +70,15 @@ def phases_of(report: Report, case: Case) -> tuple[Phase, ...]:
         Phase(_PHASES.get(phase, phase.capitalize() or "Other steps"), tuple(within))
         for phase, within in groupby(parts, key=lambda part: part.action.phase)
     )
+
+
+def first_told(cases: Sequence[Case]) -> dict[str, tuple[int, int]]:
+    """Return for each action of some plans its number, and that of the first case that has it; both from 1."""
+    told: dict[str, tuple[int, int]] = {}
+    for number_of_case, case in enumerate(cases, 1):
+        for step in case.plan:
+            told.setdefault(step.action, (len(told) + 1, number_of_case))
+    return told
 
 
 def _parts(report: Report, case: Case) -> Iterator[Part]:

@@ -29,7 +29,7 @@ def escaped(value: object) -> str:
     """
     if type(value) is Markup:
         return value
-    if type(value) is int:
+    if type(value) is int or type(value) is float:
         return str(value)
     if type(value) is str and not _SPECIAL.search(value):
         return value

@@ -162,6 +162,7 @@ _MARKDOWN_LINK = re.compile(r"(\b(?:https?|ftp|mailto|xmpp|www))([:.])", re.IGNO
 _MARKDOWN_START = re.compile(r"^(?: +|[#+\-=]|(?=\d+[.)](?:\s|$))\d+)")
 
 
+_BREAKING = re.compile(r"[@/\\]")
 _LONG_WORDS = re.compile(r"(\S{6,}[@/\\]\S{6,})")
 # After @ and path separators inside a long word, not at its ends.
 _BREAKS = re.compile(r"(?<=[^\s@/\\][@/\\])(?=[^\s@/\\]{6})")
@@ -229,6 +230,8 @@ def _mark(shown: str, name: str) -> Markup:
 
 def _breakable(piece: str) -> Markup:
     """Escape, and let an address or path that is wider than its line break where a reader would break it."""
+    if not _BREAKING.search(piece):
+        return escape(piece)
     split = _LONG_WORDS.split(piece)
     if len(split) == 1:
         return escape(piece)

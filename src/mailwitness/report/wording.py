@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailwitness.report.text import visible
 
 if TYPE_CHECKING:
-    from mailwitness.report.document import Case, Finding, Intake, Position, RecoveryStep, Report
+    from collections.abc import Sequence
+
+    from mailwitness.report.document import (
+        Case,
+        Finding,
+        Intake,
+        Position,
+        Question,
+        RecoveryStep,
+        Report,
+    )
 
 SEVERITIES = ("critical", "high", "medium", "low", "informational")
 """From worst to least; their order is the order of importance everywhere."""
@@ -88,6 +99,7 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} TB"
 
 
+@lru_cache(maxsize=4096)
 def parse_moment(iso: str | None) -> datetime | None:
     """Read an ISO 8601 time as aware UTC; None if it is absent or not a time."""
     try:
@@ -97,6 +109,7 @@ def parse_moment(iso: str | None) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def moment(iso: str | None) -> str:
     """Write a time to the second, UTC: 2025-03-04 08:12:09."""
     parsed = parse_moment(iso)
@@ -171,6 +184,14 @@ def headline(report: Report) -> str:
     """Return the one sentence that is the verdict."""
     given = next((sentence for sentence in report.summary.sentences if sentence.strip()), "")
     return given or OUTCOME_SENTENCES[outcome_of(report.summary.outcome)]
+
+
+def answers_of(questions: Sequence[Question]) -> list[tuple[str, list[Question]]]:
+    """Put answers together that speak of the same mailboxes and days, so that it is said once, above them."""
+    about: dict[str, list[Question]] = {}
+    for one in questions:
+        about.setdefault(one.visibility, []).append(one)
+    return list(about.items())
 
 
 def strongest(case: Case) -> Finding | None:
