@@ -236,3 +236,20 @@ def test_every_text_colour_has_the_contrast_of_wcag_aa_in_light_and_dark() -> No
 
     assert len(schemes) == 2
     assert [pair for pair in pairs if contrast(*pair) < 4.5] == []
+
+
+def test_what_cases_share_is_said_once_and_linked() -> None:
+    report = realistic()
+    again = {**report["cases"][0], "id": "C9"}
+    report["cases"] = [report["cases"][0], again]
+    action = report["actions"][0]
+    speaks_of = report["cases"][0]["questions"][0]["visibility"]
+
+    page = render_html(report)
+    text = Outline(page).text
+
+    assert text.count(action["undo"]) == 1
+    assert page.count('href="#action-1"') == page.count('id="action-1"') == 1
+    # Each case has its own steps, and says for itself of what its answers speak.
+    assert text.count(speaks_of) == 2 < len(again["questions"]) * 2
+    assert text.count(report["cases"][0]["plan"][0]["lines"][0]["line"]) == 2
