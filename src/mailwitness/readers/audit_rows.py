@@ -25,11 +25,8 @@ Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
 # Events whose rows are still awaited: an export sorted by time has the rows of one event within a second of others.
 _MOST_EVENTS = 4096
 # What a row about a file or a program takes over from the call; an EXECVE has arguments of its own under a0 to a9.
-_OF_CALL = (
+_OF_CALL = {"syscall", "success", "exit", "exe", "comm", "key", "ses", "tty", "pid", "ppid", "arch"} | {
     *(
-        "syscall",
-        "success",
-        "exit",
         "auid",
         "audit_user",
         "uid",
@@ -38,13 +35,16 @@ _OF_CALL = (
         "effective_user",
         "gid",
         "group",
-    ),
-    *("egid", "effective_group", "exe", "comm", "key", "ses", "tty", "pid", "ppid", "arch"),
-)
-_ARGUMENTS = ("a0", "a1", "a2", "a3")
+        "egid",
+        "effective_group",
+    )
+}
+_ARGUMENTS = {"a0", "a1", "a2", "a3"}
 _RENAMES = {"rename", "renameat", "renameat2"}
 # Source and target.
 _NAMES_OF_RENAME = 2
+# The kernel writes six at most; an export may say anything.
+_MOST_NAMES = 32
 
 
 class _Event:
@@ -73,9 +73,8 @@ class Preparer:
         if not key[1] or kind not in {"SYSCALL", "CWD", "PATH", "EXECVE"}:
             return row
         if "path_name" in row:
-            return _named(
-                row, list(zip(_texts(row["path_name"]), _texts(row.get("path_nametype")), strict=False))
-            )
+            names = list(zip(_texts(row["path_name"]), _texts(row.get("path_nametype")), strict=False))
+            return _named(row, names[:_MOST_NAMES])
         event = self._event(key)
         if kind == "CWD":
             event.cwd = str(row.get("cwd", ""))
@@ -115,16 +114,17 @@ def _folder(event: _Event) -> Record:
     return {"cwd": event.cwd} if event.cwd else {}
 
 
-def _of_call(event: _Event, keys: tuple[str, ...]) -> Record:
-    return {key: event.call[key] for key in keys if key in event.call}
+def _of_call(event: _Event, keys: set[str]) -> Record:
+    return {key: cell for key, cell in event.call.items() if key in keys}
 
 
 def _of_path(event: _Event, row: Record) -> Record:
     """Return the row of a path with its call, when that is known and no earlier row holds what was done."""
-    event.names.append((str(row["name"]), str(row.get("nametype", ""))))
+    if len(event.names) < _MOST_NAMES:
+        event.names.append((str(row["name"]), str(row.get("nametype", ""))))
     if not event.call or "name" in event.call or not _files(event.names[-1:], event.cwd):
         return row
-    call = _of_call(event, (*_OF_CALL, *_ARGUMENTS))
+    call = _of_call(event, _OF_CALL | _ARGUMENTS)
     if call.get("syscall") not in _RENAMES:
         return call | _folder(event) | row
     if len(_files(event.names, event.cwd)) < _NAMES_OF_RENAME:
