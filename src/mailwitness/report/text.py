@@ -163,7 +163,7 @@ _MARKDOWN_START = re.compile(r"^(?: +|[#+\-=]|(?=\d+[.)](?:\s|$))\d+)")
 
 
 _BREAKING = re.compile(r"[@/\\]")
-_LONG_WORDS = re.compile(r"(\S{6,}[@/\\]\S{6,})")
+_LONG_WORDS = re.compile(r"\S{6,}[@/\\]\S{6,}")
 # After @ and path separators inside a long word, not at its ends.
 _BREAKS = re.compile(r"(?<=[^\s@/\\][@/\\])(?=[^\s@/\\]{6})")
 
@@ -230,17 +230,12 @@ def _mark(shown: str, name: str) -> Markup:
 
 def _breakable(piece: str) -> Markup:
     """Escape, and let an address or path that is wider than its line break where a reader would break it."""
+    shown = escape(piece)
     if not _BREAKING.search(piece):
-        return escape(piece)
-    split = _LONG_WORDS.split(piece)
-    if len(split) == 1:
-        return escape(piece)
-    parts: list[str] = []
-    for at, words in enumerate(split):
-        if at % 2:
-            whole = "<wbr>".join(escape(part) for part in _BREAKS.split(words))
-            parts.append(f'<span class="unit">{whole}</span>')
-        else:
-            parts.append(escape(words))
-    # Every part is escaped; joining them as Markup would look at each once more.
-    return Markup("".join(parts))  # noqa: S704
+        return shown
+    # What the escapes are written with, is none of the characters at which a word is broken.
+    return Markup(_LONG_WORDS.sub(_broken, str(shown)))  # noqa: S704 - escaped above
+
+
+def _broken(match: re.Match[str]) -> str:
+    return f'<span class="unit">{_BREAKS.sub("<wbr>", match[0])}</span>'
