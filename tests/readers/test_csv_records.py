@@ -170,6 +170,14 @@ def test_blank_lines_are_no_records(tmp_path: Path) -> None:
     assert table.index.lines.tolist() == [3, 6]
 
 
+def test_a_cell_that_goes_on_behind_blank_lines_is_one_record(tmp_path: Path) -> None:
+    text = b'1,2\n3,"4\n\n\n5"\n6,7\n'
+
+    for size in range(1, len(text) + 1):
+        table = Table(tmp_path, text, shape_of(["x", "y"], 0), size)
+        assert table.values() == [["1", "2"], ["3", "4\n\n\n5"], ["6", "7"]]
+
+
 def test_wanted_columns_only(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b'a,A,b\n1,2,3\n4,5\n"6",7" x,8\n')
@@ -178,10 +186,7 @@ def test_wanted_columns_only(tmp_path: Path) -> None:
 
     batches = list(CsvRecords(path, shape, columns=["b", "A_2"]))
 
-    assert [batch.rows.to_pydict() for batch in batches] == [
-        {"b": ["3"], "A_2": ["2"]},
-        {"b": ["8"], "A_2": ['7" x']},
-    ]
+    assert [batch.rows.to_pydict() for batch in batches] == [{"b": ["3", "8"], "A_2": ["2", '7" x']}]
 
 
 def test_a_line_above_the_limit_is_never_loaded(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mailwitness.readers.blocks import MAX_RECORD_BYTES
 from mailwitness.readers.csv_quotes import CARRIAGE_RETURN, NEWLINE, read_quotes
-from mailwitness.readers.csv_shape import CsvShape, parse_row
+from mailwitness.readers.csv_shape import CsvShape, is_one_line, parse_row
 from mailwitness.readers.index import Location, RecordIndex, build_index
 from mailwitness.readers.window import Window
 
@@ -85,12 +85,13 @@ class CsvIndexer:
         *,
         max_record: int = MAX_RECORD_BYTES,
         stretch_bytes: int = _LARGEST,
-        is_rows: Callable[[memoryview, int], bool] | None = None,
+        is_rows: Callable[[memoryview, Positions, Positions], bool] | None = None,
     ) -> None:
         """Take the shape of the file, the most bytes of a record, of what is looked at together, and who reads rows.
 
-        ``is_rows`` says of whole lines whether a parser finds exactly so many rows in them. Then each line is a record, and nobody
-        has to look at the quotes: a row takes a line at least, so none can take two.
+        ``is_rows`` says of whole lines, given with where those that are not blank start and how long they are, whether a parser finds
+        exactly so many rows in them. Then each line is a record, and nobody has to look at the quotes: a row takes a line at least,
+        so none can take two.
         """
         self._shape = shape
         self._is_rows = is_rows
@@ -140,8 +141,13 @@ class CsvIndexer:
         ends = np.flatnonzero(data == NEWLINE)
         size = int(ends[-1]) + 1 if len(ends) else 0
         raw = memoryview(window.text)[window.place : window.place + size]
-        records = int(np.count_nonzero(_lengths(data, ends))) if size else 0
-        if not records or not self._is_plain(data, ends) or not self._is_rows(raw, records):
+        lengths = _lengths(data, ends) if size else ends
+        kept = lengths > 0
+        if not (
+            kept.any()
+            and self._is_plain(data, ends)
+            and self._is_rows(raw, _starts(ends)[kept], lengths[kept])
+        ):
             self._doubts = self._doubtful = min(2 * self._doubts + 1, _MOST_DOUBTS)
             return None
         first = len(self)
@@ -152,17 +158,16 @@ class CsvIndexer:
         return Stretch(first, len(self), raw, is_clean=True)
 
     def _is_plain(self, data: NDArray[np.uint8], ends: Positions) -> bool:
-        """Say whether no carriage return can end a row, and the last line does not go on behind."""
+        """Say whether no carriage return can end a row, and the last record does not go on behind."""
         text, place = self._window.text, self._window.place
         size = int(ends[-1]) + 1
         before = data[ends[int(ends[0] == 0) :] - 1]
         returns = np.count_nonzero(data[:size] == CARRIAGE_RETURN)
         if returns != np.count_nonzero(before == CARRIAGE_RETURN):
             return False
-        begin = int(ends[-2]) + 1 if len(ends) > 1 else 0
-        last = text[place + begin : place + size].decode("utf-8", "replace")
-        row = parse_row([last, ""], self._shape.delimiter)
-        return row is not None and row.lines == 1
+        # Blank lines behind the last record may belong to a cell of it.
+        last = text[place : place + size].rstrip(b"\r\n").rpartition(b"\n")[2]
+        return is_one_line(last, self._shape.delimiter)
 
     def _step(self, have: int) -> Iterator[Stretch]:
         window = self._window

@@ -11,10 +11,10 @@ import numpy as np
 from mailwitness.readers.blocks import MAX_RECORD_BYTES, Damage
 from mailwitness.readers.csv_index import CsvIndexer, Stretch, index_csv
 from mailwitness.readers.csv_quotes import read_quotes
-from mailwitness.readers.csv_shape import CsvShape, Row, parse_row, sniff_csv, unique_names
+from mailwitness.readers.csv_shape import CsvShape, Row, is_one_line, parse_row, sniff_csv, unique_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -43,6 +43,14 @@ class CsvBatch:
     damaged: list[Damage]
     notes: list[str]
     replaced: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Found:
+    """Hold the rows of a stretch of lines, and the numbers of those lines that are none of them."""
+
+    rows: pa.RecordBatch
+    others: list[int]
 
 
 class CsvRecords:
@@ -77,7 +85,7 @@ class CsvRecords:
         self._indexer = CsvIndexer(
             shape, max_record=max_record, stretch_bytes=stretch_bytes, is_rows=self._is_rows
         )
-        self._ready: pa.RecordBatch | None = None  # rows of the stretch that comes next
+        self._ready: _Found | None = None  # rows of the stretch that comes next
         self._names = unique_names(shape.header)
         self._wanted = self._names if columns is None else columns
         self._places = [self._names.index(name) for name in self._wanted]
@@ -91,16 +99,39 @@ class CsvRecords:
         """Return the place of every record; complete when the batches were read to the last."""
         return self._indexer.index()
 
-    def _is_rows(self, raw: memoryview, records: int) -> bool:
-        """Say whether the bytes are exactly so many rows, and keep these for the stretch."""
-        self._ready = self._parsed(raw, records)
+    def _is_rows(self, raw: memoryview, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> bool:
+        """Say whether each of these lines is a row or a damaged one, and keep the rows for the stretch."""
+        rows = self._parsed(raw, len(starts))
+        if rows is not None:
+            self._ready = _Found(rows, [])
+        else:
+            self._ready = self._without_damaged(raw, starts, lengths)
         return self._ready is not None
+
+    def _without_damaged(
+        self, raw: memoryview, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> _Found | None:
+        """Return the rows of the sound lines, if all others have another number of cells or are not UTF-8."""
+        lines = [
+            bytes(raw[start : start + size])
+            for start, size in zip(starts.tolist(), lengths.tolist(), strict=True)
+        ]
+        strange = _not_utf8(raw, starts + lengths)
+        sound = np.setdiff1d(np.arange(len(lines)), strange)
+        # What stands alone now must not go on, or what follows it would be part of it.
+        alone = [*strange, *sound[-1:].tolist()]
+        if not len(sound) or not all(is_one_line(lines[line], self._shape.delimiter) for line in alone):
+            return None
+        uneven: list[int] = []
+        text = b"\n".join([*(lines[line] for line in sound.tolist()), b""])
+        rows = self._parsed(text, len(sound), uneven)
+        return None if rows is None else _Found(rows, sorted([*strange, *sound[uneven].tolist()]))
 
     def _read(self, stretch: Stretch) -> CsvBatch:
         place = self._indexer.place
         if self._ready is not None:
-            rows, self._ready = self._ready, None
-            return CsvBatch(rows, np.arange(stretch.first, stretch.last, dtype=np.uint64), [], [])
+            found, self._ready = self._ready, None
+            return self._read_found(stretch, found)
         if stretch.last - stretch.first == 1 and place(stretch.first).length > self._max_record:
             damage = self._damage(stretch.first, f"longer than {self._max_record} bytes")
             return CsvBatch(self._batch([]), np.zeros(0, np.uint64), [damage], [])
@@ -108,7 +139,7 @@ class CsvRecords:
         if rows is not None:
             return CsvBatch(rows, np.arange(stretch.first, stretch.last, dtype=np.uint64), [], [])
         if stretch.last - stretch.first <= _FEW_RECORDS and len(stretch.raw) <= self._max_record:
-            return self._read_slowly(stretch)
+            return self._read_slowly(stretch, range(stretch.first, stretch.last))
         middle = (stretch.first + stretch.last) // 2
         cut = place(middle).offset - place(stretch.first).offset
         return _joined(
@@ -127,19 +158,46 @@ class CsvRecords:
                 return None
         return self._parsed(stretch.raw, stretch.last - stretch.first)
 
-    def _parsed(self, raw: memoryview | bytes, records: int) -> pa.RecordBatch | None:
-        """Return the rows that pyarrow finds if they are as many as the records, else None."""
+    def _read_found(self, stretch: Stretch, found: _Found) -> CsvBatch:
+        """Return the rows that were found, with those of the other records that can be read one by one in their places."""
+        records = np.arange(stretch.first, stretch.last, dtype=np.uint64)
+        if not found.others:
+            return CsvBatch(found.rows, records, [], [])
+        slow = self._read_slowly(stretch, [stretch.first + line for line in found.others])
+        joined = _joined(CsvBatch(found.rows, np.delete(records, found.others), [], []), slow)
+        order = np.argsort(joined.records)
+        return CsvBatch(
+            joined.rows.take(order), joined.records[order], joined.damaged, joined.notes, joined.replaced
+        )
+
+    def _parsed(
+        self, raw: memoryview | bytes, records: int, uneven: list[int] | None = None
+    ) -> pa.RecordBatch | None:
+        """Return the rows that pyarrow finds if they are as many as the records, else None.
+
+        With ``uneven`` rows that have another number of cells are left out, and their numbers put there.
+        """
         if len(raw) > self._max_record:
             return None
         # pyarrow takes 80 ms to import; only a CSV input pays for it.
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import csv  # noqa: PLC0415
 
+        left_out: list[int] = [] if uneven is None else uneven
+
+        def leave_out(row: csv.InvalidRow) -> str:
+            left_out.append(row.number - 1)
+            return "skip"
+
         try:
             table = csv.read_csv(
                 pa.BufferReader(pa.py_buffer(raw)),
                 csv.ReadOptions(column_names=self._names, block_size=len(raw) + 1, use_threads=False),
-                csv.ParseOptions(delimiter=self._shape.delimiter, newlines_in_values=True),
+                csv.ParseOptions(
+                    delimiter=self._shape.delimiter,
+                    newlines_in_values=True,
+                    invalid_row_handler=None if uneven is None else leave_out,
+                ),
                 csv.ConvertOptions(
                     column_types=dict.fromkeys(self._names, pa.string()),
                     include_columns=self._wanted,
@@ -148,16 +206,18 @@ class CsvRecords:
             )
         except (pa.ArrowInvalid, pa.ArrowKeyError):
             return None
-        return table.combine_chunks().to_batches()[0] if table.num_rows == records else None
+        if table.num_rows + len(left_out) != records:
+            return None
+        return table.combine_chunks().to_batches()[0] if table.num_rows else self._batch([])
 
-    def _read_slowly(self, stretch: Stretch) -> CsvBatch:
+    def _read_slowly(self, stretch: Stretch, numbers: Iterable[int]) -> CsvBatch:
         cells: list[list[str]] = []
         records: list[int] = []
         damaged: list[Damage] = []
         notes: list[str] = []
         replaced: list[int] = []
         begin = self._indexer.place(stretch.first).offset
-        for record in range(stretch.first, stretch.last):
+        for record in numbers:
             place = self._indexer.place(record)
             raw = bytes(stretch.raw[place.offset - begin : place.offset - begin + place.length])
             text = raw.decode("utf-8", "replace")
@@ -189,6 +249,22 @@ class CsvRecords:
 
         arrays = [pa.array([row[place] for row in rows], pa.string()) for place in self._places]
         return pa.RecordBatch.from_arrays(arrays, names=self._wanted)
+
+
+def _not_utf8(raw: memoryview, ends: NDArray[np.int64]) -> list[int]:
+    """Return which lines hold bytes that are not UTF-8; lines end at `ends`."""
+    found: list[int] = []
+    begin = 0
+    while begin < len(raw):
+        try:
+            str(raw[begin:], "utf-8")
+        except UnicodeDecodeError as error:
+            line = int(np.searchsorted(ends, begin + error.start, "right"))
+            found.append(line)
+            begin = int(ends[line])
+        else:
+            break
+    return found
 
 
 def _joined(left: CsvBatch, right: CsvBatch) -> CsvBatch:

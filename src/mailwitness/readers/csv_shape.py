@@ -62,6 +62,12 @@ def parse_row(lines: Iterable[str], delimiter: str) -> Row | None:
     return None if cells is None else Row(cells, drawn)
 
 
+def is_one_line(line: bytes, delimiter: str) -> bool:
+    """Say whether a line, given without its end, is a record that does not go on in the next one."""
+    row = parse_row([line.decode("utf-8", "replace") + "\n", ""], delimiter)
+    return row is not None and row.lines == 1
+
+
 def unique_names(header: list[str]) -> list[str]:
     """Return column names that differ even when case is ignored; a name met again gets a number."""
     taken: set[str] = set()

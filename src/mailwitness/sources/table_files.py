@@ -115,6 +115,9 @@ class _Rows:
         numbers = pa.array(batch.records.astype("int64"))
         replaced = np.isin(batch.records, batch.replaced)
         whole = looks_whole(batch.rows.column(self._record)) if self._record else ~replaced
+        if self._record and not whole.all():
+            # Where some texts are cut off, one may be cut behind a brace and look whole.
+            whole[:] = False
         own = [numbers, pa.array(replaced), pa.array(whole)]
         return pa.RecordBatch.from_arrays([*batch.rows.columns, *own], schema=schema)
 
