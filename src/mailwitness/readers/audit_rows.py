@@ -25,20 +25,9 @@ Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
 # Events whose rows are still awaited: an export sorted by time has the rows of one event within a second of others.
 _MOST_EVENTS = 4096
 # What a row about a file or a program takes over from the call; an EXECVE has arguments of its own under a0 to a9.
-_OF_CALL = {"syscall", "success", "exit", "exe", "comm", "key", "ses", "tty", "pid", "ppid", "arch"} | {
-    *(
-        "auid",
-        "audit_user",
-        "uid",
-        "user",
-        "euid",
-        "effective_user",
-        "gid",
-        "group",
-        "egid",
-        "effective_group",
-    )
-}
+_IDS = {"auid", "uid", "euid", "gid", "egid", "ses", "pid", "ppid"}
+_NAMES = {"audit_user", "user", "effective_user", "group", "effective_group", "tty"}
+_OF_CALL = {"syscall", "arch", "success", "exit", "exe", "comm", "key"} | _IDS | _NAMES
 _ARGUMENTS = {"a0", "a1", "a2", "a3"}
 _RENAMES = {"rename", "renameat", "renameat2"}
 # Source and target.
