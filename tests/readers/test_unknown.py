@@ -48,6 +48,25 @@ def test_what_nothing_recognises_is_described(
     assert stated.reason.isprintable()
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b" " * 24 + b"x\n",
+        b"A: b\n" + b"\t" * 24 + b"c\n",
+        b"Mar  2 09:03:21 mx audispd: type=SYSCALL msg=audit(1.1:1): x\n",
+        b"2026-03-02T09:14:01 ",
+        b"a:b ",
+        b"/ ",
+    ],
+)
+def test_no_start_of_a_file_makes_recognition_try_for_ever(start: bytes) -> None:
+    """Lines that a pattern can read in two ways are as many tries as two to the power of their number; this ends, or the test never does."""
+    recogniser = Recogniser()
+
+    for is_text in (True, False):
+        recogniser.match_start((start * 200)[:8192] + b"\x01", is_text=is_text)
+
+
 @pytest.mark.parametrize("content", [b'{"value":[]}', b"[]\n"])
 def test_an_empty_list_is_said_to_hold_nothing(content: bytes) -> None:
     """A reply without records is neither loaded nor passed over."""
