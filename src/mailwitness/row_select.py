@@ -96,12 +96,17 @@ def select_sql(
 
 def raw_keys(mapping: Mapping, wanted: set[str]) -> set[str]:
     """Return the raw keys that the stored columns are computed from, and those that decide what a record is."""
+    named = words_read(mapping, wanted)
+    # A key that is more than a word is kept; so is one whose word only stands in a text.
+    return {key for key in mapping.raw if key.lower() in named or not re.fullmatch(r"\w+", key)}
+
+
+def words_read(mapping: Mapping, wanted: set[str] | None) -> set[str]:
+    """Return all words, in small letters, of the SQL that the stored columns and the kind of a record are computed with."""
     choice = _choose(mapping, wanted)
     read = [mapping.columns[name] for name in choice.inner]
     text = " ".join([*read, *mapping.required, mapping.accept, mapping.first, mapping.keep, mapping.each])
-    named = set(re.findall(r"\w+", text.lower()))
-    # A key that is more than a word is kept; so is one whose word only stands in a text.
-    return {key for key in mapping.raw if key.lower() in named or not re.fullmatch(r"\w+", key)}
+    return set(re.findall(r"\w+", text.lower()))
 
 
 class _Choice(msgspec.Struct, frozen=True):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mailwitness.readers import windows_event
+from mailwitness.readers import windows_event, windows_plain
 from mailwitness.readers.exchange_events import add_cmdlet
 from mailwitness.readers.windows_event import Record, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # A script of the largest log that Windows keeps by default fits; older unfinished ones are given up.
 _MOST_SCRIPTS = 256
@@ -18,6 +21,8 @@ _MOST_HANDLES = 100_000
 _ZONE_SECONDS = 900
 _MOST_ZONE_SECONDS = 15 * 3600
 _WORDS_OF_CLOSED_SET = {4656, 4658, 4660, 4663}
+# Knows the records that the database prepares itself.
+PLAIN = windows_plain
 
 
 class Preparer:
@@ -28,6 +33,9 @@ class Preparer:
         self._scripts: OrderedDict[tuple[str, str], dict[int, str]] = OrderedDict()
         self._handles: OrderedDict[tuple[str, str, str], str] = OrderedDict()
         self._zones: dict[str, int] = {}
+        # Tells this preparer of records before the given one that did not come here; and the number of the one that does.
+        self.earlier: Callable[[int], None] | None = None
+        self.number = 0
 
     def prepare(self, record: Record) -> Record | None:
         """Return the record in the common shape; None when it is no Windows event."""
@@ -109,8 +117,18 @@ class Preparer:
 
     # -- handles -------------------------------------------------------------------------------------------------
 
+    def follow(self, number: int, computer: str, process: str, handle: str, name: str, kind: str) -> None:
+        """Take note of an event on a handle (4656, 4658, 4663) that needs nothing else."""
+        data = {"ProcessId": process, "HandleId": handle, "ObjectName": name, "ObjectType": kind}
+        self._keep_handle({"Computer": computer}, data, number)
+
     def _follow_handle(self, event: Record, data: Record, number: int) -> None:
         """Give a deletion (4660, which has no name) the object that its handle stands for."""
+        if self.earlier is not None:
+            self.earlier(self.number)
+        self._keep_handle(event, data, number)
+
+    def _keep_handle(self, event: Record, data: Record, number: int) -> None:
         key = (
             event["Computer"].lower(),
             text(data.get("ProcessId")).lower(),

@@ -10,7 +10,7 @@ from mailwitness.loading import Lines, identity_column, json_relation
 from mailwitness.readers import index as line_index
 from mailwitness.readers import json_records
 from mailwitness.recognise import TABLE_HINTS, unwrap
-from mailwitness.sources import also_tables, limits, routing
+from mailwitness.sources import also_tables, limits, plain_json, plain_records, routing
 from mailwitness.sources.routing import Records, parse
 from mailwitness.tables import identifier, literal
 
@@ -88,8 +88,10 @@ def _rewritten(intake: Intake, opened: Opened, index: RecordIndex) -> Path:
 def _load_lines(intake: Intake, opened: Opened, path: Path, at: Records, longest: int) -> bool:
     """Load a large file through SQL alone; False when its records need the Python path."""
     match = _match_sample(intake, path)
-    if match is None or "." in match.record or match.prepare:
+    if match is None or "." in match.record:
         return False
+    if match.prepare:
+        return plain_records.module_of(match) is not None and plain_json.add(intake, opened, match, path, at)
     mapping = intake.writer.mapping(match.mapping, match.table)
     if not _has_exact_keys(path, match, mapping) or (
         match.mapping == "table_export" and _has_several_tables(intake, path, longest)

@@ -106,13 +106,15 @@ def _prepared(intake: Intake, at: Records, number: int, content: bytes) -> tuple
     if match is None:
         return "it is not a record of a known source" if record and not salvaged else "it cannot be parsed"
     mapping = intake.writer.mapping(match.mapping, match.table)
-    inner, partial = _inner(intake, record, match, mapping)
+    inner, partial = _inner(intake, record, match, mapping, number)
     if inner is None or not has_required(inner, mapping):
         return f"it lacks {required_name(mapping)}"
     return inner, match, salvaged or partial or number in at.mended
 
 
-def _inner(intake: Intake, record: Record, match: Match, mapping: Mapping) -> tuple[Record | None, bool]:
+def _inner(
+    intake: Intake, record: Record, match: Match, mapping: Mapping, number: int
+) -> tuple[Record | None, bool]:
     """Unwrap a record, fill its gaps from outside and spell its keys as the mapping does."""
     value = unwrap(record, match.record)
     partial = False
@@ -126,7 +128,9 @@ def _inner(intake: Intake, record: Record, match: Match, mapping: Mapping) -> tu
             value = intake.preparer(match).prepare({base_name(key): cell for key, cell in value.items()})
         return _table_row(record, value, match, mapping), partial
     if match.prepare:
-        return intake.preparer(match).prepare(value), partial
+        preparer = intake.preparer(match)
+        preparer.number = number
+        return preparer.prepare(value), partial
     keys = [*mapping.raw, *(key for further in intake.segments.further(match) for key in further.raw)]
     names = {key.lower(): key for key in reversed(keys)}
     inner = {names[key.strip().lower()]: item for key, item in value.items() if key.strip().lower() in names}

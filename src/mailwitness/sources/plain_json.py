@@ -1,0 +1,117 @@
+"""Load large files of JSON records that are prepared: plain ones portion by portion in the database, the others one by one."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mailwitness.readers import index as line_index
+from mailwitness.sources import limits, routing
+from mailwitness.sources.plain_records import Earlier, Loader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mailwitness.recognise import Match
+    from mailwitness.sources.intake import Intake, Opened
+    from mailwitness.sources.routing import Records
+
+# A portion is held in memory as a table of about half its size.
+PORTION_BYTES = 256 << 20
+# Records of each portion whose place is checked against the file.
+_CHECKED = 50
+
+
+def add(intake: Intake, opened: Opened, match: Match, path: Path, at: Records) -> bool:
+    """Load a file of one record for each line; always true.
+
+    Args:
+        intake: the run.
+        opened: the exhibit.
+        match: source of most of its records, which `plain_records.module_of` knows.
+        path: the file of lines.
+        at: where the records stand.
+    """
+    _File(intake, opened, match, path, at).add()
+    return True
+
+
+class _File:
+    def __init__(self, intake: Intake, opened: Opened, match: Match, path: Path, at: Records) -> None:
+        self._intake = intake
+        self._opened = opened
+        self._match = match
+        self._path = path
+        self._at = at
+        is_original = at.index is not None and path == at.path
+        self._index = at.index if is_original and at.index else line_index.index_lines(path).records
+        self._loader = Loader(intake, match)
+
+    def add(self) -> None:
+        """Load portion after portion; what records tell later ones is kept between them."""
+        preparer = self._intake.preparer(self._match)
+        for first, end, portion in self._portions():
+            left = self._load(first, end, portion)
+            earlier = Earlier(self._loader, lambda _exhibit: preparer)
+            preparer.earlier = lambda number, first=first, earlier=earlier: earlier.until(number - first)
+            routing.route(self._intake, self._opened, self._at, left)
+            if end < len(self._index):
+                earlier.until(end - first)
+            self._loader.done()
+            if portion != self._path:
+                portion.unlink()
+        preparer.earlier = None
+
+    def _load(self, first: int, end: int, portion: Path) -> list[int]:
+        """Load the plain records of a portion; return the numbers of the others."""
+        exhibit, tally = self._opened.exhibit, self._opened.tally
+        largest = int(self._index.lengths[first:end].max(initial=0))
+        rows = self._loader.take(portion, largest, exhibit=exhibit.id, first=first)
+        if rows != end - first or not self._is_aligned(first, end):
+            # One row for each line, in the order of the file, did not hold: positions would lie. Go the slow, exact way.
+            tally.notes.append("loaded record by record because of its damage")
+            return list(range(first, end))
+        mended = [number - first for number in self._at.mended if first <= number < end]
+        if mended:
+            # Their rows have to say that they were salvaged.
+            self._loader.leave(mended)
+        stored = self._loader.store([exhibit.blake3, exhibit.id, str(first)])
+        tally.count(self._match, self._match.table, sum(number for number, _ in stored.loaded.values()))
+        return [first + number for number in stored.left]
+
+    def _is_aligned(self, first: int, end: int) -> bool:
+        """Compare the ids of some records with the lines they should come from."""
+        numbers = sorted({(end - first) * i // _CHECKED for i in range(_CHECKED)} | {end - first - 1})
+        # Ids with characters that JSON may escape are left out of the comparison.
+        plain = [
+            (n, value) for n, value in self._loader.ids(numbers) if re.fullmatch(r"[\w.@-]+", value, re.ASCII)
+        ]
+        limit = limits.LARGEST_RECORD_BYTES
+        return all(value.encode() in self._index.read(self._path, first + n, limit) for n, value in plain)
+
+    def _portions(self) -> Iterator[tuple[int, int, Path]]:
+        """Yield the numbers of the first record of each portion and of the one behind it, and a file of its lines."""
+        offsets, count = self._index.offsets, len(self._index)
+        size = self._path.stat().st_size
+        if size <= 2 * PORTION_BYTES:
+            yield 0, count, self._path
+            return
+        wanted = np.arange(PORTION_BYTES, size, PORTION_BYTES, dtype=offsets.dtype)
+        cuts = sorted({0, count, *np.searchsorted(offsets, wanted).tolist()})
+        for first, end in pairwise(cuts):
+            portion = self._intake.work / f"{self._opened.exhibit.id}.portion"
+            stop = int(offsets[end]) if end < count else size
+            _copy(self._path, int(offsets[first]), stop, portion)
+            yield first, end, portion
+
+
+def _copy(path: Path, start: int, stop: int, target: Path) -> None:
+    with path.open("rb") as source, target.open("wb") as out:
+        source.seek(start)
+        while start < stop and (block := source.read(min(1 << 22, stop - start))):
+            out.write(block)
+            start += len(block)

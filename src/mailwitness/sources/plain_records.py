@@ -1,0 +1,180 @@
+"""Load records that are prepared one by one, except those that the database brings into the same shape by itself.
+
+A module of ``mailwitness.readers`` that prepares records may offer this by a module ``PLAIN`` with ``SHAPES`` (by source), ``given``,
+``relation`` (see `readers.windows_plain`) and ``HANDLES``. The records of a portion become one table in memory, from which every table of the case
+gets its rows; what is not plain in it has no time, and goes the way of single records.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, words_read
+from mailwitness.sources import also_tables
+from mailwitness.tables import identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mailwitness.content.schemas import Mapping
+    from mailwitness.recognise import Match
+    from mailwitness.sources.intake import Intake
+
+_TABLE = "mw_plain"
+_GIVEN = "mw_given"
+_OWN = (EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY)
+OWN_KINDS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """What became of the records of one portion.
+
+    Attributes:
+        rows: records, plain or not.
+        loaded: exhibit -> records that are rows now, and how many of them are salvaged.
+        left: numbers of the others in the portion, in order.
+    """
+
+    rows: int
+    loaded: dict[str, tuple[int, int]]
+    left: list[int]
+
+
+def module_of(match: Match) -> Any:  # noqa: ANN401 - a module
+    """Return the module that knows the plain records of a source; None when there is none."""
+    if not match.prepare:
+        return None
+    plain = getattr(importlib.import_module(f"mailwitness.readers.{match.prepare}"), "PLAIN", None)
+    return plain if plain is not None and match.source in plain.SHAPES else None
+
+
+def reading(path: Path, raw: dict[str, str], largest: int) -> str:
+    """Return the SQL that reads members of one JSON record for each line, in order; all null where it is damaged."""
+    size = max(16 * 1024 * 1024, largest + 1024)
+    columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in raw.items())
+    # With a single column and without `records`, an odd first line would put the text of whole lines into it.
+    return (
+        f"SELECT * FROM read_json({literal(str(path))}, columns = {{{columns}}}, format = 'newline_delimited', records = true, "
+        f"ignore_errors = true, auto_detect = false, maximum_object_size = {size})"
+    )
+
+
+class Earlier:
+    """The plain records of a portion that others refer to, told to the preparers of those when they need it."""
+
+    def __init__(self, loader: Loader, preparer: Callable[[str], Any]) -> None:
+        """Take the portion and what gives the preparer of an exhibit."""
+        self._loader = loader
+        self._preparer = preparer
+        self._rows: deque[tuple[Any, ...]] | None = None  # Any: cells
+
+    def until(self, number: int) -> None:
+        """Tell all before a record of the portion."""
+        if self._rows is None:
+            self._rows = deque(self._loader.handles())
+        while self._rows and self._rows[0][0] < number:
+            _, exhibit, *values = self._rows.popleft()
+            self._preparer(exhibit).follow(*values)
+
+
+class Loader:
+    """Turns portions of records of one source into rows of all its tables."""
+
+    def __init__(self, intake: Intake, match: Match) -> None:
+        """Take the run and the source, which `module_of` knows."""
+        self._intake = intake
+        self._match = match
+        self._plain = module_of(match)
+        self._shape = self._plain.SHAPES[match.source]
+        self._mapping = intake.writer.mapping(match.mapping, match.table)
+
+    def take(self, path: Path, largest: int, *, exhibit: str = "", first: int = 0) -> int:
+        """Read a portion and return how many records it has.
+
+        Args:
+            path: one record for each line.
+            largest: bytes of the longest line.
+            exhibit: exhibit of all records; empty when they carry exhibit, number and whether they were salvaged.
+            first: number of the first record, when they do not carry it.
+        """
+        carried = () if exhibit else _OWN
+        raw = self._shape.raw | ({} if exhibit else OWN_KINDS)
+        given = self._plain.given(self._shape, reading(path, raw, largest), carried)
+        connection = self._intake.connection
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {_GIVEN} AS {given}")
+        relation = self._plain.relation(_GIVEN, carried)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} AS {relation}")
+        connection.execute(f"DROP TABLE {_GIVEN}")
+        if exhibit:
+            self._own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, {first} + rowid AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
+        else:
+            self._own = ", ".join(_OWN)
+        return int(connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchall()[0][0])
+
+    def leave(self, numbers: list[int]) -> None:
+        """Let records of the portion, by their number in it, go the way of single records."""
+        listed = ", ".join(map(str, numbers))
+        self._intake.connection.execute(f"UPDATE {_TABLE} SET Time = NULL WHERE rowid IN ({listed})")
+
+    def ids(self, numbers: list[int]) -> list[tuple[int, str]]:
+        """Return number in the portion and id of the plain ones among these records."""
+        listed = ", ".join(map(str, numbers))
+        asked = f"SELECT rowid, RecordId FROM {_TABLE} WHERE rowid IN ({listed}) AND Time IS NOT NULL"
+        return self._intake.connection.execute(asked).fetchall()
+
+    def store(self, parts: list[str]) -> Portion:
+        """Write the plain records of the portion as segments of all tables."""
+        segments, connection = self._intake.segments, self._intake.connection
+        segments.store(parts, self._mapping, self._relation(self._mapping))
+        for further in segments.further(self._match):
+            segments.store_further(further, parts, self._relation(further))
+        counted = connection.execute(
+            f"SELECT {EXHIBIT_KEY}, count(*), count(*) FILTER ({SALVAGED_KEY}) FROM "
+            f"(SELECT {self._own} FROM {_TABLE} WHERE Time IS NOT NULL) GROUP BY ALL"
+        ).fetchall()
+        left = connection.execute(f"SELECT rowid FROM {_TABLE} WHERE Time IS NULL ORDER BY 1").fetchall()
+        rows = connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchall()[0][0]
+        return Portion(
+            rows, {name: (number, salvaged) for name, number, salvaged in counted}, [n for (n,) in left]
+        )
+
+    def handles(self) -> list[tuple[Any, ...]]:
+        """Return number in the portion, exhibit and values of the plain events that later ones may refer to, in order."""
+        asked = self._plain.HANDLES.format(
+            table=f"(SELECT *, rowid AS mw_number, {self._own} FROM {_TABLE})",
+            number=f"mw_number, {EXHIBIT_KEY}",
+        )
+        return self._intake.connection.execute(f"{asked} ORDER BY mw_number").fetchall()
+
+    def done(self) -> None:
+        """Forget the portion."""
+        self._intake.connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
+
+    def _relation(self, mapping: Mapping) -> str:
+        """Return the SQL of the plain records with the raw keys of a mapping."""
+        wanted = None if self._intake.writer.wanted is None else self._intake.writer.stored_columns(mapping)
+        read = words_read(mapping, wanted)
+        shown = [self._value(key, kind, read) for key, kind in mapping.raw.items()]
+        held = (
+            f" AND ({mapping.first or mapping.accept})"
+            if mapping.first or "Data." not in mapping.accept
+            else ""
+        )
+        return f"SELECT {', '.join(shown)}, {self._own} FROM {_TABLE} WHERE Time IS NOT NULL{held}"
+
+    def _value(self, key: str, kind: str, read: set[str]) -> str:
+        name = identifier(key)
+        if key not in self._plain.COLUMNS:
+            return f"NULL::{kind} AS {name}"
+        if not kind.startswith("STRUCT"):
+            return name
+        structure = also_tables.structure(kind)
+        # Only members that something is computed from are worth taking out of the text.
+        members = {member: inner for member, inner in structure.items() if member.lower() in read}
+        return f"json_transform({name}, {literal(json.dumps(members or structure))}) AS {name}"
