@@ -2,6 +2,7 @@
 
     python -m bench.event_rate                                   every form, undamaged and with a tenth of the records broken
     python -m bench.event_rate --forms eslogger google --records 300000 --rounds 3
+    python -m bench.event_rate --peaks --memory 512MB            time and highest memory at a size and at four times that size
 
 Every run is a process of its own; wall and processor seconds and the highest memory of the best round are printed. The share of
 the undamaged speed compares ours with ours. It ends with 1 when a record was lost.
@@ -63,6 +64,7 @@ COLUMNS = {
 # A whole list is one object to the database.
 _LARGEST = 2_000_000_000
 DAMAGES = (0.0, 0.0001, 0.1)
+_LARGER = 4
 
 
 class Best(NamedTuple):
@@ -145,6 +147,28 @@ def _measure(form: str, arguments: argparse.Namespace, folder: Path) -> bool:
     return sound
 
 
+def _peaks(form: str, arguments: argparse.Namespace, folder: Path) -> bool:
+    """Print time and highest memory of a form at two sizes; tell whether every record is accounted for."""
+    found, complete = [], True
+    for factor in (1, _LARGER):
+        path = folder / f"log{'.csv' if form == 'gam-csv' else '.json'}"
+        event_texts.write(path, form, factor * arguments.records)
+        case = folder / "case"
+        command = [sys.executable, "-m", "mailwitness", "investigate", str(path), "--case", str(case)]
+        command += ["--memory", arguments.memory] if arguments.memory else []
+        found.append((path.stat().st_size >> 20, _best(command, arguments.rounds, case)))
+        counts = _counts(case)
+        complete &= counts["loaded"] + counts["duplicates"] == factor * arguments.records
+    (size, small), (larger_size, large) = found
+    print(
+        f"{form:12} {size:5} MB: cpu {small.cpu:6.2f} s {small.memory:5} MB   {larger_size:5} MB: cpu {large.cpu:6.2f} s {large.memory:5} MB"
+        f"   {_LARGER}x the records: cpu {large.cpu / small.cpu:4.2f}x memory {large.memory / small.memory:4.2f}x"
+        f"   --memory {arguments.memory or 'default'} {'' if complete else 'RECORDS ARE LOST'}",
+        flush=True,
+    )
+    return complete
+
+
 def main() -> int:
     """Measure the forms asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -153,6 +177,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--damage", type=float, nargs="+")
     parser.add_argument("--memory", default="")
+    parser.add_argument("--peaks", action="store_true", help="time and memory at two sizes, undamaged")
     parser.add_argument("--floor", nargs=2, metavar=("FORM", "FILE"), help="only the base, for one file")
     arguments = parser.parse_args()
     if arguments.floor:
@@ -161,7 +186,8 @@ def main() -> int:
     sound = True
     for form in arguments.forms:
         with tempfile.TemporaryDirectory(prefix="mailwitness-bench-") as folder:
-            sound = _measure(form, arguments, Path(folder)) and sound
+            one = _peaks if arguments.peaks else _measure
+            sound = one(form, arguments, Path(folder)) and sound
     return 0 if sound else 1
 
 

@@ -104,6 +104,14 @@ class Layout:
         before = b"\n" + self.lead
         return text[max(0, place - len(before)) : place] == before
 
+    def next_line(self, text: bytes, start: int, end: int) -> int:
+        """Return where the next record on a line of its own begins, or `end` where none does."""
+        if self.lead is None:
+            return end
+        seam = b"\n" + self.lead + self.brackets[:1]
+        found = text.find(seam, start, end)
+        return end if found < 0 else found
+
     def resembles(self, raw: bytes) -> bool:
         """Say whether a complete value is a record like the others."""
         if self.columns is not None:

@@ -281,14 +281,18 @@ class _Splitter:
         limit = min(_SMALLEST_BATCH, self._max_record)
         while True:
             have = window.ensure(limit)
-            end = valid_end(window.text, window.place, window.place + have)
+            start, stop = window.place, window.place + have
+            end = valid_end(window.text, start, stop)
+            faulty = end < 0 and is_faulty(window.text[start:stop])
             if end < 0:
-                end = value_end(window.text, window.place, window.place + have)
+                # What is damaged ends before the next record; its brackets are not followed through those after it.
+                stop = self._layout.next_line(window.text, start + 1, stop) if faulty else stop
+                end = value_end(window.text, start, stop)
             if end >= 0:
                 self._take_whole(end)
                 return
             is_all = window.at_end and window.place + have == len(window.text)
-            if is_faulty(window.text[window.place : window.place + have]):
+            if faulty:
                 self._lose("not valid JSON")
                 return
             if is_all:
