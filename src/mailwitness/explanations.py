@@ -12,7 +12,7 @@ import msgspec
 
 from mailwitness import finding_tables, findings
 from mailwitness.errors import MailwitnessError
-from mailwitness.kql import referenced_tables
+from mailwitness.kql import referenced_tables, words
 from mailwitness.models import Explained, Finding, NotEvaluated
 from mailwitness.sentences import filled
 
@@ -41,12 +41,12 @@ def explain(opened: OpenCase, found: Sequence[Finding]) -> tuple[list[Finding], 
     if not found:
         return [], []
     names = {rule.id: rule.name for rule in opened.knowledge.rules}
-    finding_tables.create(opened.connection, found, names, opened.work)
+    asked = [one for one in opened.knowledge.explanations if _can_hold(opened, one)]
+    named = {word for one in asked for word in words(one.query)}
+    finding_tables.create(opened.connection, found, names, opened.work, named=named)
     attached: dict[str, list[Explained]] = {}
     failed = []
-    for explanation in opened.knowledge.explanations:
-        if not _can_hold(opened, explanation):
-            continue
+    for explanation in asked:
         try:
             for name, explained in _ask(opened, explanation):
                 attached.setdefault(name, []).append(explained)

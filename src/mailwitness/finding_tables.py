@@ -11,7 +11,7 @@ from mailwitness.needs import TABLE as ACTIVITY
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -24,6 +24,10 @@ _MOST_ROWS = 50
 # Computed from the acts that the database joins.
 _JOINED = ("Acts", "Complete")
 _FROM_ACTS = ("Activity", "Operation", "ObjectName")
+# What Findings and Baselines are computed from.
+_ACT_COLUMNS = frozenset({
+    *_FROM_ACTS, "TimeGenerated", "Actor", "Mailbox", "ClientApp", "ClientIP", "ItemCount", "_Exhibit", "_Position",
+})  # fmt: skip
 
 
 def finding_id(number: int) -> str:
@@ -32,7 +36,12 @@ def finding_id(number: int) -> str:
 
 
 def create(
-    connection: duckdb.DuckDBPyConnection, found: Sequence[Finding], names: Mapping[str, str], work: Path
+    connection: duckdb.DuckDBPyConnection,
+    found: Sequence[Finding],
+    names: Mapping[str, str],
+    work: Path,
+    *,
+    named: set[str],
 ) -> None:
     """Make Findings and FindingActs of what the rules and chains found.
 
@@ -41,19 +50,22 @@ def create(
         found: in the order of the run; the n-th has the id ``F<n+1>``.
         names: rule id -> name.
         work: folder for the rows on their way into the database.
+        named: columns of FindingActs that somebody asks for; the others are empty, because texts of many items take
+            longer to read than all the rest.
     """
     pairs = [(finding_id(i), e, p) for i, finding in enumerate(found) for e, p in finding.rows]
     keys = {"FindingId": "VARCHAR", "_Exhibit": "VARCHAR", "_Position": "BIGINT"}
     supporting = rows_sql(
         work / "finding_rows.jsonl", keys, (dict(zip(keys, pair, strict=True)) for pair in pairs)
     )
-    acts = ", ".join(
-        f"m.{identifier(c.name)}" for c in loader.tables()[ACTS].columns if c.name != "FindingId"
-    )
+    wanted = (named | _ACT_COLUMNS) - {"FindingId"}
+    asked = [c.name for c in loader.tables()[ACTS].columns if c.name in wanted]
+    acts = ", ".join(f"m.{identifier(name)}" for name in asked)
     replace(
         connection,
         ACTS,
         f"SELECT r.FindingId, {acts} FROM ({supporting}) AS r JOIN {ACTIVITY} AS m USING (_Exhibit, _Position)",
+        given={"FindingId", *asked},
     )
     columns = {c.name: DUCKDB_TYPES[c.type] for c in loader.tables()[FINDINGS].columns}
     given = {name: kind for name, kind in columns.items() if name not in _JOINED}
@@ -69,6 +81,7 @@ def create(
         f"coalesce(greatest(a.Acts, a.Items) >= f.Count AND a.Acts < {_MOST_ROWS}, false) AS Complete "
         f"FROM ({listed}) AS f LEFT JOIN (SELECT FindingId, count(*) AS Acts, sum(coalesce(ItemCount, 0)) AS Items, {last} "
         f"FROM {ACTS} GROUP BY FindingId) AS a USING (FindingId)",
+        given=columns.keys(),
     )
 
 
@@ -125,12 +138,15 @@ def rows_sql(path: Path, columns: Mapping[str, str], rows: Iterable[Mapping[str,
     )
 
 
-def replace(connection: duckdb.DuckDBPyConnection, table: str, sql: str) -> None:
+def replace(
+    connection: duckdb.DuckDBPyConnection, table: str, sql: str, *, given: Collection[str] = ()
+) -> None:
     """Put a table with the rows of ``sql`` in the place of the empty view that every table has at first.
 
-    Columns that the rows do not have are empty, as everywhere.
+    Columns that the rows do not have are empty, as everywhere. ``given`` names those that they have, where the caller knows.
     """
-    given = {str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
+    if not given:
+        given = {str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     missing = [column for column in loader.tables()[table].columns if column.name not in given]
     added = "".join(
         f", {literal('') if DUCKDB_TYPES[c.type] == 'VARCHAR' else 'NULL::' + DUCKDB_TYPES[c.type]} AS {identifier(c.name)}"
