@@ -27,6 +27,8 @@ __all__ = ["CsvBatch", "CsvRecords", "CsvShape", "index_csv", "sniff_csv", "uniq
 _BATCH_BYTES = 1 << 20
 # Below this number of records a batch that does not match is read record by record.
 _FEW_RECORDS = 32
+# Nor is a piece of short records halved further: one call of pyarrow costs what the csv module takes for a hundred of them.
+_FEW_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -138,7 +140,8 @@ class CsvRecords:
         rows = self._read_quickly(stretch)
         if rows is not None:
             return CsvBatch(rows, np.arange(stretch.first, stretch.last, dtype=np.uint64), [], [])
-        if stretch.last - stretch.first <= _FEW_RECORDS and len(stretch.raw) <= self._max_record:
+        few = stretch.last - stretch.first <= _FEW_RECORDS or len(stretch.raw) <= _FEW_BYTES
+        if few and len(stretch.raw) <= self._max_record:
             return self._read_slowly(stretch, range(stretch.first, stretch.last))
         middle = (stretch.first + stretch.last) // 2
         cut = place(middle).offset - place(stretch.first).offset
