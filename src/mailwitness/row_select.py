@@ -135,7 +135,8 @@ class _Choice(msgspec.Struct, frozen=True):
 
 
 def _choose(mapping: Mapping, wanted: set[str] | None) -> _Choice:
-    sql = {k: v for k, v in derived_columns(mapping.table).items() if k not in mapping.columns}
+    written = derived_columns(mapping.table) | mapping.instead
+    sql = {k: v for k, v in written.items() if v and k not in mapping.columns}
     # A mapping may give a step that its relation knows already.
     chosen = [n for n in mapping.columns if not n.startswith(_STEP) and (wanted is None or n in wanted)]
     derived = [n for n in sql if not n.startswith(_STEP) and (wanted is None or n in wanted)]

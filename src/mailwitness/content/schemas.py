@@ -369,6 +369,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         raw: key of the raw record -> DuckDB type.
         columns: table column -> SQL over the raw keys.
         derived: table column -> SQL over the columns above.
+        instead: derived column of the table -> how it is written for these records; empty leaves it out.
         slim: raw key -> the only members worth parsing in a first pass, which stores nested values in part.
         slim_columns: columns written otherwise over the slim members.
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
@@ -385,6 +386,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     raw: dict[str, str]
     columns: dict[str, str]
     derived: dict[str, str] = {}
+    instead: dict[str, str] = {}
     slim_columns: dict[str, str] = {}
     slim: dict[str, Any] = {}  # Any: a structure as json_transform takes it
     nested: list[str] = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 # What may be looked at behind the last byte of a text: the longest id, type and value of known length.
-_PADDING = 128
+PADDING = 128
 # Places behind the last blank that stand for blanks of a line that has none any more.
 _FURTHER = 64
 _MASKS = np.array([(1 << 8 * length) - 1 for length in range(9)], dtype=np.uint64)
@@ -61,11 +61,12 @@ def digits(words: Words) -> tuple[Positions, Mask]:
 class Text:
     """A stretch of a file, with its blanks."""
 
-    def __init__(self, content: bytes) -> None:
-        """Take the bytes of whole lines."""
-        self.size = len(content)
+    def __init__(self, content: bytes, size: int | None = None) -> None:
+        """Take the bytes of whole lines, and how many they are where what follows in the file stands behind them."""
+        self.size = len(content) if size is None else size
         self.raw = content
-        self._padded = content + bytes(_PADDING)
+        # What follows saves a copy: it only has to be there, since nothing is taken for part of a line that stands behind its end.
+        self._padded = content if len(content) >= self.size + PADDING else content + bytes(PADDING)
         self.data = np.frombuffer(self._padded, dtype=np.uint8)
         self._words = np.ndarray((len(self.data) - 7,), "<u8", buffer=self.data, strides=(1,))
         self.blanks = np.append(

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mailwitness.readers import index as line_index
+from mailwitness.readers.byte_words import PADDING, keep_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +61,7 @@ class LineBatches:
 
     def __init__(self, path: Path, schema: pa.Schema, split: Split) -> None:
         """Take the file, the columns, and what makes a batch of the records of a chunk."""
+        keep_memory()
         self._path = path
         self._schema = schema
         self._split = split
@@ -77,6 +79,19 @@ class LineBatches:
         ]  # Any: arrays of numbers
         return found
 
+    def portions(self, most: int) -> Iterator[pa.Table]:
+        """Yield tables of about so many bytes of the file, for one reading."""
+        batches: list[pa.RecordBatch] = []
+        size = 0
+        for batch in self._batches():
+            batches.append(batch)
+            size += CHUNK_BYTES
+            if size >= most:
+                yield pa.Table.from_batches(batches)
+                batches, size = [], 0
+        if batches:
+            yield pa.Table.from_batches(batches)
+
     def _batches(self) -> Iterator[pa.RecordBatch]:
         line = 1
         with (
@@ -85,7 +100,7 @@ class LineBatches:
         ):
             for base, end, after in _cuts(content):
                 # A copy: the map is closed before the last batch is forgotten.
-                found = find(memoryview(content[base:end]))
+                found = find(memoryview(content[base : end + PADDING])[: end - base])
                 if len(found.starts):
                     found.ends[-1] += after - end
                     columns = (found.starts + base, found.ends - found.starts, found.lines + line)
@@ -93,6 +108,30 @@ class LineBatches:
                         part.append(_narrow(column))
                     yield self._split(found)
                 line += int(np.count_nonzero(found.data == _NEWLINE)) + _lines_between(content, end, after)
+
+
+def taken(table: pa.Table, rows: Positions) -> pa.Table:
+    """Return some rows, in ascending order, of a table in which none of them is null: the texts themselves stay where they are."""
+    batches = []
+    start = 0
+    for batch in table.to_batches():
+        first, last = np.searchsorted(rows, (start, start + len(batch)))
+        mine = rows[first:last] - start
+        batches.append(
+            pa.RecordBatch.from_arrays([_some(column, mine) for column in batch.columns], batch.schema.names)
+        )
+        start += len(batch)
+    return pa.Table.from_batches(batches)
+
+
+def _some(column: pa.Array, rows: Positions) -> pa.Array:
+    if column.type != pa.string_view():
+        return column.take(pa.array(rows))
+    _, views, *texts = column.buffers()
+    chosen = np.frombuffer(views, dtype="<u8").reshape(-1, 2)[rows + column.offset]
+    return pa.Array.from_buffers(
+        pa.string_view(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(chosen)), *texts]
+    )
 
 
 def find(text: memoryview) -> Records:

@@ -8,6 +8,7 @@ lines, damage.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,9 +16,11 @@ import pyarrow as pa
 
 from mailwitness.readers import line_batches, syslog_lines
 from mailwitness.readers.blocks import UTF8_BOM, Damage
+from mailwitness.readers.byte_words import Text, digits, word
+from mailwitness.readers.known_texts import KnownTexts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -37,16 +40,24 @@ SCHEMA = pa.schema(
         ("Message", pa.string_view()),
     ]
 )
+# Lines that can be taken apart by their place in the line, see `mw_line_kind`; those of one group are written together, with the
+# columns that they fill. Lines of which mw_mail_record would say nothing are of the kind ''.
+GROUPS = (("",), ("id", "removed", "client", "from", "to"), ("message",), ("sieve", "logout", "login"))
+KINDS = tuple(kind for group in GROUPS for kind in group)
+WHOLE = "whole"
+_PARTS = """*, CASE WHEN mw_colon > 1 THEN substr(Message, 1, mw_colon - 1) ELSE '' END AS mw_head, substr(Message, mw_colon + 2) AS mw_body
+  FROM (SELECT *, strpos(Message, ': ') AS mw_colon FROM mw_lines)"""
+_LISTED = ", ".join(f"'{kind}'" for kind in (*KINDS, WHOLE))
+# The kind of each line as its number among `KINDS`; what needs the patterns, or is no usual line, comes behind them.
+KIND_OF = f"""SELECT enum_code(CAST(CASE WHEN Moment IS NULL THEN '{WHOLE}' ELSE mw_line_kind(Process, Message, mw_head, mw_body) END AS ENUM({_LISTED}))) AS kind
+  FROM (SELECT {_PARTS})"""
 # The raw keys of the mapping `linux_syslog`; the time is read already.
-_KEYS = '"Time", Host AS "Host", Process AS "Process", ProcessId AS "ProcessId", Message AS "Message"'
-# Lines that only the patterns of mw_mail_record can take apart have no time here: many of them together cost a tenth of what
-# some in every batch cost.
-RELATION = f"""
-SELECT CASE WHEN mw_kind <> 'whole' THEN Moment END AS {_KEYS}, mw_head, mw_body, mw_kind
-FROM (SELECT *, mw_line_kind(Process, Message, mw_head, mw_body) AS mw_kind
-  FROM (SELECT *, CASE WHEN mw_colon > 1 THEN substr(Message, 1, mw_colon - 1) ELSE '' END AS mw_head, substr(Message, mw_colon + 2) AS mw_body
-    FROM (SELECT *, strpos(Message, ': ') AS mw_colon FROM mw_lines)))"""
-WHOLE = f"""SELECT Moment AS {_KEYS}, '' AS mw_head, '' AS mw_body, 'whole' AS mw_kind, * EXCLUDE (Moment, Host, Process, ProcessId, Message) FROM mw_lines WHERE Moment IS NOT NULL"""
+_KEYS = (
+    'Moment AS "Time", Host AS "Host", Process AS "Process", ProcessId AS "ProcessId", Message AS "Message"'
+)
+_OWN = "* EXCLUDE (Moment, Host, Process, ProcessId, Message)"
+RELATION = f"""SELECT {_KEYS}, {_OWN} FROM (SELECT {_PARTS})"""
+RELATION_WHOLE = f"""SELECT {_KEYS}, '' AS mw_head, '' AS mw_body, '{WHOLE}' AS mw_kind, {_OWN} FROM mw_lines WHERE Moment IS NOT NULL"""
 # What takes the place of the mapping's columns, or stands beside them as steps of derived ones.
 COLUMNS = {
     "TimeGenerated": '"Time"',
@@ -55,10 +66,75 @@ COLUMNS = {
     "mw_body": "mw_body",
     "mw_kind": "mw_kind",
 }
-# No line that `RELATION` keeps needs the patterns.
-STRICT = {"mw_whole": "CASE WHEN false THEN mw_mail_record('', '') END"}
 # Columns of which such lines say nothing.
 WITHOUT = ("Facility", "SeverityLevel", "TimeNote")
+# What the patterns would say; no line of a kind is asked.
+_NO_RECORD = f"""CAST(NULL AS STRUCT(line STRUCT({
+    ", ".join(
+        f'"{name}" VARCHAR'
+        for name in (
+            *(
+                "service",
+                "event",
+                "user",
+                "session",
+                "address",
+                "box",
+                "target",
+                "uid",
+                "tail",
+                "message_id",
+                "subject",
+                "sender",
+                "recipient",
+            ),
+            *("size", "items", "queue", "result", "counters"),
+        )
+    )
+}), fields STRUCT(message_id VARCHAR, size VARCHAR, vsize VARCHAR, sender VARCHAR, subject VARCHAR), is_ambiguous BOOLEAN))"""
+_IS_KIND = re.compile(r"mw_kind = '(\w*)'")
+_IS_ONE_OF = re.compile(r"mw_kind IN \(([^)]*)\)")
+# What every line of a kind has; of lines without one only the last is not empty.
+_OF_ALL = ("MailService", "MailEvent", "MailIsHostile")
+
+
+def instead(derived: Mapping[str, str], group: tuple[str, ...]) -> dict[str, str]:
+    """Return how the derived columns are written for lines of a group of kinds: what other kinds fill is left out.
+
+    Args:
+        derived: the columns as they are written for all kinds, which they compare ``mw_kind`` with.
+        group: some kinds.
+    """
+    found = {"mw_whole": _NO_RECORD}
+    for name, sql in derived.items():
+        is_filled = name in _OF_ALL[-1 if group == ("",) else 0 :] or any(
+            f"'{kind}'" in sql for kind in group if kind
+        )
+        if name.startswith("mw_"):
+            found.setdefault(name, _narrowed(sql, group))
+        else:
+            found[name] = _narrowed(sql, group) if is_filled else ""
+    return found
+
+
+def _narrowed(sql: str, group: tuple[str, ...]) -> str:
+    """Decide comparisons with kinds that are the same for all lines of a group."""
+
+    def one_of(match: re.Match[str]) -> str:
+        fitting = [kind for kind in re.findall(r"'(\w*)'", match[1]) if kind in group]
+        if not fitting:
+            return "false"
+        return (
+            "true"
+            if set(fitting) >= set(group)
+            else f"mw_kind IN ({', '.join(repr(kind) for kind in fitting)})"
+        )
+
+    def is_kind(match: re.Match[str]) -> str:
+        return "false" if match[1] not in group else match[0] if len(group) > 1 else "true"
+
+    return _IS_ONE_OF.sub(one_of, _IS_KIND.sub(is_kind, sql))
+
 
 # 2026-11-21T01:31:15 at least, with nine digits of a second and +00:00 at most, and the blank behind it.
 _SHORTEST_TIME, _TIME_BYTES, _SECONDS = 20, 36, 19
@@ -66,19 +142,32 @@ _DIGITS = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18)
 _SIGNS = ((4, b"-"), (7, b"-"), (10, b"T"), (13, b":"), (16, b":"))
 # Digits behind the seconds that a time here can hold.
 _MICROSECONDS = 6
-_MOST_HOST, _MOST_TAG, _MOST_NUMBER = 255, 100, 10
+_MOST_NUMBER, _HIGH = 10, 0x80
+# With microseconds and +hh:mm: the signs of each of its words, and what they are (the sign of the zone is looked at by itself).
+_USUAL_TIME = 32
+_ZEROS = np.uint64(0x3030303030303030)
+_SIGNS_OF_WORDS = tuple(
+    (
+        word(bytes(0 if letter == ord("0") else 0xFF for letter in form)),
+        word(bytes(0 if letter in b"0?" else 0xFF for letter in form)),
+        word(bytes(0 if letter in b"0?" else letter for letter in form)),
+    )
+    for form in (b"0000-00-", b"00T00:00", b":00.0000", b"00?00:00")
+)
 _DAY_SECONDS = 86_400
 
 
-def _letters(text: bytes) -> NDArray[np.bool_]:
-    table = np.zeros(256, dtype=np.bool_)
-    table[list(text)] = True
-    return table
+_TAG = re.compile(rb"[A-Za-z0-9_./-]{1,100}")
+_HOST = re.compile(rb"[A-Za-z0-9_.-]{1,255}")
+_FITS_HOST, _FITS_TAG = 1, 2
 
 
-_NUMBER = _letters(b"0123456789")
-_HOST = _letters(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
-_TAG = _HOST | _letters(b"/")
+def _fits(text: bytes) -> int:
+    """Tell what a text can be: 1 for a host, 2 for a tag, 3 for both."""
+    return _FITS_HOST * bool(_HOST.fullmatch(text)) + _FITS_TAG * bool(_TAG.fullmatch(text))
+
+
+_KNOWN = KnownTexts(_fits)
 
 
 class _Times(NamedTuple):
@@ -91,72 +180,100 @@ class _Times(NamedTuple):
 
 def split(found: Records) -> pa.RecordBatch:
     """Split the lines of a chunk into the columns of `SCHEMA`; all null where a line has another form."""
-    data = found.data
+    content = found.text.obj
+    text, data = (
+        Text(content if isinstance(content, bytes) else bytes(found.text), len(found.text)),
+        found.data,
+    )
     stops = found.stops - ((found.stops > found.starts) & (data[found.stops - 1] == ord("\r")))
-    times = _times(found)
-    is_usual = times.is_time & (found.ends <= found.stops + 1)
+    blank = np.searchsorted(text.blanks, found.starts)
+    times = _times(text, found, text.blanks[blank])
+    host, host_stop = times.stops + 1, text.blanks[blank + 1]
+    tag, colon = host_stop + 1, text.blanks[blank + 2] - 1
+    is_usual = times.is_time & (found.ends <= found.stops + 1) & (colon + 2 < stops)
     is_usual &= (found.ends - found.starts <= syslog_lines.LONGEST_LINE) & (data[stops - 1] != ord("\r"))
-    host = times.stops + 1
-    tag = _behind(data, host, _HOST, _MOST_HOST, is_usual) + 1
-    is_usual &= (tag - 1 > host) & (data[np.minimum(tag - 1, len(data) - 1)] == ord(" "))
-    tag_stop = _behind(data, tag, _TAG, _MOST_TAG, is_usual)
-    number, number_stop = _process_numbers(data, tag_stop, is_usual)
-    text = np.where(number > 0, number_stop + 1, tag_stop)
-    at = np.minimum(text, len(data) - 3)
-    is_usual &= (tag_stop > tag) & (text + 2 < stops)
-    is_usual &= (data[at] == ord(":")) & (data[at + 1] == ord(" ")) & (data[at + 2] != ord(" "))
-    number = np.where(number > 0, number, tag_stop)
+    is_usual &= (text.data[colon] == ord(":")) & (text.data[colon + 2] != ord(" "))
+    colon = np.where(is_usual, colon, 0)
+    number = _process_numbers(text, colon, is_usual)
+    tag_stop = np.where(number > 0, number - 1, colon)
+    is_usual &= (_KNOWN.ask(text, *_only(is_usual, host, host_stop)) & _FITS_HOST) > 0
+    is_usual &= (_KNOWN.ask(text, *_only(is_usual, tag, tag_stop)) & _FITS_TAG) > 0
+    begin = text.blanks[blank + 2] + 1
+    is_foreign = bool((data >= _HIGH).any())
     columns = [
         pa.array(times.micros, mask=~is_usual).cast(pa.timestamp("us")),
-        line_batches.strings(found, host, tag - 1, is_usual, is_ascii=True),
-        line_batches.strings(found, tag, tag_stop, is_usual, is_ascii=True),
-        line_batches.strings(found, number, np.maximum(number_stop, number), is_usual, is_ascii=True),
-        line_batches.strings(found, text + 2, stops, is_usual),
+        text.strings(*_only(is_usual, host, host_stop)),
+        text.strings(*_only(is_usual, tag, tag_stop)),
+        text.strings(*_only(is_usual & (number > 0), number, colon - 1)),
+        line_batches.strings(found, begin, stops, is_usual)
+        if is_foreign
+        else text.strings(*_only(is_usual, begin, stops)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def _behind(data: Bytes, starts: Positions, table: Mask, most: int, rows: Mask) -> Positions:
-    """Return the first place from each start on whose byte is not in the table, at most so many bytes behind it."""
-    stops = starts.copy()
-    going = np.flatnonzero(rows & (starts < len(data)))
-    for _ in range(most):
-        going = going[table[data[stops[going]]]]
+def _only(rows: Mask, starts: Positions, stops: Positions) -> tuple[Positions, Positions]:
+    """Return places of texts, none where a row is not meant."""
+    return np.where(rows, starts, 0), np.where(rows, stops, 0)
+
+
+def _process_numbers(text: Text, colons: Positions, rows: Mask) -> Positions:
+    """Return where the number in brackets before a colon starts; 0 where there is none."""
+    data = text.data
+    place = colons - 2
+    has = rows & (data[colons - 1] == ord("]"))
+    going = np.flatnonzero(has)
+    for _ in range(_MOST_NUMBER):
+        letters = data[place[going]]
+        going = going[(letters >= ord("0")) & (letters <= ord("9"))]
         if not len(going):
             break
-        stops[going] += 1
-        going = going[stops[going] < len(data)]
-    return stops
+        place[going] -= 1
+    has &= (place < colons - 2) & (data[place] == ord("["))
+    return np.where(has, place + 1, 0)
 
 
-def _process_numbers(data: Bytes, tag_stop: Positions, rows: Mask) -> tuple[Positions, Positions]:
-    """Return where the number in brackets behind a tag starts and stops; 0 where there is none."""
-    has = rows & (data[np.minimum(tag_stop, len(data) - 1)] == ord("["))
-    start = tag_stop + 1
-    stop = _behind(data, start, _NUMBER, _MOST_NUMBER, has)
-    has &= (stop > start) & (data[np.minimum(stop, len(data) - 1)] == ord("]"))
-    return np.where(has, start, 0), np.where(has, stop, 0)
-
-
-def _times(found: Records) -> _Times:
-    """Read the times at the start of lines; those of one length have to be written alike."""
-    rows = line_batches.windows(found.data, found.starts, _TIME_BYTES)
-    length = np.argmax(rows[:, _SHORTEST_TIME - 1 :] == ord(" "), axis=1) + _SHORTEST_TIME - 1
-    micros = np.zeros(len(rows), dtype=np.int64)
-    is_time = np.zeros(len(rows), dtype=np.bool_)
-    for one in np.unique(length).tolist():
-        zone = _zone(one, rows, length)
-        if zone is None:
-            continue
+def _times(text: Text, found: Records, stops: Positions) -> _Times:
+    """Read the times at the start of lines, up to the first blank; those of one length have to be written alike."""
+    length = np.clip(stops - found.starts, 0, _TIME_BYTES)
+    micros = np.zeros(len(length), dtype=np.int64)
+    is_time = np.zeros(len(length), dtype=np.bool_)
+    for one in np.flatnonzero(np.bincount(length, minlength=1)).tolist():
         chosen = np.flatnonzero(length == one)
-        micros[chosen], is_time[chosen] = _read(rows[chosen], one, zone)
-    is_time &= found.starts + length < found.stops
-    return _Times(found.starts + length, micros, is_time)
+        if one == _USUAL_TIME:
+            micros[chosen], is_time[chosen] = _usual_times(text, found.starts[chosen])
+        elif one >= _SHORTEST_TIME - 1:
+            rows = line_batches.windows(found.data, found.starts[chosen], _TIME_BYTES)
+            zone = _zone(one, rows[0])
+            if zone is not None:
+                micros[chosen], is_time[chosen] = _read(rows, one, zone)
+    is_time &= stops < found.stops
+    return _Times(stops, micros, is_time)
 
 
-def _zone(length: int, rows: Bytes, lengths: Positions) -> str | None:
+def _usual_times(text: Text, starts: Positions) -> tuple[Positions, Mask]:
+    """Read times such as 2026-11-21T01:31:15.838936+00:00: four words of eight bytes."""
+    values, good = [], np.ones(len(starts), dtype=np.bool_)
+    words = [text.at(starts + 8 * number) for number in range(4)]
+    for found_word, (signs, fixed, pattern) in zip(words, _SIGNS_OF_WORDS, strict=True):
+        value, is_number = digits((found_word & ~signs) | (signs & _ZEROS))
+        good &= is_number & ((found_word & fixed) == pattern)
+        values.append(value)
+    sign = (words[3] >> np.uint64(16)) & np.uint64(0xFF)
+    good &= (sign == ord("+")) | (sign == ord("-"))
+    date, clock, second, zone = values
+    hour, minute = clock // 1000 % 100, clock % 100
+    good &= (hour < 24) & (minute < 60) & (second // 100_000 < 60)  # noqa: PLR2004 - of a day, of an hour, of a minute
+    days, is_day = _days(date // 10_000, date // 10 % 100, clock // 1_000_000)
+    seconds = days * _DAY_SECONDS + hour * 3600 + minute * 60 + second // 100_000
+    away = zone // 1000 % 100 * 3600 + zone % 100 * 60
+    seconds -= np.where(sign == ord("-"), -away, away)
+    return seconds * 1_000_000 + second % 10_000 * 100 + zone // 1_000_000, good & is_day
+
+
+def _zone(length: int, row: Bytes) -> str | None:
     """Return how the zone of times of this length is written, by the first of them: Z, +hh:mm or +hhmm."""
-    first = bytes(rows[np.argmax(lengths == length)])[:length].decode("latin-1")
+    first = bytes(row)[:length].decode("latin-1")
     for name, width in (("Z", 1), ("+hh:mm", 6), ("+hhmm", 5)):
         rest = length - _SECONDS - width
         fits = first[-width:] == "Z" if name == "Z" else first[-width:][:1] in {"+", "-"}
@@ -202,12 +319,17 @@ def _value(digits: Positions) -> Positions:
 
 def _days(year: Positions, month: Positions, day: Positions) -> tuple[Positions, Mask]:
     """Return the days since 1970 of dates, and which of them exist."""
+    dates = (year * 100 + month) * 100 + day
+    # A log goes on from day to day: the calendar is asked once for each.
+    firsts = np.flatnonzero(np.append(True, dates[1:] != dates[:-1]))[: len(dates)]
+    run = np.cumsum(np.append(True, dates[1:] != dates[:-1]))[: len(dates)] - 1
+    year, month, day = year[firsts], month[firsts], day[firsts]
     good = (month >= 1) & (month <= 12) & (day >= 1) & (year >= 1)  # noqa: PLR2004 - months of a year
     months = (year - 1970) * 12 + np.where(good, month - 1, 0)
-    firsts = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    begin = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     nexts = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    days = firsts + day - 1
-    return days, good & (days < nexts)
+    days = begin + day - 1
+    return days[run], (good & (days < nexts))[run]
 
 
 def other(content: bytes, place: tuple[int, int, int], years: Years) -> list[RawRecord | Damage]:
