@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mailwitness.open_case import OpenCase
 
 _BATCH = 20_000
+_LIST = 100_000
 # Columns of an act as they lie in a table of candidates.
 COLUMNS = {
     "time": "BIGINT",
@@ -111,10 +112,13 @@ class Rows:
         pairs = self._name()
         numbers = np.concatenate([np.full(len(acts.rows), i) for i, _, acts, _ in chosen])
         rows = np.concatenate([acts.rows for _, _, acts, _ in chosen])
-        self._run(
-            f"CREATE OR REPLACE TABLE {pairs} AS SELECT unnest($1::INTEGER[]) AS mw_part, unnest($2::BIGINT[]) AS mw_row",
-            [numbers.tolist(), rows.tolist()],
-        )
+        self._run(f"CREATE OR REPLACE TABLE {pairs} (mw_part INTEGER, mw_row BIGINT)")
+        # A list on its way into the database takes ten times its size.
+        for at in range(0, len(rows), _LIST):
+            self._run(
+                f"INSERT INTO {pairs} SELECT unnest($1::INTEGER[]), unnest($2::BIGINT[])",
+                [numbers[at : at + _LIST].tolist(), rows[at : at + _LIST].tolist()],
+            )
         sql = " UNION ALL ".join(
             _full(table, pairs, chosen) for table in sorted({one[2].table for one in chosen})
         )
@@ -169,8 +173,15 @@ class Rows:
 
         ``is_told`` says of all rows of the table, where that is known, whether they have one.
         """
-        if is_told is not None and not is_told[rows].any():
+        if not len(rows) or (is_told is not None and not is_told[rows].any()):
             return rows[:0], np.zeros(0, np.uint64)
+        found = [self._told(table, rows[at : at + _LIST]) for at in range(0, len(rows), _LIST)]
+        row = np.concatenate([one["mw_row"] for one in found])
+        order = np.argsort(rows, kind="stable")
+        index = order[np.searchsorted(rows, row, sorter=order)]
+        return index, np.concatenate([one["message"] for one in found])
+
+    def _told(self, table: str, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:  # Any: numbers
         asked = "(SELECT unnest($1::BIGINT[]) AS mw_row) AS asked"
         if table == _SCANNED:
             source = (
@@ -180,12 +191,8 @@ class Rows:
         else:
             source = f"SELECT mw_row, Messages, MessageId FROM {asked} JOIN {table} AS t ON t.rowid = mw_row"
         unnested = f"SELECT mw_row, unnest(list_append(coalesce(Messages, []), MessageId)) AS message FROM ({source})"
-        found = self._arrays(
-            f"SELECT mw_row, hash(lower(message)) AS message FROM ({unnested}) WHERE message <> ''",
-            [rows.tolist()],
-        )
-        order = np.argsort(rows, kind="stable")
-        return order[np.searchsorted(rows, found["mw_row"], sorter=order)], found["message"]
+        sql = f"SELECT mw_row, hash(lower(message)) AS message FROM ({unnested}) WHERE message <> ''"
+        return self._arrays(sql, [rows.tolist()])
 
     def _arrays(self, sql: str, given: list[Any] | None = None) -> dict[str, NDArray[Any]]:  # Any: numbers
         try:
