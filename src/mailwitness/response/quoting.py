@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ _HOLE = re.compile(r"\{(\w+)\}")
 _READ_AS_MORE = {"sh": re.compile(r"[*?\[\]\s]"), "gam": re.compile(r"[*?,\s]")}
 
 
+@lru_cache(maxsize=1024)
 def is_writable(value: str) -> bool:
     """Tell whether a value can stand in a command at all: as long as a name may be, and with nothing hidden in it."""
     return 0 < len(value) <= _LONGEST and not value.isspace() and not _UNSEEN.search(value)
