@@ -1,6 +1,6 @@
 """Measure how fast event logs become tables, in share of the bare ``evtx`` reader's rate on the same files.
 
-Run ``python bench/evtx_rate.py [FOLDER] [COPIES]``: the logs of a folder, read several times over so that the run is long enough.
+Run ``python -m bench.evtx_rate [FOLDER] [COPIES]``: the logs of a folder, read several times over so that the run is long enough.
 Both read in one process; the figure that counts is the ratio (docs say how it is used).
 """
 
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import evtx
 from blake3 import blake3
 
-from mailwitness import activities, tables
+from bench import intake
+from mailwitness import activities
 from mailwitness.content import pack
 from mailwitness.models import Exhibit
 from mailwitness.needs import Needs
 from mailwitness.open_case import new_engine
-from mailwitness.sources import Intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,21 +51,8 @@ def bare(paths: list[Path]) -> int:
 
 def into_tables(exhibits: list[Exhibit], folder: Path, wanted: Wanted) -> int:
     """Load the logs as a case does and return how many records were loaded."""
-    for name in ("work", "index", "tables"):
-        (folder / name).mkdir()
-    connection = tables.connect(memory="1GB", threads=2, temporary=folder)
-    intake = Intake(
-        connection,
-        tables.TableStore(folder / "tables"),
-        wanted=wanted,
-        work=folder / "work",
-        index_folder=folder / "index",
-    )
-    for exhibit in exhibits:
-        intake.add(exhibit)
-    intake.finish()
-    connection.close()
-    return sum(tally.loaded for tally in intake.tallies.values())
+    work = intake.prepare(exhibits, folder, wanted, memory="1GB")
+    return sum(tally.loaded for tally in work())
 
 
 def what_rules_need() -> Wanted:

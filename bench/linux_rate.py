@@ -24,16 +24,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
-from bench import linux_texts
+from bench import intake, linux_texts
 from bench.evtx_rate import what_rules_need
-from mailwitness import tables
 from mailwitness.models import Exhibit
-from mailwitness.sources import Intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailwitness.loading import Wanted
+    from mailwitness.sources import Tally
 
 BYTES_A_MAIL_LINE = 165
 BYTES_AN_EVENT = 1_250
@@ -89,28 +88,13 @@ def search(path: Path) -> None:
 
 def load(path: Path, wanted: Wanted | None, threads: int) -> tuple[Cost, str]:
     """Load one log as a case does; return its cost and its counts."""
+    size = path.stat().st_size
+    exhibit = Exhibit(id="E1", path=path.name, location=path, size_bytes=size, blake3="a" * 64)
+    tallies: list[Tally] = []
     with tempfile.TemporaryDirectory(prefix="mailwitness-bench-") as name:
-        folder = Path(name)
-        for part in ("work", "index", "tables"):
-            (folder / part).mkdir()
-        connection = tables.connect(memory="2GB", threads=threads, temporary=folder, in_order=True)
-        intake = Intake(
-            connection,
-            tables.TableStore(folder / "tables"),
-            wanted=wanted,
-            work=folder / "work",
-            index_folder=folder / "index",
-        )
-        size = path.stat().st_size
-        exhibit = Exhibit(id="E1", path=path.name, location=path, size_bytes=size, blake3="a" * 64)
-
-        def work() -> None:
-            intake.add(exhibit)
-            intake.finish()
-
-        taken = cost(work)
-        connection.close()
-        tally = intake.tallies["E1"]
+        work = intake.prepare([exhibit], Path(name), wanted, threads=threads)
+        taken = cost(lambda: tallies.extend(work()))
+    (tally,) = tallies
     if tally.records != tally.loaded + tally.duplicates + tally.quarantined:
         message = f"{path.name}: the counts do not add up"
         raise SystemExit(message)
