@@ -266,10 +266,9 @@ def fast(path: Path, raw: dict[str, str]) -> list[tuple[Any, Any]]:
                 n: item.data | {"_mw_salvaged": item.salvaged} if isinstance(item, RawRecord) else item
                 for n, item in items
             }
-    further = {batches.records + n: item.data for n, item in enumerate(batches.further)}
-    index = batches.index([(item.offset, item.length, item.line) for item in batches.further])
-    assert sorted(found | further) == list(range(len(index)))
-    return [(item, index.locate(n)) for n, item in (found | further).items()]
+    index = batches.index()
+    assert sorted(found) == list(range(len(index)))
+    return [(item, index.locate(n)) for n, item in found.items()]
 
 
 def same(path: Path, raw: dict[str, str] = FEW) -> None:

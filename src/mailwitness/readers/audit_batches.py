@@ -7,7 +7,6 @@ finds to be not plain after all (a path with ``..``, an argument in hex, a title
 from __future__ import annotations
 
 import mmap
-import re
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,7 +48,6 @@ class Batch(NamedTuple):
     wanted: pa.RecordBatch
     places: Positions
     odd: list[tuple[int, RawRecord | Damage]]
-    further: list[RawRecord]
 
 
 class EventBatches:
@@ -69,7 +67,6 @@ class EventBatches:
         self.records = 0
         self.size = path.stat().st_size
         self.odd: deque[tuple[int, RawRecord | Damage]] = deque()
-        self.further: list[RawRecord] = []
 
     def portion(self) -> tuple[pa.Table, pa.Table]:
         """Return the next portion: the events that rules ask about with all their columns, second, and the others."""
@@ -83,11 +80,9 @@ class EventBatches:
         """Tell whether there is another portion."""
         return self._offset < self.size
 
-    def index(self, further: list[tuple[int, int, int]]) -> line_index.RecordIndex:
-        """Return the places of all records; those that stand beside others on a line come last."""
-        rows = np.concatenate([*self._places, np.array(further, dtype=np.int64).reshape(-1, 3)]).astype(
-            np.uint64
-        )
+    def index(self) -> line_index.RecordIndex:
+        """Return the places of all records."""
+        rows = np.concatenate(self._places or [np.zeros((0, 3), dtype=np.int64)]).astype(np.uint64)
         return line_index.build_index([rows[:, 0]], [rows[:, 1]], [rows[:, 2]])
 
     def again(self, numbers: list[int]) -> Iterator[tuple[int, RawRecord | Damage]]:
@@ -110,7 +105,6 @@ class EventBatches:
                 self._places.append(batch.places)
                 self.records += len(batch.places)
                 self.odd += batch.odd
-                self.further += batch.further
                 yield batch.rows, batch.wanted
                 if self._offset - start >= PORTION_BYTES or len(self.odd) >= _MOST_ODD:
                     return
@@ -169,64 +163,36 @@ class EventBatches:
             axis=1,
         )
         items: list[tuple[int, RawRecord | Damage]] = []
-        further: list[RawRecord] = []
         for event in np.flatnonzero(~this.columns.is_plain).tolist():
-            item, more = _apart(
-                found, these, groups, odd, event, _place(places[event]), self._offset, self._line
-            )
+            item = _apart(found, these, groups, odd, event, _place(places[event]))
             items.append((int(number[event]), item))
-            further += more
         for which, (_, reason) in enumerate(odd.damaged, len(heads)):
             items.append((int(number[which]), Damage(*_place(places[which]), reason)))
         rows = [
             audit_table.rows(this, these, groups, number[: len(heads)], list(self._nodes), is_wanted)
             for is_wanted in (False, True)
         ]
-        return Batch(rows[0], rows[1], places[order], items, further)
+        return Batch(rows[0], rows[1], places[order], items)
 
 
 def _apart(
-    found: Text,
-    these: Lines,
-    groups: Groups,
-    odd: Odd,
-    event: int,
-    place: tuple[int, int, int],
-    offset: int,
-    line: int,
-) -> tuple[RawRecord | Damage, list[RawRecord]]:
-    """Take an event apart record by record; records of other events on its lines become events of their own."""
+    found: Text, these: Lines, groups: Groups, odd: Odd, event: int, place: tuple[int, int, int]
+) -> RawRecord | Damage:
+    """Take an event apart record by record."""
     mine = iter(groups.parts.get(event, []))
     record: Event | None = None
-    others: list[RawRecord] = []
     for at in groups.of(event).tolist():
         if these.kinds[at] == audit_lines.OTHER:
-            part = odd.parts[next(mine)]
-            record = record or Event(text(part.key), text(part.node), interpreted=b"/" in part.key)
-            record.add(text(part.kind).removeprefix("AUOMS_") or "UNKNOWN", part.body)
-            continue
-        content = found.raw[these.starts[at] : these.stops[at]]
-        for number, piece in enumerate(_segments(content)):
-            match = _START.match(piece)
-            if match is None:
-                continue
+            node, key, kind, body = odd.parts[next(mine)][1:]
+        else:
+            content = found.raw[these.starts[at] : these.stops[at]]
+            match = _START.match(content)
+            assert match is not None  # noqa: S101 - the line is a usual one
             node, kind, key = match.groups(b"")
-            if record is None:
-                record = Event(text(key), text(node), interpreted=b"/" in key)
-            if number and (text(key), text(node)) != (record.key, record.node):
-                begin = int(these.starts[at]) + offset
-                others += _alone(piece, match, (begin, len(content), int(these.numbers[at]) + line))
-            else:
-                record.add(text(kind).removeprefix("AUOMS_") or "UNKNOWN", piece[match.end() :])
-    return _record(record, place), others
-
-
-def _alone(piece: bytes, match: re.Match[bytes], place: tuple[int, int, int]) -> list[RawRecord]:
-    node, kind, key = match.groups(b"")
-    event = Event(text(key), text(node), interpreted=b"/" in key)
-    event.add(text(kind).removeprefix("AUOMS_") or "UNKNOWN", piece[match.end() :])
-    data = event.data()
-    return [] if data is None else [RawRecord(data, *place, event.is_partial())]
+            body = content.rstrip()[match.end() :]
+        record = record or Event(text(key), text(node), interpreted=b"/" in key)
+        record.add(text(kind).removeprefix("AUOMS_") or "UNKNOWN", body)
+    return _record(record, place)
 
 
 def _record(event: Event | None, place: tuple[int, int, int]) -> RawRecord | Damage:

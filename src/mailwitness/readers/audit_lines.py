@@ -57,6 +57,8 @@ OTHER = 0
 # Hosts of one log that are told apart many lines at once; further ones take their lines one by one.
 _MOST_NODES = 16
 _LONGEST_TYPE, _SERIAL_AT = 16, 15
+_BEGIN = b" msg=audit("
+_EACH = re.compile(re.escape(_BEGIN))
 _USUAL_ID = re.compile(rb"\d{10}\.\d{3}:\d{1,9}")
 _ZEROS = np.uint64(0x3030303030303030)
 _RETURN, _NEWLINE = 0x0D, 0x0A
@@ -127,7 +129,22 @@ def lines(found: Text, nodes: dict[bytes, int]) -> Lines:
         (kinds > 0) & (codes >= 0) & (serials >= 0) & (closes + 2 <= stops) & (stops - starts <= LONGEST_LINE)
     )
     kinds[~is_usual] = OTHER
+    kinds[_joined(found, starts, kinds)] = OTHER
     return Lines(starts, stops, ends, numbers, kinds, blank, codes, times, serials, (ids, closes))
+
+
+def _joined(found: Text, starts: Positions, kinds: Codes) -> Positions:
+    """Return the usual lines that hold another record behind their own: the line end between them is lost."""
+    first = int(starts[0]) if len(starts) else 0
+    if found.raw.count(_BEGIN, first, found.size) <= np.count_nonzero(kinds):
+        # Every usual line begins with one.
+        return np.zeros(0, dtype=np.int64)
+    places = np.array(
+        [match.start() for match in _EACH.finditer(found.raw, first, found.size)], dtype=np.int64
+    )
+    counts = np.bincount(np.searchsorted(starts, places, side="right") - 1, minlength=len(starts))
+    joined: Positions = np.flatnonzero(counts > 1)
+    return joined
 
 
 def _nodes(

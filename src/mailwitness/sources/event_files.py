@@ -31,12 +31,8 @@ def add(intake: Intake, opened: Opened, match: Match, module: Any, arrivals: Arr
     while batches.has_more():
         _Portion(intake, opened, match, together, number).add(batches, arrivals)
         number += 1
-    further: list[tuple[int, int, int]] = []
-    for item in batches.further:
-        arrivals.put(batches.records + len(further), item)
-        further.append((item.offset, item.length, item.line))
     arrivals.finish()
-    intake.save_index(opened, batches.index(further))
+    intake.save_index(opened, batches.index())
 
 
 class _Portion:
