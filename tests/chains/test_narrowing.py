@@ -12,20 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailwitness import blind_rules, chains
+from mailwitness import blind_rules, chain_parts, chains
 from mailwitness.activities import vocabulary
-from mailwitness.chain_keys import MICROSECONDS, Act
-from mailwitness.chain_machine import machine
+from mailwitness.chain_keys import MICROSECONDS, Act, account
+from mailwitness.chain_machine import Burst, machine
 from mailwitness.chain_narrowing import Narrowing, compared
+from mailwitness.chain_parts import Part
 from mailwitness.chain_rows import Rows
 from mailwitness.content import loader, pack
-from mailwitness.content.schemas import Chain
+from mailwitness.content.schemas import Chain, Condition
 from mailwitness.content_check import TEST_NOW, Bench
 from mailwitness.open_case import OpenCase
 
 MINUTE = 60 * MICROSECONDS
 _CHAINS = {chain.name: chain for _, chain in loader.chains() if chain.correlation.type == "temporal_ordered"}
 _ACCOUNTS = ["eva@contoso.example", "CONTOSO\\eva", "eva", "bob@contoso.example", "bob@fabrikam.example", ""]
+_WITHOUT = (
+    "ActorType", "SessionId", "ClientIP", "Host", "ApplicationId", "ObjectName", "MessageId", "SettingAfter", "Operation", "Activity",
+)  # fmt: skip
 _IDS = ["<1@mail.example>", "<2@MAIL.example>", "<2@mail.example>", "<3@mail.example>", ""]
 
 
@@ -114,6 +118,63 @@ def test_the_same_chains_are_found(
 def test_the_histories_had_chains_and_acts_of_none(seen: dict[str, int]) -> None:
     assert seen["matches"] > 10
     assert seen["left out"] > 50
+
+
+@settings(max_examples=25)
+@given(
+    minutes=st.lists(st.integers(0, 40), min_size=3, max_size=25),
+    names=st.lists(st.sampled_from(_ACCOUNTS), min_size=25, max_size=25),
+    is_distinct=st.booleans(),
+)
+def test_of_acts_computed_late_those_of_every_burst_are_there(
+    minutes: list[int], names: list[str], is_distinct: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    condition = Condition(gte=3, by="mailbox", field="Actor" if is_distinct else "", timespan="5m")
+    acts = [
+        Act(time=minute * MINUTE, Mailbox=name, Actor=f"a{i % 3}", exhibit="E1", position=i)
+        for i, (minute, name) in enumerate(zip(sorted(minutes), names, strict=False))
+    ]
+    needed: set[int] = set()
+    bursts: dict[str, Burst] = {}
+    for act in acts:
+        for key in account(act.Mailbox).filed:
+            burst = bursts.setdefault(key, Burst(condition, 5 * MINUTE))
+            if burst.add(act):
+                needed |= {one.position for one in burst.acts()}
+
+    with duckdb.connect() as connection:
+        listed = ", ".join(
+            f"(make_timestamp({one.time}), '{one.Mailbox}', '{one.exhibit}', {one.position})" for one in acts
+        )
+        connection.execute(
+            f"CREATE TABLE keyed AS FROM (VALUES {listed}) AS t(TimeGenerated, Mailbox, _Exhibit, _Position)"
+        )
+        empty = ", ".join(f"'' AS {name}" for name in ("Actor", *_WITHOUT))
+        opened = SimpleNamespace(
+            connection=connection,
+            work=tmp_path_factory.mktemp("late"),
+            keys=lambda _: "SELECT * FROM keyed",
+            acts=lambda _, places: (
+                f"(SELECT *, {empty}, NULL AS Items, NULL::JSON AS Parameters FROM keyed SEMI JOIN {places} USING (_Exhibit, _Position))"
+            ),
+        )
+        part = Part(
+            chain="c",
+            name="reads",
+            index=0,
+            optional=False,
+            filter="x",
+            predicate="true",
+            burst=chain_parts.Burst("Mailbox", 5 * MINUTE, 3, is_distinct),
+        )
+        late = Rows(cast("OpenCase", opened), []).late(part, 0, 60 * MINUTE)
+        left = (
+            {row[0] for row in connection.execute(f"SELECT position FROM {late.table}").fetchall()}
+            if late
+            else set()
+        )
+
+    assert needed <= left
 
 
 def test_what_the_database_refuses_is_said_and_leaves_no_table(tmp_path: Path) -> None:
