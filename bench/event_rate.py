@@ -27,6 +27,7 @@ from mailwitness.content import loader
 # Mapping whose raw keys the database reads, and how each form is written.
 SOURCES = {
     "eslogger": "macos_es_event",
+    "unified-log": "macos_unified_log",
     "google": "google_activity",
     "google-list": "google_activity",
     "evtx_dump": "evtx_dump",

@@ -1,4 +1,4 @@
-"""Generated event logs of hosts and tenants: eslogger, Google Workspace, and Windows events as three programs export them.
+"""Generated event logs of hosts and tenants: eslogger and the unified log of macOS, Google Workspace, and Windows events as three programs export them.
 
 Every record follows a shape that the product documents or that a sample shows; names, addresses and texts are invented. The same
 seed gives the same bytes. `damage` breaks records the way transfers and full disks do: cut, overwritten, without a beginning.
@@ -78,6 +78,25 @@ def eslogger(number: int, choose: random.Random) -> Record:
         "schema_version": 1, "version": 7, "time": _time(number) + "Z", "mach_time": number * 1000, "event_type": number % 90, "action_type": 1,
         "seq_num": number, "global_seq_num": number, "thread": {"thread_id": pid * 11}, "process": _process("/bin/zsh", pid),
         "action": {"result": {"result_type": 0, "result": {"auth": 0}}}, "event": choose.choice(events),
+    }  # fmt: skip
+
+
+def unified_log(number: int, choose: random.Random) -> Record:
+    """Return one message as `log show --style ndjson` writes it."""
+    program, subsystem, category = choose.choice(
+        [
+            ("/usr/libexec/tccd", "com.apple.TCC", "access"),
+            ("/System/Applications/Mail.app/Contents/MacOS/Mail", "com.apple.mail", "IMAP"),
+            ("/usr/libexec/runningboardd", "com.apple.runningboard", "process"),
+            ("/kernel", "", ""),
+        ]
+    )
+    return {
+        "timezoneName": "", "messageType": "Default", "eventType": "logEvent", "source": None, "formatString": "%{public}s: %d", "userID": 501, "activityIdentifier": 0,
+        "subsystem": subsystem, "category": category, "threadID": 7_000 + number % 97, "senderImageUUID": "C1F5E1B0-0000-3C1A-8A2E-5D7B6C1F0A11", "backtrace": {"frames": [{"imageOffset": number % 65_536, "imageUUID": "C1F5E1B0-0000-3C1A-8A2E-5D7B6C1F0A11"}]},
+        "bootUUID": "11111111-2222-3333-4444-555555555555", "processImagePath": program, "senderImagePath": program, "timestamp": _time(number).replace("T", " ") + "000+0000",
+        "machTimestamp": number * 1000, "eventMessage": f"connection {number}: state changed to {number % 5}", "processImageUUID": "C1F5E1B0-0000-3C1A-8A2E-5D7B6C1F0A12",
+        "traceID": number * 31, "processID": 300 + number % 500, "senderProgramCounter": number % 65_536, "parentActivityIdentifier": 0,
     }  # fmt: skip
 
 
@@ -182,7 +201,7 @@ def sentinel(number: int, choose: random.Random) -> Record:
 
 
 MAKERS: dict[str, Callable[[int, random.Random], Record]] = {
-    "eslogger": eslogger, "google": google, "google-list": google, "gam-csv": gam_row, "evtx_dump": evtx_dump, "winlogbeat": winlogbeat, "sentinel": sentinel,
+    "eslogger": eslogger, "unified-log": unified_log, "google": google, "google-list": google, "gam-csv": gam_row, "evtx_dump": evtx_dump, "winlogbeat": winlogbeat, "sentinel": sentinel,
 }  # fmt: skip
 
 
