@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from mailwitness.bag_values import taken_at_once
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
-from mailwitness.kql import DUCKDB_TYPES, referenced_tables, words
+from mailwitness.kql import DUCKDB_TYPES, at_clock, referenced_tables, words
 from mailwitness.loading import Wanted
-from mailwitness.needs import TABLE, Needs
+from mailwitness.needs import TABLE, Needs, operations_read
 from mailwitness.tables import empty, identifier, literal
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def parser_sql(
 
     ``relation`` is the SELECT of the rows that are read instead of all of the parser's table.
     """
-    sql = engine.to_sql(parser.query, now=now)
+    sql = _acts_of(connection, engine, parser, now=now)
     if relation:
         sql = sql.replace(f"FROM {identifier(parser.table)}", f"FROM ({relation})")
     given = _columns_of(connection, engine, parser, sql)
@@ -162,6 +163,25 @@ def parser_sql(
         else:
             shown.append(f"TRY_CAST({name} AS {kind}) AS {name}")
     return f"SELECT {', '.join(shown)} FROM ({sql})"
+
+
+def _acts_of(
+    connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, *, now: dt.datetime
+) -> str:
+    """Return a parser's query as SQL that reads each bag once; kept with the translations."""
+    key = f"acts of {parser.id}: {parser.query}"
+    if key not in engine.cache:
+        import duckdb  # noqa: PLC0415
+
+        plain = engine.open_sql(parser.query)
+        shorter = taken_at_once(plain)
+        try:
+            connection.execute(f"DESCRIBE {at_clock(shorter, now)}")
+        except duckdb.Error:
+            # A query of a form that is not known there is run as it is.
+            shorter = plain
+        engine.cache[key] = shorter
+    return at_clock(engine.cache[key], now)
 
 
 def _columns_of(
@@ -197,12 +217,39 @@ def union_sql(
     """
     parts = []
     for parser in parsers:
-        if parser.table in present and (needed is None or needed.of(parser) & set(parser.activities)):
-            without = [] if needed is None else left_out(parser, first_of(parser, needed, early or needed))
-            table = identifier(parser.table)
-            relation = f"SELECT * FROM {table} WHERE Operation NOT IN ({_listed(without)})" if without else ""
+        if parser.table in present and (
+            needed is None or _is_asked(connection, parser, needed, early or needed)
+        ):
+            relation = "" if needed is None else _asked(parser, needed, early or needed)
             parts.append(parser_sql(connection, engine, parser, now=now, relation=relation))
     return _united(parts)
+
+
+def _is_asked(connection: duckdb.DuckDBPyConnection, parser: Parser, needed: Needs, early: Needs) -> bool:
+    """Tell whether a parser yields anything of what is asked at the start."""
+    activities = set(parser.activities)
+    if not needed.of(parser) & activities:
+        return False
+    operations = left_out(parser, first_of(parser, needed, early))
+    read = operations_read(parser) if activities <= parser.bulk.keys() and operations else None
+    if read is None or not read <= {name.lower() for name in operations}:
+        return True
+    # All that it reads is left for later, unless the case of an operation is another than usual.
+    unusual = (
+        f"SELECT 1 FROM {identifier(parser.table)} WHERE lower(Operation) IN ({_listed(sorted(read))}) "
+        f"AND Operation NOT IN ({_listed(operations)}) LIMIT 1"
+    )
+    return bool(connection.execute(unusual).fetchall())
+
+
+def _asked(parser: Parser, needed: Needs, early: Needs) -> str:
+    """Return the SELECT of a parser's rows without those that yield only what nobody asks for yet; empty for all rows."""
+    operations = left_out(parser, first_of(parser, needed, early))
+    unasked = [f"Operation NOT IN ({_listed(operations)})"] if operations else []
+    unasked += [f"NOT ({sql})" for activity, sql in parser.dull.items() if activity not in needed.of(parser)]
+    if not unasked:
+        return ""
+    return f"SELECT * FROM {identifier(parser.table)} WHERE {' AND '.join(unasked)}"
 
 
 class Later:

@@ -18,6 +18,7 @@ TABLE = "MailboxActivity"
 _QUOTED = re.compile(r"[\"']([^\"']*)[\"']")
 _VALUES = r"(?:==|=~|in~?(?=\())\(?((?:[\"'][^\"'\\]*[\"'],?)+)\)?"
 _PLATFORM, _ACTIVITY = re.compile("Platform" + _VALUES), re.compile("Activity" + _VALUES)
+_OPERATION = re.compile("Operation" + _VALUES)
 PLATFORMS = frozenset({"ExchangeOnline", "Exchange", "GoogleWorkspace", "Linux", "macOS", "Windows", "Entra"})
 
 
@@ -119,11 +120,23 @@ def activities_asked(text: str) -> frozenset[str] | None:
     Args:
         text: one of ``kql.leading_filters``.
     """
-    found = _values(text, _ACTIVITY)
-    # Beyond ASCII the database may fold case in another way.
-    if found is None or not all(name.isascii() for name in found):
+    return _lower(_values(text, _ACTIVITY))
+
+
+def operations_read(parser: Parser) -> frozenset[str] | None:
+    """Return the operations, in lower case, of which a parser reads the records; None when it does not say for sure."""
+    leading = leading_filters(parser.query, parser.table)
+    found = [_lower(_values(text, _OPERATION)) for text in leading.filters]
+    if not leading.complete or None in found:
         return None
-    return frozenset(name.lower() for name in found)
+    return frozenset[str]().union(*(one for one in found if one))
+
+
+def _lower(names: set[str] | None) -> frozenset[str] | None:
+    # Beyond ASCII the database may fold case in another way.
+    if names is None or not all(name.isascii() for name in names):
+        return None
+    return frozenset(name.lower() for name in names)
 
 
 def _values(text: str, form: re.Pattern[str]) -> set[str] | None:

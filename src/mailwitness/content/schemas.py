@@ -283,6 +283,8 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         activities: everything the query can yield.
         bulk: activity -> operations that yield nothing else; these rows are left out of a run whose
             rules do not name the activity, because they are most of an audit log.
+        dull: activity -> SQL over the table that holds for records which yield nothing else; where nobody asks for the
+            activity they are left out too.
         shallow: operations of which rules and chains read nothing that is nested in the record; only the
             message ledger does.
         keys: column of MailboxActivity -> SQL over the table that has the same value, whatever its case, for every
@@ -297,6 +299,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     version: str = "1.0.0"
     description: str = ""
     bulk: dict[str, list[str]] = {}
+    dull: dict[str, str] = {}
     shallow: list[str] = []
     keys: dict[str, str] = {}
     tests: list[Case] = []
