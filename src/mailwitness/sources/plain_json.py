@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.routing import Records
 
-# A portion is held in memory as a table of about half its size.
-PORTION_BYTES = 256 << 20
+# Two tables in memory and the rows being written take about twice this, which the smallest limits hold too.
+PORTION_BYTES = 48 << 20
 # Records of each portion whose place is checked against the file.
 _CHECKED = 50
 
@@ -97,7 +97,7 @@ class _File:
         """Yield the numbers of the first record of each portion and of the one behind it, and a file of its lines."""
         offsets, count = self._index.offsets, len(self._index)
         size = self._path.stat().st_size
-        if size <= 2 * PORTION_BYTES:
+        if size <= PORTION_BYTES:
             yield 0, count, self._path
             return
         wanted = np.arange(PORTION_BYTES, size, PORTION_BYTES, dtype=offsets.dtype)
