@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailwitness.readers.blocks import Damage
@@ -89,6 +89,7 @@ SHAPES = [
 ]
 
 
+@example(values=[{}, {"": [{}, float("inf")]}], shape="array", indent=0, line_end="\n")
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(json_objects, max_size=8),

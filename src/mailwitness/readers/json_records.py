@@ -285,9 +285,7 @@ class _Splitter:
             end = valid_end(window.text, start, stop)
             faulty = end < 0 and is_faulty(window.text[start:stop])
             if end < 0:
-                # What is damaged ends before the next record; its brackets are not followed through those after it.
-                stop = self._layout.next_line(window.text, start + 1, stop) if faulty else stop
-                end = value_end(window.text, start, stop)
+                end = self._damaged_end(start, stop) if faulty else value_end(window.text, start, stop)
             if end >= 0:
                 self._take_whole(end)
                 return
@@ -302,6 +300,21 @@ class _Splitter:
                 self._lose_oversized()
                 return
             limit = min(4 * limit, self._max_record)
+
+    def _damaged_end(self, start: int, stop: int) -> int:
+        """Return where a value ends that is no sound JSON, -1 where that cannot be told.
+
+        What is damaged ends before the next record; its brackets are not followed through those after it.
+        """
+        text = self._window.text
+        seam = self._layout.next_line(text, start + 1, stop)
+        end = value_end(text, start, seam)
+        if end < 0 and text.find(b"\n", start, seam) >= 0:
+            # Records of several lines without indentation: what begins on this line may be a part of the value, if it can be mended.
+            whole = value_end(text, start, stop)
+            if whole >= 0 and judge(text[start:whole]) in {Verdict.GOOD, Verdict.MENDED}:
+                return whole
+        return end
 
     def _take_whole(self, end: int) -> None:
         """Take the value from the current place to `end` if it is a record, else lose it."""
