@@ -33,7 +33,10 @@ WHERE TimeGenerated < Before;
 -- A clock that went back leaves two stretches with the same times. In an export that runs backwards as a whole every step does, which says nothing.
 INSERT INTO claims
 WITH counted AS (SELECT Exhibit, Subject, count(*) AS n FROM log_lines GROUP BY 1, 2),
-  backs AS (SELECT Exhibit, Subject, count(*) AS n FROM line_steps GROUP BY 1, 2)
+  backs AS (SELECT Exhibit, Subject, count(*) AS n FROM line_steps GROUP BY 1, 2),
+  number_steps AS (SELECT *, lag(TimeGenerated) OVER (PARTITION BY Source, Subject, Exhibit, Boot ORDER BY Number) AS BeforeAt FROM numbered),
+  -- Counted by groups: as window functions the same counts take twenty times as long.
+  numbers_of AS (SELECT Source, Subject, Exhibit, count(*) AS n, count(*) FILTER (TimeGenerated < BeforeAt) AS Backs FROM number_steps GROUP BY ALL)
 SELECT s.TimeGenerated, s.Before, s.Subject, 'mail log', 'unknown', 'clock', 'The clock of the host went back by ' || CAST(date_diff('minute', s.TimeGenerated, s.Before) AS VARCHAR) || ' minutes.', NULL, NULL, '', s.Exhibit, s.Position
 FROM line_steps AS s JOIN counted AS c ON s.Exhibit = c.Exhibit AND s.Subject = c.Subject JOIN backs AS b ON s.Exhibit = b.Exhibit AND s.Subject = b.Subject
 WHERE s.Before - s.TimeGenerated > INTERVAL 5 MINUTE AND c.n >= 20 AND b.n <= 3
@@ -41,9 +44,7 @@ UNION ALL
 -- Numbers that go up while times go down: the same for event logs and auditd.
 SELECT TimeGenerated, BeforeAt, Subject, Source, 'unknown', 'clock', 'The clock of the host went back by ' || CAST(date_diff('minute', TimeGenerated, BeforeAt) AS VARCHAR) || ' minutes while the numbers of the records went on.',
   NULL, NULL, '', Exhibit, Position
-FROM (
-  SELECT *, count(*) FILTER (TimeGenerated < BeforeAt) OVER (PARTITION BY Source, Subject, Exhibit) AS Backs, count(*) OVER (PARTITION BY Source, Subject, Exhibit) AS n
-  FROM (SELECT *, lag(TimeGenerated) OVER (PARTITION BY Source, Subject, Exhibit, Boot ORDER BY Number) AS BeforeAt FROM numbered))
+FROM number_steps JOIN numbers_of USING (Source, Subject, Exhibit)
 WHERE BeforeAt - TimeGenerated > INTERVAL 5 MINUTE AND n >= 20 AND Backs <= 3
 UNION ALL
 -- The log says so itself, in either direction. Small corrections are what these programs are for.
