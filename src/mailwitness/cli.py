@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from mailwitness import __version__
 from mailwitness.bundle_commands import bundle_app
 from mailwitness.case_commands import case_app
-from mailwitness.errors import ConfigError, MailwitnessError
+from mailwitness.errors import ConfigError, MailwitnessError, MemoryTooSmall
 from mailwitness.plan_commands import plan_app
 from mailwitness.posture_commands import posture_app
 from mailwitness.question_commands import questions_app
@@ -68,6 +68,14 @@ def _unexpected(error: Exception) -> int:
         return FAILED
     if os.environ.get("MAILWITNESS_DEBUG"):
         raise error
+    # By its name, because the database is not imported here.
+    if type(error).__name__ == "OutOfMemoryException":
+        small = MemoryTooSmall(
+            "the database needs more memory than it may take",
+            remedy="Run it again with a larger --memory; what has been loaded stays loaded.",
+        )
+        _complain(str(small), small.code)
+        return FAILED
     _complain(
         f"internal error: {type(error).__name__}: {error} Run it again with MAILWITNESS_DEBUG=1 and report the output.",
         "MW000",

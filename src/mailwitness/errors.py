@@ -17,6 +17,7 @@ MailwitnessError
 │   ├── QueryUnsupported     MW502  the query uses KQL that cannot be run faithfully
 │   └── QueryTimeout         MW503  the query took longer than allowed
 ├── ConfigError              MW600  a setting is wrong
+│   └── MemoryTooSmall       MW601  the database needs more memory than it may take
 └── WitnessError             MW700  the witness cannot do what was asked
     ├── StoreDamaged         MW701  the witness's store lacks or contradicts what it acknowledged
     ├── WitnessUnreachable   MW702  no witness answers, or the connection broke
@@ -50,8 +51,10 @@ class MailwitnessError(Exception):
     def __str__(self) -> str:
         """Return the one-line form printed on a terminal."""
         where = f"{self.place}: " if self.place else ""
-        remedy = f" {self.remedy}" if self.remedy else ""
-        return f"{where}{self.message}{remedy}"
+        if not self.remedy:
+            return f"{where}{self.message}"
+        end = "" if self.message.endswith((".", "!", "?", ":")) else "."
+        return f"{where}{self.message}{end} {self.remedy}"
 
 
 class EvidenceError(MailwitnessError):
@@ -148,6 +151,12 @@ class ConfigError(MailwitnessError):
     """A setting is wrong."""
 
     code = "MW600"
+
+
+class MemoryTooSmall(ConfigError):
+    """The database needs more memory than it may take."""
+
+    code = "MW601"
 
 
 class WitnessError(MailwitnessError):

@@ -308,3 +308,21 @@ def test_fields_of_evidence_named_like_ours_cannot_forge_places() -> None:
     for way in ("python", "sql"):
         with through(way), loaded(ndjson([hard_delete(0), forged])) as found:
             assert [(row["_Exhibit"], row["_Position"]) for row in found.rows()] == [("E1", 0), ("E1", 1)]
+
+
+# -- too little memory -----------------------------------------------------------------------
+
+
+def test_too_little_memory_is_said_with_its_remedy(tmp_path: Path) -> None:
+    evidence = tmp_path / "log.ndjson"
+    evidence.write_bytes(record(1))
+
+    ran = mailwitness("investigate", str(evidence), "--case", str(tmp_path / "case"), "--memory", "4MB")
+
+    assert ran.code == 2
+    said = (
+        "mailwitness: MW601: the database needs more memory than it may take. "
+        "Run it again with a larger --memory; what has been loaded stays loaded."
+    )
+    assert said in ran.err.splitlines()
+    assert "Traceback" not in ran.err
