@@ -39,6 +39,13 @@ ATTRIBUTES = re.compile(
     r"f?l?(?:chmod|chown|setxattr|removexattr|utime|chattr)|utimensat|utimes|fchmodat|fchownat|ioctl|mount|umount"
 )
 EXECUTES = {"execve", "execveat"}
+# Fields of records that a row has under their own names, however it was read.
+KEPT = (
+    "success", "exit", "ppid", "pid", "auid", "uid", "gid", "euid", "egid", "tty", "ses", "comm", "exe", "key", "op", "unit", "acct",
+    "addr", "hostname", "terminal", "res",
+)  # fmt: skip
+# What only records about the audit system itself and typed commands hold.
+_OF_SETTINGS = ("cmd", "old", "audit_enabled", "audit_pid", "list")
 # AT_FDCWD, -100, as the audit record prints it for 32 and 64 bit.
 _WORKING_FOLDER = {"ffffff9c", "ffffffffffffff9c", "AT_FDCWD"}
 
@@ -261,34 +268,7 @@ class Event:
             "UserName": _account(main, "UID", "uid"),
             "EffectiveUser": _account(main, "EUID", "euid"),
         }
-        for name in (
-            "success",
-            "exit",
-            "ppid",
-            "pid",
-            "auid",
-            "uid",
-            "gid",
-            "euid",
-            "egid",
-            "tty",
-            "ses",
-            "comm",
-            "exe",
-            "key",
-            "op",
-            "acct",
-            "addr",
-            "hostname",
-            "terminal",
-            "res",
-            "cmd",
-            "unit",
-            "old",
-            "audit_enabled",
-            "audit_pid",
-            "list",
-        ):
+        for name in (*KEPT, *_OF_SETTINGS):
             value = main.get(name) or rest.get(name)
             if value and value not in {"(null)", "?", "(none)"}:
                 data[name] = value.replace("\x01", ",") if name == "key" else value

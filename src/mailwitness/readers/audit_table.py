@@ -21,46 +21,10 @@ if TYPE_CHECKING:
     from mailwitness.readers.index import Positions
 
 _NAMED = pa.dictionary(pa.int32(), pa.string())
-_TEXTS = (
-    *(
-        "id",
-        "serial",
-        "success",
-        "exit",
-        "ppid",
-        "pid",
-        "auid",
-        "uid",
-        "gid",
-        "euid",
-        "egid",
-        "tty",
-        "ses",
-        "comm",
-        "exe",
-        "key",
-    ),
-    *(
-        "a0",
-        "a1",
-        "a2",
-        "a3",
-        "login",
-        "account",
-        "effective",
-        "op",
-        "unit",
-        "acct",
-        "addr",
-        "hostname",
-        "terminal",
-        "res",
-        "cwd",
-        "arguments",
-    ),
-    *("title", "path", "owner", "source"),
-)
 _OF_FILES = ("cwd", "title", "path", "owner", "source")
+_TEXTS = (
+    "id", "serial", *audit_event.KEPT, "a0", "a1", "a2", "a3", "login", "account", "effective", "arguments", *_OF_FILES,
+)  # fmt: skip
 _WORDS = ("node", "type", "types", "architecture", "call", "flags", "action", "role")
 _MARKS = ("is_exec", "is_relative", "is_source_relative", "is_truncated", "is_replacement", "salvaged")
 SCHEMA = pa.schema(

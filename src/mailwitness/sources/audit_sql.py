@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailwitness.readers.audit_event import KEPT
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.tables import identifier, literal
 
@@ -11,28 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST_COMMAND = 32 * 1024
-_DIRECT = (
-    *(
-        "success",
-        "exit",
-        "ppid",
-        "pid",
-        "auid",
-        "uid",
-        "gid",
-        "euid",
-        "egid",
-        "tty",
-        "ses",
-        "comm",
-        "exe",
-        "key",
-        "op",
-        "unit",
-        "acct",
-    ),
-    *("addr", "hostname", "terminal", "res", "a0", "a1", "a2", "a3"),
-)
+_DIRECT = (*KEPT, "a0", "a1", "a2", "a3")
 
 
 def _account(name: str, number: str) -> str:
