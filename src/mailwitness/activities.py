@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from mailwitness import occurring
 from mailwitness.bag_values import taken_at_once
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
@@ -215,14 +216,17 @@ def union_sql(
         needed: leave out parsers that yield none of these activities; None keeps all.
         early: leave out the operations that yield none of these activities; None takes ``needed``.
     """
-    parts = []
-    for parser in parsers:
-        if parser.table in present and (
-            needed is None or _is_asked(connection, parser, needed, early or needed)
-        ):
-            relation = "" if needed is None else _asked(parser, needed, early or needed)
-            parts.append(parser_sql(connection, engine, parser, now=now, relation=relation))
-    return _united(parts)
+    first = early or needed
+    held = [parser for parser in parsers if parser.table in present]
+    if needed is None or first is None:
+        return _united([parser_sql(connection, engine, parser, now=now) for parser in held])
+    asked = [parser for parser in held if _is_asked(connection, parser, needed, first)]
+    return _united(
+        [
+            parser_sql(connection, engine, parser, now=now, relation=_asked(parser, needed, first))
+            for parser in occurring.possible(connection, asked)
+        ]
+    )
 
 
 def _is_asked(connection: duckdb.DuckDBPyConnection, parser: Parser, needed: Needs, early: Needs) -> bool:
@@ -247,6 +251,7 @@ def _asked(parser: Parser, needed: Needs, early: Needs) -> str:
     operations = left_out(parser, first_of(parser, needed, early))
     unasked = [f"Operation NOT IN ({_listed(operations)})"] if operations else []
     unasked += [f"NOT ({sql})" for activity, sql in parser.dull.items() if activity not in needed.of(parser)]
+    unasked += occurring.filters(parser)
     if not unasked:
         return ""
     return f"SELECT * FROM {identifier(parser.table)} WHERE {' AND '.join(unasked)}"

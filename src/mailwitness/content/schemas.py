@@ -285,6 +285,8 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             rules do not name the activity, because they are most of an audit log.
         dull: activity -> SQL over the table that holds for records which yield nothing else; where nobody asks for the
             activity they are left out too.
+        occurs: SQL over the table that holds for every record of which an act is made, or for one of them where several make an act;
+            without any such record the parser is not even planned. Only columns that the query reads too.
         shallow: operations of which rules and chains read nothing that is nested in the record; only the
             message ledger does.
         keys: column of MailboxActivity -> SQL over the table that has the same value, whatever its case, for every
@@ -300,6 +302,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     description: str = ""
     bulk: dict[str, list[str]] = {}
     dull: dict[str, str] = {}
+    occurs: str = ""
     shallow: list[str] = []
     keys: dict[str, str] = {}
     tests: list[Case] = []
