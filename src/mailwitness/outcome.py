@@ -61,8 +61,7 @@ class _Proof:
         """Return the record index of an exhibit; None for formats without byte positions."""
         if exhibit not in self._indexes:
             found = self.exhibits.get(exhibit)
-            path = self.intake.index_path(found) if found else None
-            self._indexes[exhibit] = RecordIndex.load(path) if path is not None and path.exists() else None
+            self._indexes[exhibit] = self.intake.indexes.load(found) if found else None
         return self._indexes[exhibit]
 
     def position(self, exhibit: str, record: int) -> JsonDict:

@@ -74,7 +74,9 @@ class Loaded:
     def index(self, exhibit: str = "E1") -> RecordIndex:
         """Return the saved record index of an exhibit."""
         found = next(item for item in self.exhibits if item.id == exhibit)
-        return RecordIndex.load(self.intake.index_path(found))
+        index = self.intake.indexes.load(found)
+        assert index is not None
+        return index
 
     def proof(self, row: Json) -> bytes:
         """Return the bytes of the original that a row's exhibit and position lead to."""

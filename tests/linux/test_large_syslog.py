@@ -16,7 +16,6 @@ from mailwitness import loading, row_select, tables
 from mailwitness.content import loader
 from mailwitness.models import Exhibit
 from mailwitness.readers import line_batches
-from mailwitness.readers.index import RecordIndex
 from mailwitness.sources import Intake
 
 from ..case_runs import PUBLIC
@@ -71,7 +70,7 @@ def load(
     intake.finish()
     tally = intake.tallies["E1"]
     assert tally.records == tally.loaded + tally.quarantined
-    index = RecordIndex.load(intake.index_path(exhibit)) if tally.records else None
+    index = intake.indexes.load(exhibit)
     sql = store.view_sql("Syslog", loader.tables()["Syslog"].columns)
     rows = []
     for row in tables.rows(DATABASE.execute(sql)):

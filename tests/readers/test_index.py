@@ -222,14 +222,14 @@ def test_a_saved_index_reads_the_exact_bytes_of_each_record(tmp_path: Path) -> N
     path.write_bytes(b"\xef\xbb\xbfone\r\n\r\n  \n two \nthree")
     index = index_lines(path)
 
-    index.records.save(tmp_path / "some.npz")
-    loaded = RecordIndex.load(tmp_path / "some.npz")
+    index.records.save(tmp_path / "some.npy")
+    loaded = RecordIndex.load(tmp_path / "some.npy")
 
     assert index.has_bom
     assert [loaded.read(path, record) for record in range(3)] == [b"\xef\xbb\xbfone", b" two ", b"three"]
     assert loaded.read(path, 2, limit=2) == b"th"
     assert loaded.locate(2).line == 5
-    assert [entry.name for entry in tmp_path.glob("some.npz*")] == ["some.npz"]
+    assert [entry.name for entry in tmp_path.glob("some.npy*")] == ["some.npy"]
 
 
 @pytest.mark.parametrize("record", [-1, 1])

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailwitness.readers import evtx, powershell_transcript, windows_event, windows_state
-from mailwitness.readers.blocks import RawRecord, RawRows
+from mailwitness.readers.blocks import RawRecord
+from mailwitness.sources import event_logs
 
 from ..case_runs import PUBLIC, acts, run, run_paths
 from ..engine.cases import loaded
@@ -46,16 +47,18 @@ Item = tuple[Json | None, int, int, bool]
 
 
 def events_of(log: Path) -> list[Item]:
-    """Return event, place and whether it was salvaged of every record, however the reader hands it on; damage has no event."""
+    """Return event, place and whether it was salvaged of every record; damage has no event."""
     found: list[Item] = []
-    for item in evtx.read(log):
-        if isinstance(item, RawRows):
-            pairs = zip(item.rows, item.places, strict=True)
-            found += [(json.loads("{" + row), offset, length, False) for row, (offset, length, _) in pairs]
-        elif isinstance(item, RawRecord):
-            found.append((item.data, item.offset, item.length, item.salvaged))
-        else:
-            found.append((None, item.offset, item.length, False))
+    preparer = windows_state.Preparer()
+    for item in evtx.pieces(log):
+        if item.reason:
+            places = zip(item.offsets.tolist(), item.lengths.tolist(), strict=True)
+            found += [(None, offset, length, False) for offset, length in places]
+            continue
+        for at, line in enumerate(evtx.lines(item.texts, "").splitlines()):
+            one = evtx.record(preparer, line, log, item, at)
+            event = one.data if isinstance(one, RawRecord) else None
+            found.append((event, one.offset, one.length, item.salvaged))
     return found
 
 
@@ -347,17 +350,32 @@ def test_every_record_of_a_log_lies_where_its_place_says() -> None:
         assert (b"\x2a\x2a\x00\x00", size, event["RecordId"]) == (magic, length, str(number))
 
 
+TABLES = ("Event", "SecurityEvent", "DeviceFileEvents", "DeviceProcessEvents")
+LOGS = ("sample_with_a_bad_chunk_magic.evtx", "Application_no_crc32.evtx", "MSExchange_Management_wec.evtx")
+
+
+def rows_of(logs: list[Path]) -> dict[str, list[str]]:
+    with loaded(*(log.read_bytes() for log in logs)) as case:
+        rows = {name: sorted(map(str, case.rows(name))) for name in TABLES}
+        places = [case.index(f"E{number}") for number in range(1, len(logs) + 1)]
+        rows["places"] = [str(list(zip(one.offsets, one.lengths, strict=True))) for one in places]
+        rows["counts"] = [str(case.counts(f"E{number}")) for number in range(1, len(logs) + 1)]
+        return rows | {"quarantine": [str(one) for one in case.quarantine()]}
+
+
 @needs_samples
-def test_rows_written_without_parsing_are_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    logs = sorted([*ATTACKS.glob("*.evtx"), *PARSER.glob("*.evtx")])
+def test_the_database_gives_the_rows_of_single_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = [*sorted(ATTACKS.glob("*.evtx")), *(PARSER / name for name in LOGS)]
+    whole = rows_of(logs)
 
-    kinds = [type(item) for log in logs for item in evtx.read(log)]
-    quick = [item for log in logs for item in events_of(log)]
-    monkeypatch.setattr(evtx, "_row", lambda _: None)
-    thorough = [item for log in logs for item in events_of(log)]
+    monkeypatch.setattr(event_logs, "PORTION_BYTES", 50_000)
+    in_portions = rows_of(logs)
+    # As when what the database read does not stand where it should.
+    monkeypatch.setattr(event_logs._Loading, "_is_aligned", lambda _: False)
+    one_by_one = rows_of(logs)
 
-    assert kinds.count(RawRows) > 50
-    assert quick == thorough
+    assert whole == in_portions == one_by_one
+    assert len(whole["Event"]) > 400
 
 
 @needs_samples

@@ -51,14 +51,3 @@ class RawRecord(msgspec.Struct, frozen=True):
     length: int
     line: int
     salvaged: bool = False
-
-
-class RawRows(msgspec.Struct, frozen=True):
-    """Hold records that follow one another and that a reader has written as JSON objects already.
-
-    `rows` are those objects with all their required members and without the opening brace, line end, NUL and half surrogate
-    pairs; `places` say of each its offset and length in bytes of the original file, and its line or 0.
-    """
-
-    rows: list[str]
-    places: list[tuple[int, int, int]]

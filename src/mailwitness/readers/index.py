@@ -83,18 +83,24 @@ class RecordIndex:
             return stream.read(place.length if limit is None else min(limit, place.length))
 
     def save(self, path: Path) -> None:
-        """Write the index as an uncompressed NumPy archive, complete or not at all."""
+        """Write the index as one NumPy array with named columns, complete or not at all."""
+        columns = {"offsets": self.offsets, "lengths": self.lengths, "lines": self.lines}
+        # One array, as an archive of three costs more than reading a small log.
+        rows = np.empty(len(self), dtype=[(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            rows[name] = column
         temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
         with temporary.open("wb") as stream:
-            np.savez(stream, offsets=self.offsets, lengths=self.lengths, lines=self.lines)
+            np.save(stream, rows)
         # Not forced to the disk: an index can be made again, and a thousand small logs would wait for a thousand writes.
         temporary.replace(path)
 
     @staticmethod
-    def load(path: Path) -> RecordIndex:
-        """Read an index written by `save`; pickled content is refused by NumPy."""
-        with np.load(path, allow_pickle=False) as archive:
-            return RecordIndex(archive["offsets"], archive["lengths"], archive["lines"])
+    def load(path: Path, first: int = 0, count: int | None = None) -> RecordIndex:
+        """Read an index written by `save`, or some of its records; pickled content is refused by NumPy."""
+        rows = np.load(path, mmap_mode=None if count is None else "r", allow_pickle=False)
+        rows = rows[first:] if count is None else rows[first : first + count]
+        return RecordIndex(*(np.array(rows[name]) for name in ("offsets", "lengths", "lines")))
 
 
 class LineIndex(msgspec.Struct, frozen=True):
@@ -124,6 +130,12 @@ def from_places(places: Sequence[tuple[int, int, int]]) -> RecordIndex:
     """Return the index of records given as (offset, length, line) in record order."""
     columns = np.array(places, dtype=np.uint64).reshape(-1, 3)
     return RecordIndex(columns[:, 0].copy(), _narrow(columns[:, 1]), _narrow(columns[:, 2]))
+
+
+def from_columns(offsets: Positions, lengths: Positions) -> RecordIndex:
+    """Return the index of records of a format without lines."""
+    lines = np.zeros(len(offsets), dtype=np.uint32)
+    return RecordIndex(offsets.astype(np.uint64), _narrow(lengths.astype(np.uint64)), lines)
 
 
 def _joined(pieces: Sequence[Counts]) -> Counts:

@@ -17,6 +17,8 @@ from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.recognise import Recogniser
 from mailwitness.sources import json_files, read_files, repeats, table_files, unknown
 from mailwitness.sources.counts import Counts, Tally
+from mailwitness.sources.event_logs import EventLogs
+from mailwitness.sources.indexes import Indexes
 from mailwitness.sources.segments import Segments
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Intake:
         self.connection = connection
         self.store = store
         self.work = work
-        self.index_folder = index_folder
+        self.indexes = Indexes(index_folder)
         self.sealed_lines = sealed_lines or LinesWhileSealing()
         self.neighbours = neighbours or Neighbours()
         self.writer = Writer(connection, store, wanted, own.mappings)
@@ -84,6 +86,7 @@ class Intake:
         self.spans: dict[str, tuple[str, str]] = {}
         # Exhibits whose further places have become records of their own.
         self.placed: set[str] = set()
+        self.event_logs = EventLogs(self)
         self._preparers: dict[str, Any] = {}  # Any: the preparers of readers, of the exhibit being read
 
     @property
@@ -183,18 +186,16 @@ class Intake:
             index: where they stand in the file that is parsed.
         """
         saved = index if opened.offsets is None else opened.offsets.original_index(index)
-        saved.save(self.index_path(opened.exhibit))
+        self.indexes.save(opened.exhibit, saved)
         return saved
-
-    def index_path(self, exhibit: Exhibit) -> Path:
-        """Return where the record index of an exhibit is kept."""
-        return self.index_folder / f"{exhibit.blake3[:32]}.npz"
 
     # -- the end -----------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Load what is still waiting, drop segments of earlier runs, and mark duplicates."""
+        self.event_logs.load()
         self.segments.flush()
+        self.indexes.flush()
         self.counts.close()
         current = set(self.segments.written)
         for segment in list(self.store.segments()):
@@ -207,5 +208,7 @@ class Intake:
 
 
 def _head(path: Path) -> bytes:
+    # Asked for more than there is, memory for all of it would be prepared.
+    size = path.stat().st_size
     with path.open("rb") as handle:
-        return handle.read(_HEAD_BYTES)
+        return handle.read(min(size, _HEAD_BYTES))

@@ -100,7 +100,8 @@ class Loader:
         Args:
             path: one record for each line.
             largest: bytes of the longest line.
-            exhibit: exhibit of all records; empty when they carry exhibit, number and whether they were salvaged.
+            exhibit: exhibit of all records; empty when they carry it, whether they were salvaged, and by how much their number
+                is above their row's.
             first: number of the first record, when they do not carry it.
         """
         carried = () if exhibit else _OWN
@@ -114,7 +115,7 @@ class Loader:
         if exhibit:
             self._own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, {first} + rowid AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
         else:
-            self._own = ", ".join(_OWN)
+            self._own = f"{EXHIBIT_KEY}, rowid + {POSITION_KEY} AS {POSITION_KEY}, {SALVAGED_KEY}"
         return int(connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchall()[0][0])
 
     def leave(self, numbers: list[int]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailwitness.loading import json_line
 from mailwitness.readers import index as line_index
-from mailwitness.readers.blocks import Damage, RawRows
+from mailwitness.readers.blocks import Damage
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import event_files, limits, line_files
 from mailwitness.sources.routing import has_required, required_name
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 def add(intake: Intake, opened: Opened, match: Match) -> None:
     """Load an exhibit through the reader of its source: records with their places, and what is damaged."""
     reader = importlib.import_module(f"mailwitness.readers.{match.reader}")
+    if hasattr(reader, "pieces"):
+        intake.event_logs.take(opened, match)
+        return
     if opened.path.stat().st_size >= limits.BULK_BYTES and hasattr(reader, "bulk"):
         with opened.path.open("rb") as handle:
             converter = reader.bulk(handle.read(1024 * 1024))
@@ -48,15 +51,10 @@ class Arrivals:
         self._mapping = intake.writer.mapping(match.mapping, match.table)
         self._places: list[tuple[int, int, int]] = []
         self._assumed: Counter[str] = Counter()
-        self._written = 0
-        self._own = f'"{EXHIBIT_KEY}":"{opened.exhibit.id}","{SALVAGED_KEY}":false'
 
     def take(self, item: Any) -> None:  # noqa: ANN401 - an item of any reader
         """Count the next item, and load it or keep it in quarantine."""
         number = len(self._places)
-        if isinstance(item, RawRows):
-            self._take_rows(number, item)
-            return
         self._places.append((item.offset, item.length, item.line))
         self.put(number, item)
 
@@ -68,15 +66,12 @@ class Arrivals:
         else:
             self._load(number, item)
 
-    def _take_rows(self, number: int, item: RawRows) -> None:
-        """Hand on what the reader has written: only where it stands is missing."""
-        own = self._own
-        lines = [f'{{"{POSITION_KEY}":{at},{own},{row}'.encode() for at, row in enumerate(item.rows, number)]
-        self._places += item.places
-        self._opened.tally.records += len(lines)
-        self._written += len(lines)
-        batch = self._intake.segments.batch(self._match, self._mapping)
-        batch.add_lines(lines, self._opened.exhibit.blake3)
+    def stored(self, count: int, salvaged: int) -> None:
+        """Count records that became rows many at once."""
+        tally = self._opened.tally
+        tally.records += count
+        tally.salvaged += salvaged
+        tally.count(self._match, self._mapping.table, count)
 
     def _load(self, number: int, item: Any) -> None:  # noqa: ANN401 - a record of any reader
         mapping, tally, exhibit = self._mapping, self._opened.tally, self._opened.exhibit
@@ -99,8 +94,6 @@ class Arrivals:
 
     def finish(self) -> None:
         """Hand on the rest, and save where the records stand."""
-        if self._written:
-            self._opened.tally.count(self._match, self._mapping.table, self._written)
         self._opened.tally.notes += [
             f"{count} records: {note}" for note, count in self._assumed.most_common(3)
         ]
