@@ -73,6 +73,7 @@ def wanted(
                 c.name for c in known[table].columns if c.name in named
             )
             whole.add(table)
+    direct = {table: set(names) for table, names in columns_of.items()}
     for parser in parsers:
         columns_of.setdefault(parser.table, set()).update(_read_columns(engine, parser, now=now))
     bulk: dict[str, list[str]] = {}
@@ -80,7 +81,7 @@ def wanted(
         without = left_out(parser, first_of(parser, needed, early)) + ([] if for_ledger else parser.shallow)
         # What one parser of a table can do without, another may read.
         bulk[parser.table] = [name for name in without if name in bulk.get(parser.table, without)]
-    return Wanted(columns=columns_of, bulk=bulk, whole=whole)
+    return Wanted(columns=columns_of, bulk=bulk, whole=whole, direct=direct)
 
 
 def _read_columns(engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> set[str]:

@@ -189,11 +189,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         columns: table -> columns that parsers and rules on it name.
         bulk: table -> operations of which no rule needs nested values.
         whole: tables whose nested values are stored for every row, because a rule reads them directly.
+        direct: table -> columns that rules name, and not only parsers.
     """
 
     columns: dict[str, set[str]]
     bulk: dict[str, list[str]] = {}
     whole: set[str] = set()
+    direct: dict[str, set[str]] = {}
 
 
 class Writer:
@@ -285,6 +287,10 @@ class Writer:
             # Evidence of what is there is asked by other means than rules, and it is small beside the logs.
             return set(mapping.columns) | always
         return (self.wanted.columns.get(mapping.table, set()) if self.wanted else set()) | always
+
+    def may_lack(self, table: str, columns: frozenset[str]) -> bool:
+        """Tell whether rows that no parser reads need none but these columns in this run."""
+        return self.wanted is not None and self.wanted.direct.get(table, set()) <= columns
 
     def gated(self, mapping: Mapping) -> Mapping:
         """Say for which rows nested values are stored in this run."""

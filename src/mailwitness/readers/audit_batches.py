@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from mailwitness.readers import audit_groups, audit_lines, audit_table
+from mailwitness.readers import audit_columns, audit_groups, audit_lines, audit_table
 from mailwitness.readers import index as line_index
+from mailwitness.readers.audit_brief import Interest
 from mailwitness.readers.audit_event import Event
 from mailwitness.readers.audit_fields import text
 from mailwitness.readers.audit_wanted import Wanted
@@ -42,10 +43,11 @@ _MOST_BYTES = 64 << 20
 
 
 class Batch(NamedTuple):
-    """What one stretch of the file holds."""
+    """What one stretch of the file holds: events that no rule asks for, those it asks for, and brief ones; their places; all others."""
 
     rows: pa.RecordBatch
     wanted: pa.RecordBatch
+    brief: pa.RecordBatch
     places: Positions
     odd: list[tuple[int, RawRecord | Damage]]
 
@@ -53,14 +55,15 @@ class Batch(NamedTuple):
 class EventBatches:
     """The events of one file as batches, with their places, and what has to be loaded another way."""
 
-    def __init__(self, path: Path, needs: frozenset[str]) -> None:
-        """Take the file and the raw keys that are read."""
+    def __init__(self, path: Path, needs: frozenset[str], *, is_brief: bool = False) -> None:
+        """Take the file, the raw keys that are read, and whether events of no interest may be brief."""
         keep_memory()
         self._path = path
         self._keys = audit_table.texts(needs)
         self._is_deep = bool(needs & {f"a{i}" for i in range(10)} | needs & {"argc"}), "Paths" in needs
         self._nodes: dict[bytes, int] = {}
         self._wanted = Wanted()
+        self._interest = Interest() if is_brief else None
         self._offset = 0
         self._line = 1
         self._places: list[Positions] = []
@@ -68,13 +71,14 @@ class EventBatches:
         self.size = path.stat().st_size
         self.odd: deque[tuple[int, RawRecord | Damage]] = deque()
 
-    def portion(self) -> tuple[pa.Table, pa.Table]:
-        """Return the next portion: the events that rules ask about with all their columns, second, and the others."""
+    def portion(self) -> tuple[pa.Table, pa.Table, pa.Table]:
+        """Return the next portion: the events with some columns, those that rules ask about with all of them, and brief ones."""
         batches = list(self._portion())
-        others, wanted = ([one[i] for one in batches if len(one[i])] for i in (0, 1))
-        return pa.Table.from_batches(others, audit_table.SCHEMA), pa.Table.from_batches(
-            wanted, audit_table.SCHEMA
+        others, wanted, brief = (
+            pa.Table.from_batches([one[i] for one in batches if len(one[i])], schema)
+            for i, schema in enumerate((audit_table.SCHEMA, audit_table.SCHEMA, audit_table.BRIEF))
         )
+        return others, wanted, brief
 
     def has_more(self) -> bool:
         """Tell whether there is another portion."""
@@ -94,7 +98,7 @@ class EventBatches:
                 handle.seek(offset)
                 yield number, _single(handle.read(length), (offset, length, line))
 
-    def _portion(self) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    def _portion(self) -> Iterator[Batch]:
         start = self._offset
         with (
             self._path.open("rb") as handle,
@@ -105,7 +109,7 @@ class EventBatches:
                 self._places.append(batch.places)
                 self.records += len(batch.places)
                 self.odd += batch.odd
-                yield batch.rows, batch.wanted
+                yield batch
                 if self._offset - start >= PORTION_BYTES or len(self.odd) >= _MOST_ODD:
                     return
 
@@ -146,33 +150,43 @@ class EventBatches:
         return these, odd, audit_groups.group(these, odd, self._nodes)
 
     def _batch(self, found: Text, these: Lines, odd: Odd, groups: Groups) -> Batch:
-        this = audit_table.read(found, these, groups, self._keys, self._is_deep, self._wanted)
+        bases = audit_columns.separators(found, these.starts, these.stops)
+        number, places = self._placed(these, odd, groups)
+        nodes = list(self._nodes)
+        chosen = salvaged = np.zeros(len(groups.firsts), dtype=np.bool_)
+        if self._interest is not None:
+            chosen, salvaged = self._interest.find(found, these, groups, bases)
+        heads = groups.lines[groups.firsts[chosen]]
+        brief = audit_table.brief_rows(
+            found, these, heads, number[: len(chosen)][chosen], salvaged[chosen], nodes
+        )
+        rest = np.flatnonzero(~chosen)
+        own = groups.only(rest)
+        this = audit_table.read(found, these, own, bases, self._keys, self._is_deep, self._wanted)
+        items: list[tuple[int, RawRecord | Damage]] = []
+        for event in np.flatnonzero(~this.columns.is_plain).tolist():
+            place = _place(places[rest[event]])
+            items.append((int(number[rest[event]]), _apart(found, these, own, odd, event, place)))
+        for which, (_, reason) in enumerate(odd.damaged, len(groups.firsts)):
+            items.append((int(number[which]), Damage(*_place(places[which]), reason)))
+        rows = [
+            audit_table.rows(this, these, own, number[rest], nodes, is_wanted) for is_wanted in (False, True)
+        ]
+        ordered = np.empty_like(places)
+        ordered[number - self.records] = places
+        return Batch(rows[0], rows[1], brief, ordered, items)
+
+    def _placed(self, these: Lines, odd: Odd, groups: Groups) -> tuple[Positions, Positions]:
+        """Return numbers and places of the events and of the damaged lines behind them."""
         heads, tails = groups.lines[groups.firsts], groups.lines[groups.firsts + groups.counts - 1]
         bad = np.array([line for line, _ in odd.damaged], dtype=np.int64)
         firsts = np.concatenate([heads, bad])
-        order = np.argsort(firsts, kind="stable")
-        number = np.empty(len(order), dtype=np.int64)
-        number[order] = np.arange(len(order)) + self.records
+        number = np.empty(len(firsts), dtype=np.int64)
+        number[np.argsort(firsts, kind="stable")] = np.arange(len(firsts)) + self.records
         stops = np.concatenate([these.ends[tails], these.stops[bad]])
-        places = np.stack(
-            [
-                these.starts[firsts] + self._offset,
-                stops - these.starts[firsts],
-                these.numbers[firsts] + self._line,
-            ],
-            axis=1,
-        )
-        items: list[tuple[int, RawRecord | Damage]] = []
-        for event in np.flatnonzero(~this.columns.is_plain).tolist():
-            item = _apart(found, these, groups, odd, event, _place(places[event]))
-            items.append((int(number[event]), item))
-        for which, (_, reason) in enumerate(odd.damaged, len(heads)):
-            items.append((int(number[which]), Damage(*_place(places[which]), reason)))
-        rows = [
-            audit_table.rows(this, these, groups, number[: len(heads)], list(self._nodes), is_wanted)
-            for is_wanted in (False, True)
-        ]
-        return Batch(rows[0], rows[1], places[order], items)
+        starts = these.starts[firsts]
+        lines = these.numbers[firsts] + self._line
+        return number, np.stack([starts + self._offset, stops - starts, lines], axis=1)
 
 
 def _apart(

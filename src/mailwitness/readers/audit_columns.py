@@ -51,26 +51,32 @@ _NOTHING = word(b"(null)"), word(b"(none)"), word(b"?")
 class Tokens:
     """What stands between blanks on some lines, up to a place on each."""
 
-    def __init__(self, found: Text, blanks: Positions, stops: Positions, count: int) -> None:
-        """Take the index of the blank before the first token, where each line stops, and how many tokens are looked at."""
+    def __init__(self, found: Text, blanks: Positions, stops: Positions) -> None:
+        """Take the index of the blank before the first token, and where each line stops."""
         self._found = found
+        self._blanks = blanks
         self._stops = stops
-        self._cuts = [np.minimum(found.blanks[blanks + i], stops) for i in range(count + 1)]
-        self._is_full = [bool((cut < stops).all()) for cut in self._cuts[:-1]]
+        self._cuts: dict[int, tuple[Positions, bool]] = {}
+
+    def _cut(self, token: int) -> tuple[Positions, bool]:
+        """Return the blank before a token, or where the line stops; and whether all lines have one there."""
+        if token not in self._cuts:
+            cut = np.minimum(self._found.blanks[self._blanks + token], self._stops)
+            self._cuts[token] = cut, bool((cut < self._stops).all())
+        return self._cuts[token]
 
     def start(self, token: int) -> Positions:
         """Return where a token starts."""
-        return (
-            self._cuts[token] + 1 if self._is_full[token] else np.minimum(self._cuts[token] + 1, self._stops)
-        )
+        cut, is_full = self._cut(token)
+        return cut + 1 if is_full else np.minimum(cut + 1, self._stops)
 
     def stop(self, token: int) -> Positions:
         """Return where a token stops."""
-        return self._cuts[token + 1]
+        return self._cut(token + 1)[0]
 
     def is_there(self, token: int) -> Mask:
         """Tell on which lines there is such a token."""
-        there: Mask = self._cuts[token] < self._stops
+        there: Mask = self._cut(token)[0] < self._stops
         return there
 
     def named(self, token: int, name: str) -> tuple[Positions, Positions, Mask]:
@@ -83,7 +89,7 @@ class Tokens:
         right: Mask = masked(self._found.at(start), len(sign)) == word(sign[:8])
         if len(sign) > 8:  # noqa: PLR2004 - bytes of a word
             right &= masked(self._found.at(start + 8), len(sign) - 8) == word(sign[8:])
-        if self._is_full[token] and right.all():
+        if self._cut(token)[1] and right.all():
             return start + len(sign), stop, ~right
         there = self.is_there(token)
         right &= there
@@ -202,7 +208,7 @@ def _calls(
 ) -> Places:
     """Read the records of system calls that are alike, and return where their fields stand."""
     found = columns.found
-    tokens = Tokens(found, blanks, base, len(_CALL) + 3)
+    tokens = Tokens(found, blanks, base)
     wrong = np.zeros(len(events), dtype=np.bool_)
     places: Places = {}
     for number, name in enumerate(_CALL):
@@ -241,7 +247,7 @@ def _add_accounts(columns: Columns, events: Positions, bases: Positions, stops: 
     if not len(rows):
         return
     found, base, stop = columns.found, bases[rows], stops[rows]
-    tokens = Tokens(found, np.searchsorted(found.blanks, base), stop, len(_ENRICHED) + 2)
+    tokens = Tokens(found, np.searchsorted(found.blanks, base), stop)
     for number, (name, column) in enumerate(_ENRICHED, 1):
         start, end, is_other = tokens.named(number, name)
         is_named = (end - start > 1) & (found.data[start] == _QUOTE) & (found.data[end - 1] == _QUOTE)
@@ -259,7 +265,7 @@ def add_alone(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
         return
     line = heads[events]
     base, blank = bases[line], these.blanks[line]
-    tokens = Tokens(found, blank, base, 7)
+    tokens = Tokens(found, blank, base)
     wrong = np.zeros(len(events), dtype=np.bool_)
     for number, name in enumerate(_HEAD):
         start, stop, is_other = tokens.named(number, name)
@@ -268,7 +274,7 @@ def add_alone(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
     _, _, has_no_subject = tokens.named(4, "subj")
     message = 5 - has_no_subject.astype(np.int64)
     last = np.searchsorted(found.blanks, base) - 1
-    own = Tokens(found, blank + message, base, 2)
+    own = Tokens(found, blank + message, base)
     wrong |= masked(found.at(own.start(0)), 5) != word(b"msg='")
     # Operation or unit, at most the modules that granted it, then account or command, and the other five.
     middle = last - 5 - (blank + message)
@@ -280,7 +286,7 @@ def add_alone(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
         columns.put(name, events, start, np.where(is_it, own.stop(0), 0))
         wrong |= is_it & (found.data[start] == _QUOTE)
     wrong |= (middle > 1) & (found.at(own.start(1)) != word(b"grantors"))
-    _add_tail(columns, events, Tokens(found, np.maximum(last - 5, 0), base - 1, 6), base - 1)
+    _add_tail(columns, events, Tokens(found, np.maximum(last - 5, 0), base - 1), base - 1)
     columns.give_up(events, wrong)
     _add_users(columns, events, base, these.stops[line])
 

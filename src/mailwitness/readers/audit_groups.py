@@ -39,6 +39,20 @@ class Groups(NamedTuple):
         """Return the indexes of an event's lines."""
         return self.lines[self.firsts[event] : self.firsts[event] + self.counts[event]]
 
+    def only(self, chosen: Positions) -> Groups:
+        """Return some of the events."""
+        if len(chosen) == len(self.firsts):
+            return self
+        counts = self.counts[chosen]
+        firsts = np.cumsum(counts) - counts
+        entries = np.repeat(self.firsts[chosen] - firsts, counts) + np.arange(int(counts.sum()))
+        parts = (
+            {new: self.parts[old] for new, old in enumerate(chosen.tolist()) if old in self.parts}
+            if self.parts
+            else {}
+        )
+        return Groups(self.lines[entries], firsts, counts, self.is_plain[chosen], parts)
+
 
 def group(these: Lines, odd: Odd, nodes: dict[bytes, int]) -> Groups:
     """Put the lines of each event together."""

@@ -31,11 +31,26 @@ SCHEMA = pa.schema(
     [
         ("position", pa.int64()),
         ("micros", pa.int64()),
-        *((name, pa.string_view()) for name in _TEXTS),
+        *((name, _NAMED if name == "arguments" else pa.string_view()) for name in _TEXTS),
         *((name, _NAMED) for name in _WORDS),
         *((name, pa.bool_()) for name in _MARKS),
     ]
 )
+
+
+# What there is of brief events, see `audit_brief`.
+BRIEF = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("micros", pa.int64()),
+        ("id", pa.string_view()),
+        ("serial", pa.string_view()),
+        ("node", _NAMED),
+        ("type", _NAMED),
+        ("salvaged", pa.bool_()),
+    ]
+)
+_SERIAL_AT = len("1772442201.349:")
 
 
 def texts(needs: frozenset[str]) -> frozenset[str]:
@@ -69,7 +84,13 @@ class Read(NamedTuple):
 
 
 def read(
-    found: Text, these: Lines, groups: Groups, keys: frozenset[str], is_deep: tuple[bool, bool], known: Wanted
+    found: Text,
+    these: Lines,
+    groups: Groups,
+    bases: Positions,
+    keys: frozenset[str],
+    is_deep: tuple[bool, bool],
+    known: Wanted,
 ) -> Read:
     """Find the columns of plain events."""
     columns = audit_columns.Columns(found, len(groups.firsts), groups.is_plain, keys)
@@ -78,7 +99,6 @@ def read(
     kinds = these.kinds[groups.lines]
     if is_deep[0]:
         columns.is_plain[of_entry[kinds == audit_lines.EXECVE]] = False
-    bases = audit_columns.separators(found, these.starts, these.stops)
     events, places = audit_columns.add_calls(columns, these, groups, bases)
     audit_columns.add_alone(columns, these, groups, bases)
     calls = audit_paths.calls(columns, events, places)
@@ -102,20 +122,16 @@ def read(
     files = audit_paths.files(columns, events[chosen], (calls[0], calls[1][chosen]), mine, paths)
     heads = groups.lines[groups.firsts]
     columns.put("id", np.arange(columns.events), these.ids[0][heads], these.ids[1][heads])
-    columns.put(
-        "serial", np.arange(columns.events), these.ids[0][heads] + len("1772442201.349:"), these.ids[1][heads]
-    )
+    columns.put("serial", np.arange(columns.events), these.ids[0][heads] + _SERIAL_AT, these.ids[1][heads])
     return Read(columns, wanted, calls, events, files, events[chosen])
 
 
 def _give_up_foreign(columns: Columns, these: Lines, groups: Groups, of_entry: Positions) -> None:
     """Leave events with bytes that are no plain text to be taken apart."""
-    data = columns.found.data[: columns.found.size]
-    foreign = np.flatnonzero((data >= 0x80) | (data == 0))  # noqa: PLR2004 - beyond ASCII
-    if len(foreign):
-        lines = np.unique(np.searchsorted(these.starts, foreign, side="right") - 1)
+    lines = columns.found.foreign_lines(these.starts)
+    if len(lines):
         hurt = np.zeros(len(these.starts), dtype=np.bool_)
-        hurt[lines[lines >= 0]] = True
+        hurt[lines] = True
         columns.is_plain[of_entry[hurt[groups.lines]]] = False
 
 
@@ -146,6 +162,8 @@ def rows(
         arrays[name] = (
             columns.found.strings(place[0][chosen], place[1][chosen]) if place is not None else nothing
         )
+    # Commands come again and again: what they do is asked once of each.
+    arrays["arguments"] = arrays["arguments"].cast(pa.string()).dictionary_encode()
     for name in _WORDS:
         listed, of_event = words[name]
         arrays[name] = pa.DictionaryArray.from_arrays(
@@ -154,6 +172,27 @@ def rows(
     for name, mark in _marks(this, chosen, is_wanted).items():
         arrays[name] = pa.array(mark)
     return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def brief_rows(
+    found: Text, these: Lines, heads: Positions, numbers: Positions, salvaged: Mask, nodes: list[bytes]
+) -> pa.RecordBatch:
+    """Return the rows of brief events by the first line of each."""
+    start, stop = these.ids[0][heads], these.ids[1][heads]
+    kinds = these.kinds[heads]
+    words = ([text(node) for node in nodes], these.nodes[heads]), (list(KINDS), kinds)
+    arrays = [
+        pa.array(numbers),
+        pa.array(these.times[heads] * 1000),
+        found.strings(start, stop),
+        found.strings(start + _SERIAL_AT, stop),
+        *(
+            pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), pa.array(listed, pa.string()))
+            for listed, which in words
+        ),
+        pa.array(salvaged),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=BRIEF)
 
 
 def _judged(this: Read, rows: Positions, is_wanted: bool) -> dict[str, tuple[list[str], Positions]]:

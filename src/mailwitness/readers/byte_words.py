@@ -73,6 +73,16 @@ class Text:
             np.flatnonzero(self.data[: self.size] == ord(" ")), np.full(_FURTHER, self.size, dtype=np.int64)
         )
 
+    def foreign_lines(self, starts: Positions) -> Positions:
+        """Return the lines, by where each starts, that hold bytes beyond ASCII or NUL."""
+        if self.raw.isascii() and self.raw.find(0, 0, self.size) < 0:
+            return np.zeros(0, dtype=np.int64)
+        data = self.data[: self.size]
+        places = np.flatnonzero((data >= 0x80) | (data == 0))  # noqa: PLR2004 - beyond ASCII
+        lines = np.unique(np.searchsorted(starts, places, side="right") - 1)
+        found: Positions = lines[lines >= 0]
+        return found
+
     def at(self, places: Positions) -> Words:
         """Return the word at each place; a little behind the text there is NUL."""
         found: Words = self._words[places]

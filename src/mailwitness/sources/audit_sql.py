@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mailwitness.readers.audit_event import KEPT
-from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
+from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, derived_columns
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
+
+    import duckdb
+
+    from mailwitness.content.schemas import Mapping
 
 _LONGEST_COMMAND = 32 * 1024
 _DIRECT = (*KEPT, "a0", "a1", "a2", "a3")
@@ -51,11 +60,13 @@ def _is_unclean(path: str) -> str:
 _TITLE = """CASE WHEN starts_with(title, '"') THEN CASE WHEN length(title) > 1 AND ends_with(title, '"') THEN substr(title, 2, length(title) - 2) ELSE substr(title, 2) END
   WHEN length(title) % 2 = 0 AND title = upper(title) THEN replace(rtrim(try(decode(unhex(title))), chr(0)), chr(0), ' ') END"""
 _ARGUMENT_TEXT = """regexp_replace(substr(arguments, strpos(arguments, '"') + 1, length(arguments) - strpos(arguments, '"') - 1), '" a\\d+="', ' ', 'g')"""
-_COMMAND = (
-    f"SELECT *, CASE WHEN arguments IS NOT NULL THEN {_ARGUMENT_TEXT} END AS mw_command FROM {{source}}"
-)
+_COMMAND = "SELECT *, command AS mw_command FROM {source}"
 _STEPS = f"""SELECT *, {_joined("path", "is_relative")} AS mw_path, {_joined("source", "is_source_relative")} AS mw_source,
-  CASE WHEN arguments IS NULL THEN {_TITLE} ELSE {_ARGUMENT_TEXT} END AS mw_command FROM {{source}}"""
+  CASE WHEN command IS NULL THEN left({_TITLE}, {_LONGEST_COMMAND}) ELSE command END AS mw_command FROM {{source}}"""
+# What a command does to mail, see the macro: a step on the way to MailCommand.
+MAIL = "mw_mail"
+_CALLED = re.compile(r"mw_linux_command\(\w+\)")
+_DECODED = {"DecodedCmdlets": "NULL", "DecodedCommand": "''"}
 _KEYS = {
     "Micros": "micros",
     "Serial": "serial",
@@ -68,8 +79,9 @@ _KEYS = {
     "LoginUser": _account("login", "auid"),
     "UserName": _account("account", "uid"),
     "EffectiveUser": _account("effective", "euid"),
-    "CommandLine": f"left(mw_command, {_LONGEST_COMMAND})",
-    "IsExec": "CASE WHEN is_exec OR arguments IS NOT NULL THEN 'true' END",
+    "CommandLine": "mw_command",
+    MAIL: "coalesce(mail, '')",
+    "IsExec": "CASE WHEN is_exec OR command IS NOT NULL THEN 'true' END",
     "OpenFlags": "nullif(flags, '')",
     "Path": _spool("mw_path"),
     "Name": "path",
@@ -104,7 +116,131 @@ _OF_FILES = frozenset(
 )
 
 
-def relation(raw: Mapping[str, str], exhibit: str, source: str, *, is_wanted: bool) -> str:
+# The columns that brief events have, and what they are made of.
+BRIEF = frozenset(
+    {
+        "TimeGenerated",
+        "Computer",
+        "node",
+        "RecordType",
+        "AuditID",
+        "SerialNumber",
+        "_Exhibit",
+        "_Position",
+        "_Salvaged",
+    }
+)
+_BRIEF_KEYS = {"AuditId": "id", "Micros": "micros", "Serial": "serial", "Node": "node", "RecordType": "type"}
+
+
+def brief_mapping(mapping: Mapping) -> Mapping:
+    """Return the mapping of brief events: nothing else of them is stored."""
+    return msgspec.structs.replace(
+        mapping,
+        raw={key: kind for key, kind in mapping.raw.items() if key in _BRIEF_KEYS},
+        columns={name: sql for name, sql in mapping.columns.items() if name in BRIEF},
+        instead=dict.fromkeys(derived_columns(mapping.table), ""),
+    )
+
+
+# A program that was started and does nothing to mail: its row is brief, and only DeviceProcessEvents has all of it.
+IS_BRIEF = "command IS NOT NULL AND mail = ''"
+
+
+def brief_relation(raw: dict[str, str], exhibit: str, source: str, where: str = "true") -> str:
+    """Return the SQL of the raw keys of brief events, of exhibit and position; ``source`` has the columns `audit_table.BRIEF`."""
+    shown = [f"CAST({_BRIEF_KEYS[key]} AS {kind}) AS {identifier(key)}" for key, kind in raw.items()]
+    return f"SELECT {', '.join([*shown, *_own(exhibit)])} FROM {source} WHERE {where}"
+
+
+class Commands(NamedTuple):
+    """Tables of events whose commands were looked at, each distinct one once.
+
+    Attributes:
+        tables: with the columns ``command`` and ``mail``.
+        mails: what each of further commands does to mail.
+        is_decoded: whether some command may hold others in PowerShell.
+    """
+
+    tables: list[pa.Table]
+    mails: dict[str, str]
+    is_decoded: bool
+
+
+def commands(
+    connection: duckdb.DuckDBPyConnection, events: Iterable[pa.Table], further: Iterable[str]
+) -> Commands:
+    """Say of the commands of events, and of some further ones, what they do to mail.
+
+    Args:
+        connection: with the macros of the mappings.
+        events: tables with the columns `audit_table.SCHEMA`.
+        further: command lines of events that were taken apart.
+    """
+    found, is_decoded = [], False
+    for table in events:
+        chunks = table.unify_dictionaries().column("arguments").chunks
+        texts = chunks[0].dictionary if chunks else pa.array([], pa.string())
+        shown = _judged(connection, texts, _ARGUMENT_TEXT)
+        is_decoded |= bool(pc.any(shown.column("is_decoded")).as_py())
+        for name in ("command", "mail"):
+            values = shown.column(name).combine_chunks()
+            column = pa.chunked_array(
+                [pa.DictionaryArray.from_arrays(chunk.indices, values) for chunk in chunks],
+                pa.dictionary(pa.int32(), pa.string()),
+            )
+            table = table.append_column(name, column)  # noqa: PLW2901 - the same with a column more
+        found.append(table)
+    listed = list(dict.fromkeys(further))
+    shown = _judged(connection, pa.array(listed, pa.string()), "arguments")
+    is_decoded |= bool(pc.any(shown.column("is_decoded")).as_py())
+    return Commands(found, dict(zip(listed, shown.column("mail").to_pylist(), strict=True)), is_decoded)
+
+
+def _judged(connection: duckdb.DuckDBPyConnection, texts: pa.Array, command: str) -> pa.Table:
+    """Return of each text the command, what that does to mail, and whether it may hold PowerShell."""
+    if not len(texts):
+        return pa.table(
+            {
+                "command": pa.array([], pa.string()),
+                "mail": pa.array([], pa.string()),
+                "is_decoded": pa.array([], pa.bool_()),
+            }
+        )
+    connection.register("mw_texts", pa.table({"arguments": texts}))
+    judged = connection.sql(
+        "SELECT command, mw_linux_command(command) AS mail, "
+        "command ILIKE '%powershell%' OR command ILIKE '%pwsh%' OR contains(command, '^') AS is_decoded "
+        f"FROM (SELECT left({command}, {_LONGEST_COMMAND}) AS command FROM mw_texts)"
+    ).to_arrow_table()
+    connection.unregister("mw_texts")
+    return judged
+
+
+def known_commands(mapping: Mapping, *, is_decoded: bool) -> Mapping:
+    """Return a mapping that takes what a command does to mail from the events, and looks for PowerShell only where there may be some."""
+    derived = derived_columns(mapping.table)
+    if "MailCommand" not in derived:
+        return mapping
+    instead = {"MailCommand": _CALLED.sub(MAIL, derived["MailCommand"])}
+    instead |= {} if is_decoded else {name: sql for name, sql in _DECODED.items() if name in derived}
+    return msgspec.structs.replace(
+        mapping,
+        raw=mapping.raw | {MAIL: "VARCHAR"},
+        columns=mapping.columns | {MAIL: MAIL},
+        instead=mapping.instead | instead,
+    )
+
+
+def _own(exhibit: str) -> list[str]:
+    return [
+        f"{literal(exhibit)} AS {EXHIBIT_KEY}",
+        f"position AS {POSITION_KEY}",
+        f"salvaged AS {SALVAGED_KEY}",
+    ]
+
+
+def relation(raw: dict[str, str], exhibit: str, source: str, *, is_wanted: bool, where: str = "") -> str:
     """Return the SQL of the raw keys, of exhibit and position.
 
     An event that turns out not to be plain has no ``AuditId`` and is not loaded so.
@@ -112,16 +248,14 @@ def relation(raw: Mapping[str, str], exhibit: str, source: str, *, is_wanted: bo
     Args:
         raw: keys and their types; what only other events have is null.
         exhibit: id of the exhibit.
-        source: the table with the columns `audit_table.SCHEMA`.
+        source: the table with the columns `audit_table.SCHEMA`, and those of `commands`.
         is_wanted: the events are worth all their columns.
+        where: SQL over its columns; others are left out.
     """
     keys = _KEYS | {"AuditId": f"CASE WHEN NOT ({_IS_ODD if is_wanted else 'false'}) THEN id END"}
     known = keys if is_wanted else {key: sql for key, sql in keys.items() if key not in _OF_FILES}
     shown = [f"CAST({known.get(key, 'NULL')} AS {kind}) AS {identifier(key)}" for key, kind in raw.items()]
-    shown += [
-        f"{literal(exhibit)} AS {EXHIBIT_KEY}",
-        f"position AS {POSITION_KEY}",
-        f"salvaged AS {SALVAGED_KEY}",
-    ]
+    shown += _own(exhibit)
     steps = _STEPS if is_wanted else _COMMAND
-    return f"SELECT {', '.join(shown)} FROM ({steps.format(source=source)})"
+    chosen = f" WHERE {where}" if where else ""
+    return f"SELECT {', '.join(shown)} FROM ({steps.format(source=source)}){chosen}"

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pyarrow.compute as pc
+
 from mailwitness.loading import json_line, json_relation
 from mailwitness.readers.blocks import Damage, RawRecord
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
@@ -19,17 +22,20 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.read_files import Arrivals
 
-_OTHERS, _WANTED = "mw_others", "mw_wanted"
+_OTHERS, _WANTED, _BRIEF = "mw_others", "mw_wanted", "mw_brief"
+# Of this mapping's rows it is known which of them its table's parser and its further tables leave out.
+_KNOWN = "linux_audit"
 
 
 def add(intake: Intake, opened: Opened, match: Match, module: Any, arrivals: Arrivals) -> None:  # noqa: ANN401 - a module
     """Load an exhibit whose events are lines that belong together."""
     mapping = intake.writer.mapping(match.mapping, match.table)
     together = also_tables.together(mapping, intake.segments.further(match))
-    batches = module.EventBatches(opened.path, frozenset(together.raw))
+    is_brief = match.mapping == _KNOWN and intake.writer.may_lack(mapping.table, audit_sql.BRIEF)
+    batches = module.EventBatches(opened.path, frozenset(together.raw), is_brief=is_brief)
     number = 0
     while batches.has_more():
-        _Portion(intake, opened, match, together, number).add(batches, arrivals)
+        _Portion(intake, opened, match, together, number).add(batches, arrivals, is_brief=is_brief)
         number += 1
     arrivals.finish()
     intake.save_index(opened, batches.index())
@@ -43,61 +49,104 @@ class _Portion:
         self._intake = intake
         self._opened = opened
         self._match = match
-        self._together = together
+        self._together = msgspec.structs.replace(together, raw=together.raw | {audit_sql.MAIL: "VARCHAR"})
         self._parts = [opened.exhibit.blake3, opened.exhibit.id, str(number)]
         self._apart = intake.work / f"{opened.exhibit.id}.{number}.lines"
 
-    def add(self, batches: Any, arrivals: Arrivals) -> None:  # noqa: ANN401 - of a reader
-        """Load the next portion."""
+    def add(self, batches: Any, arrivals: Arrivals, *, is_brief: bool) -> None:  # noqa: ANN401 - of a reader
+        """Load the next portion; with brief rows where no rule asks for more."""
         intake, tally = self._intake, self._opened.tally
-        others, wanted = batches.portion()
-        salvaged = sum(table.column("salvaged").to_numpy().sum() for table in (others, wanted))
-        largest = self._write_apart(batches, arrivals)
-        intake.connection.register(_OTHERS, others)
-        intake.connection.register(_WANTED, wanted)
-        relation = self._relation(len(wanted), largest)
-        mapping = intake.writer.mapping(self._match.mapping, self._match.table)
-        stored = intake.segments.store(self._parts, mapping, relation)
-        for further in intake.segments.further(self._match):
-            if self._has_rows(further, relation):
-                intake.segments.store_further(further, self._parts, relation)
-        for name in (_OTHERS, _WANTED):
+        others, wanted, brief = batches.portion()
+        salvaged = sum(table.column("salvaged").to_numpy().sum() for table in (others, wanted, brief))
+        apart = self._taken_apart(batches, arrivals)
+        started = [item.data["CommandLine"] for _, item in apart if _is_started(item.data)]
+        known = audit_sql.commands(intake.connection, (others, wanted), started)
+        largest = self._write_apart(apart, known.mails)
+        for name, table in zip((_OTHERS, _WANTED, _BRIEF), (*known.tables, brief), strict=True):
+            intake.connection.register(name, table)
+        mapping = self._mapping("", known)
+        stored = intake.segments.store(
+            self._parts, mapping, self._relation(largest, f"NOT ({audit_sql.IS_BRIEF})" if is_brief else "")
+        )
+        rows = stored.segment.rows + (self._add_brief() if is_brief else 0)
+        self._add_further(known, largest)
+        for name in (_OTHERS, _WANTED, _BRIEF):
             intake.connection.unregister(name)
         self._apart.unlink(missing_ok=True)
-        tally.records += stored.segment.rows
+        tally.records += rows
         tally.salvaged += int(salvaged)
-        tally.count(self._match, mapping.table, stored.segment.rows)
+        tally.count(self._match, mapping.table, rows)
         for number, item in batches.again(list(stored.damaged)):
             # Its row was counted as salvaged above, and is again as a record.
             tally.salvaged -= isinstance(item, RawRecord) and item.salvaged
             arrivals.put(number, item)
 
-    def _write_apart(self, batches: Any, arrivals: Arrivals) -> int:  # noqa: ANN401 - of a reader
-        """Write the events that were taken apart as JSON; return the size of the largest."""
-        exhibit, tally, largest = self._opened.exhibit.id, self._opened.tally, 0
-        handle = None
+    def _mapping(self, further: str, known: audit_sql.Commands) -> Mapping:
+        """Return the mapping of the events' own table or of a further one, with what is known of their commands."""
+        mapping = self._intake.writer.mapping(
+            further or self._match.mapping, "" if further else self._match.table
+        )
+        return audit_sql.known_commands(mapping, is_decoded=known.is_decoded)
+
+    def _add_brief(self) -> int:
+        """Store the events that no rule asks for more than when and where they were; return how many."""
+        mapping = audit_sql.brief_mapping(self._intake.writer.mapping(self._match.mapping, self._match.table))
+        exhibit = self._opened.exhibit.id
+        relation = audit_sql.brief_relation(mapping.raw, exhibit, _BRIEF)
+        relation += " UNION ALL " + audit_sql.brief_relation(
+            mapping.raw, exhibit, _OTHERS, audit_sql.IS_BRIEF
+        )
+        return self._intake.segments.store([*self._parts, "brief"], mapping, relation).segment.rows
+
+    def _add_further(self, known: audit_sql.Commands, largest: int) -> None:
+        """Store the rows that the events give in further tables: a file's are only those of events with all their columns."""
+        has_files = len(known.tables[1]) > 0 or largest > 0
+        has_programs = has_files or pc.any(pc.is_valid(known.tables[0].column("command"))).as_py()
+        for further in self._match.also:
+            mapping = self._mapping(further, known)
+            is_of_files = "Path" in mapping.accept
+            if has_files if is_of_files else has_programs:
+                where = "false" if is_of_files else "command IS NOT NULL"
+                self._intake.segments.store_further(mapping, self._parts, self._relation(largest, where))
+
+    def _taken_apart(self, batches: Any, arrivals: Arrivals) -> list[tuple[int, RawRecord]]:  # noqa: ANN401 - of a reader
+        """Return the events that were taken apart; what is damaged goes into quarantine."""
+        found = []
         while batches.odd:
             number, item = batches.odd.popleft()
             if isinstance(item, Damage):
                 arrivals.put(number, item)
-                continue
-            handle = handle or self._apart.open("wb")
-            line = json_line(
-                item.data | {EXHIBIT_KEY: exhibit, POSITION_KEY: number, SALVAGED_KEY: item.salvaged}
-            )
-            handle.write(line + b"\n")
-            tally.salvaged += item.salvaged
-            largest = max(largest, len(line))
-        if handle is not None:
-            handle.close()
+            else:
+                found.append((number, item))
+        return found
+
+    def _write_apart(self, apart: list[tuple[int, RawRecord]], mails: dict[str, str]) -> int:
+        """Write the events that were taken apart as JSON; return the size of the largest."""
+        exhibit, tally, largest = self._opened.exhibit.id, self._opened.tally, 0
+        if not apart:
+            return 0
+        with self._apart.open("wb") as handle:
+            for number, item in apart:
+                own = {EXHIBIT_KEY: exhibit, POSITION_KEY: number, SALVAGED_KEY: item.salvaged}
+                mail = mails.get(item.data.get("CommandLine", ""), "") if _is_started(item.data) else ""
+                line = json_line(item.data | own | {audit_sql.MAIL: mail})
+                handle.write(line + b"\n")
+                tally.salvaged += item.salvaged
+                largest = max(largest, len(line))
         return largest
 
-    def _relation(self, wanted: int, largest: int) -> str:
-        """Return the SQL of the raw records of the portion."""
+    def _relation(self, largest: int, others: str = "") -> str:
+        """Return the SQL of the raw records of the portion.
+
+        Args:
+            largest: size of the largest event that was taken apart; 0 when there is none.
+            others: SQL that says which of the events without all their columns are meant; empty for all.
+        """
         raw, exhibit = self._together.raw, self._opened.exhibit.id
-        pieces = [audit_sql.relation(raw, exhibit, _OTHERS, is_wanted=False)]
-        if wanted:
-            pieces.append(audit_sql.relation(raw, exhibit, _WANTED, is_wanted=True))
+        pieces = [
+            audit_sql.relation(raw, exhibit, _OTHERS, is_wanted=False, where=others),
+            audit_sql.relation(raw, exhibit, _WANTED, is_wanted=True),
+        ]
         if largest:
             names = ", ".join(identifier(name) for name in (*raw, EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY))
             pieces.append(
@@ -105,7 +154,7 @@ class _Portion:
             )
         return " UNION ALL ".join(pieces)
 
-    def _has_rows(self, mapping: Mapping, relation: str) -> bool:
-        """Tell whether a further table gets rows: writing none would cost as much as writing some."""
-        query = f"SELECT 1 FROM ({relation}) WHERE {mapping.accept} LIMIT 1"
-        return bool(self._intake.connection.execute(query).fetchall())
+
+def _is_started(data: dict[str, Any]) -> bool:  # Any: JSON values
+    """Tell whether an event has a command line that may be a command for mail, see MailCommand."""
+    return bool(data.get("CommandLine") and (data.get("IsExec") or data.get("cmd")))
