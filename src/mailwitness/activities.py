@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailwitness import occurring
+from mailwitness import occurring, sql_domains
 from mailwitness.bag_values import taken_at_once
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
 from mailwitness.kql import DUCKDB_TYPES, at_clock, referenced_tables, words
 from mailwitness.loading import Wanted
-from mailwitness.needs import TABLE, Needs, operations_read
+from mailwitness.needs import TABLE, Needs
+from mailwitness.sql_nesting import nested
 from mailwitness.tables import empty, identifier, literal
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     import duckdb
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 COMPUTED = "mw_computed"
 # What a parser says of its bulk rows before they are acts.
 KEYS = ("Actor", "ApplicationId", "ClientIP", "Host", "Mailbox", "SessionId")
+# How SQL that reads a bag once takes a value out of it.
+_OF_A_BAG = ' values"['
 _PLACE = "TimeGenerated, _Exhibit, _Position"
 _NOWHERE = "NULL::TIMESTAMP AS TimeGenerated, '' AS _Exhibit, 0::BIGINT AS _Position"
 
@@ -150,8 +152,15 @@ def parser_sql(
     ``relation`` is the SELECT of the rows that are read instead of all of the parser's table.
     """
     sql = _acts_of(connection, engine, parser, now=now)
-    if relation:
-        sql = sql.replace(f"FROM {identifier(parser.table)}", f"FROM ({relation})")
+    return _shown(connection, engine, parser, _reading(parser, sql, relation))
+
+
+def _reading(parser: Parser, sql: str, relation: str) -> str:
+    return sql.replace(f"FROM {identifier(parser.table)}", f"FROM ({relation})") if relation else sql
+
+
+def _shown(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, sql: str) -> str:
+    """Return the SELECT of what a parser's SQL gives, in all columns of MailboxActivity."""
     given = _columns_of(connection, engine, parser, sql)
     defaults = {"SourceTable": literal(parser.table)}
     shown = []
@@ -167,11 +176,53 @@ def parser_sql(
     return f"SELECT {', '.join(shown)} FROM ({sql})"
 
 
+class OfOperations(NamedTuple):
+    """The SELECT of the acts of some operations, and the activities that they can be."""
+
+    sql: str
+    activities: frozenset[str]
+
+
+def of_operations(
+    connection: duckdb.DuckDBPyConnection,
+    engine: KqlEngine,
+    parser: Parser,
+    operations: Collection[str],
+    *,
+    now: dt.datetime,
+    relation: str,
+) -> OfOperations:
+    """Return a parser's SELECT for the records of some operations, without what only others need.
+
+    Args:
+        connection: has a view for every table.
+        engine: translates the parser.
+        parser: reads a table with the column Operation.
+        operations: as they stand in the records of ``relation``, and no others.
+        now: the clock of the run.
+        relation: the SELECT of the records.
+    """
+    plain = at_clock(engine.open_sql(parser.query), now)
+    is_bagged = _OF_A_BAG in _acts_of(connection, engine, parser, now=now)
+
+    def ask(expression: str, column: str, values: Collection[str]) -> frozenset[str | bool]:
+        rows = ", ".join(f"({literal(value)})" for value in sorted(values))
+        asked = f"SELECT DISTINCT ({expression}) FROM (VALUES {rows}) AS given({identifier(column)})"
+        return frozenset(row[0] for row in connection.execute(asked).fetchall())
+
+    names = [column.name for column in loader.tables()[parser.table].columns]
+    narrowed = sql_domains.narrowed(plain, "Operation", operations, columns=names, ask=ask)
+    sql = nested(taken_at_once(narrowed.sql) if is_bagged else narrowed.sql)
+    possible = narrowed.values.get("Activity", frozenset(parser.activities))
+    shown = _shown(connection, engine, parser, _reading(parser, sql, relation))
+    return OfOperations(shown, frozenset(map(str, possible)))
+
+
 def _acts_of(
     connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Parser, *, now: dt.datetime
 ) -> str:
-    """Return a parser's query as SQL that reads each bag once; kept with the translations."""
-    key = f"acts of {parser.id}: {parser.query}"
+    """Return a parser's query as SQL that reads each bag once, its steps nested; kept with the translations."""
+    key = f"nested acts of {parser.id}: {parser.query}"
     if key not in engine.cache:
         import duckdb  # noqa: PLC0415
 
@@ -203,10 +254,8 @@ def union_sql(
     present: set[str],
     *,
     now: dt.datetime,
-    needed: Needs | None = None,
-    early: Needs | None = None,
 ) -> str:
-    """Return the SELECT that gives the acts of all tables that have rows.
+    """Return the SELECT that gives all acts of all tables that have rows.
 
     Args:
         connection: has a view for every table.
@@ -214,48 +263,18 @@ def union_sql(
         parsers: all parsers; those whose table is absent are left out.
         present: tables with rows.
         now: the clock of the run.
-        needed: leave out parsers that yield none of these activities; None keeps all.
-        early: leave out the operations that yield none of these activities; None takes ``needed``.
     """
-    first = early or needed
-    held = [parser for parser in parsers if parser.table in present]
-    if needed is None or first is None:
-        return _united([parser_sql(connection, engine, parser, now=now) for parser in held])
-    asked = [parser for parser in held if _is_asked(connection, parser, needed, first)]
-    return _united(
-        [
-            parser_sql(connection, engine, parser, now=now, relation=_asked(parser, needed, first))
-            for parser in occurring.possible(connection, asked)
-        ]
-    )
+    return united([
+        parser_sql(connection, engine, parser, now=now) for parser in parsers if parser.table in present
+    ])  # fmt: skip
 
 
-def _is_asked(connection: duckdb.DuckDBPyConnection, parser: Parser, needed: Needs, early: Needs) -> bool:
-    """Tell whether a parser yields anything of what is asked at the start."""
-    activities = set(parser.activities)
-    if not needed.of(parser) & activities:
-        return False
+def asked_first(parser: Parser, needed: Needs, early: Needs) -> list[str]:
+    """Return what must hold of a parser's rows for somebody to ask for them at the start, as SQL; empty for all rows."""
     operations = left_out(parser, first_of(parser, needed, early))
-    read = operations_read(parser) if activities <= parser.bulk.keys() and operations else None
-    if read is None or not read <= {name.lower() for name in operations}:
-        return True
-    # All that it reads is left for later, unless the case of an operation is another than usual.
-    unusual = (
-        f"SELECT 1 FROM {identifier(parser.table)} WHERE lower(Operation) IN ({_listed(sorted(read))}) "
-        f"AND Operation NOT IN ({_listed(operations)}) LIMIT 1"
-    )
-    return bool(connection.execute(unusual).fetchall())
-
-
-def _asked(parser: Parser, needed: Needs, early: Needs) -> str:
-    """Return the SELECT of a parser's rows without those that yield only what nobody asks for yet; empty for all rows."""
-    operations = left_out(parser, first_of(parser, needed, early))
-    unasked = [f"Operation NOT IN ({_listed(operations)})"] if operations else []
+    unasked = [f"Operation NOT IN ({in_list(operations)})"] if operations else []
     unasked += [f"NOT ({sql})" for activity, sql in parser.dull.items() if activity not in needed.of(parser)]
-    unasked += occurring.filters(parser)
-    if not unasked:
-        return ""
-    return f"SELECT * FROM {identifier(parser.table)} WHERE {' AND '.join(unasked)}"
+    return unasked + occurring.filters(parser)
 
 
 class Later:
@@ -277,7 +296,7 @@ class Later:
         needed: Needs,
         early: Needs,
     ) -> None:
-        """Take the same as :func:`union_sql`: what it leaves out although it is needed is what is asked here."""
+        """Take the same as :func:`act_parts.parts`: what it leaves out although it is needed is what is asked here."""
         self._connection = connection
         self._engine = engine
         self._now = now
@@ -304,8 +323,8 @@ class Later:
             for parser, relation in self._relations(asked, places, set(among) or self.activities)
         ]
         listed = ", ".join(identifier(column.name) for column in columns())
-        kept = _listed(sorted(self.activities)) or "''"
-        return f"SELECT {listed} FROM ({_united(parts)}) WHERE Activity IN ({kept})"
+        kept = in_list(sorted(self.activities)) or "''"
+        return f"SELECT {listed} FROM ({united(parts)}) WHERE Activity IN ({kept})"
 
     def keys(self, *, among: Iterable[str] = ()) -> str:
         """Return the SELECT that gives the place and the keys of every act, which costs a small part of the acts.
@@ -316,7 +335,7 @@ class Later:
         parts = [sql for _, _, sql in self._keyed(named or self.activities)]
         if named:
             listed = f"{_PLACE}, {', '.join(sorted(KEYS))}"
-            parts.append(f"SELECT {listed} FROM {COMPUTED} WHERE Activity IN ({_listed(sorted(named))})")
+            parts.append(f"SELECT {listed} FROM {COMPUTED} WHERE Activity IN ({in_list(sorted(named))})")
         nothing = ", ".join(f"'' AS {column}" for column in sorted(KEYS))
         return " UNION ALL ".join(parts) or f"SELECT {_NOWHERE}, {nothing} WHERE false"
 
@@ -336,30 +355,29 @@ class Later:
         for parser, names in self._operations:
             if not among & names.keys():
                 continue
-            operations = _listed(name for one in sorted(among & names.keys()) for name in names[one])
+            operations = in_list(name for one in sorted(among & names.keys()) for name in names[one])
             rows = f"FROM {identifier(parser.table)} WHERE Operation IN ({operations})"
             keys = ", ".join(f"{sql} AS {column}" for column, sql in sorted(parser.keys.items()))
             keyed.append((parser, rows, f"SELECT {_PLACE}, {keys} {rows}"))
         return keyed
 
-    def held(self) -> set[str]:
-        """Return the activities of which there is a record."""
-        found: set[str] = set()
-        for parser, names in self._operations:
-            for activity, listed in names.items():
-                asked = (
-                    f"SELECT 1 FROM {identifier(parser.table)} WHERE Operation IN ({_listed(listed)}) LIMIT 1"
-                )
-                if self._connection.execute(asked).fetchall():
-                    found.add(activity)
-        return found
+    def held(self, counted: Callable[[str], Iterable[str]]) -> set[str]:
+        """Return the activities of which there is a record; ``counted`` gives the operations that a table holds."""
+        return {
+            activity
+            for parser, names in self._operations
+            for activity, operations in names.items()
+            if not set(operations).isdisjoint(counted(parser.table))
+        }
 
 
-def _listed(names: Iterable[str]) -> str:
+def in_list(names: Iterable[str]) -> str:
+    """Write texts for ``IN (...)``."""
     return ", ".join(literal(name) for name in names)
 
 
-def _united(parts: list[str]) -> str:
+def united(parts: list[str]) -> str:
+    """Return the SELECT of all acts that some SELECTs give, in all columns."""
     if not parts:
         nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in columns())
         return f"SELECT {nothing} WHERE false"
@@ -369,51 +387,3 @@ def _united(parts: list[str]) -> str:
 def create_view(connection: duckdb.DuckDBPyConnection, union: str) -> None:
     """Create MailboxActivity as a view: complete, computed when it is asked."""
     connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS {union}")
-
-
-def materialise(
-    connection: duckdb.DuckDBPyConnection, union: str, path: Path, *, needed: set[str], named: set[str]
-) -> None:
-    """Compute the acts that rules name once, into a Parquet file, and show it as MailboxActivity.
-
-    A file instead of memory: a case of ten million records must fit into the same limit as a small one.
-
-    Args:
-        connection: has a view for every table.
-        union: from :func:`union_sql`.
-        path: the file to write.
-        needed: activities that rules name.
-        named: columns that rules name; the others are shown empty.
-    """
-    kept = _listed(sorted(needed)) or "''"
-    always = {"TimeGenerated", "Activity", "ActorType", "_Exhibit", "_Position"}
-    stored = [column for column in columns() if column.name in named | always]
-    listed = ", ".join(identifier(column.name) for column in stored)
-    connection.execute(
-        f"COPY (SELECT {listed} FROM ({union}) WHERE Activity IN ({kept})) TO {literal(str(path))} "
-        "(FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 61440)"
-    )
-    present = {column.name for column in stored}
-    shown = ", ".join(
-        identifier(c.name) if c.name in present else f"{empty(c)} AS {identifier(c.name)}" for c in columns()
-    )
-    connection.execute(
-        f"CREATE OR REPLACE VIEW {TABLE} AS SELECT {shown} FROM read_parquet({literal(str(path))})"
-    )
-
-
-def narrow(connection: duckdb.DuckDBPyConnection, shown: set[str]) -> None:
-    """Show only the acts that rules name: what was computed besides must not change what they count.
-
-    Args:
-        connection: has MailboxActivity, from :func:`materialise`.
-        shown: activities that rules name.
-    """
-    kept = _listed(sorted(shown)) or "''"
-    connection.execute(f"ALTER VIEW {TABLE} RENAME TO {COMPUTED}")
-    connection.execute(f"CREATE VIEW {TABLE} AS SELECT * FROM {COMPUTED} WHERE Activity IN ({kept})")
-
-
-def held(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the computed activities of which there is an act."""
-    return {str(row[0]) for row in connection.execute(f"SELECT DISTINCT Activity FROM {COMPUTED}").fetchall()}

@@ -114,6 +114,10 @@ def _filters(rule: Rule, tables: set[str]) -> tuple[str, ...]:
     return leading.filters if leading.complete else ()
 
 
+# What a rule gave, with its findings.
+Judged = tuple[RuleOutcome, list[Finding]]
+
+
 class Candidates(msgspec.Struct, frozen=True):
     """Ids of the rules that may find something, and of those among them whose acts are few and have a table of their own."""
 
@@ -144,6 +148,19 @@ def _may_find(item: Prepared, passed: set[str]) -> bool:
     return item.flow.may_have_rows(lambda number: item.predicates[number] in passed)
 
 
+def in_order(rules: Iterable[Rule]) -> list[Rule]:
+    """Return rules in the order of a report: the most severe first."""
+    return sorted(rules, key=lambda rule: (-SEVERITIES.index(rule.level()), rule.name))
+
+
+def can_be_judged(item: Prepared, coming: frozenset[str]) -> bool:
+    """Tell whether all acts are there that a rule asks for, while those of some activities are still to be computed."""
+    if not coming:
+        return True
+    told = frozenset(activity.lower() for activity in coming)
+    return bool(item.predicates) and all(named is not None and named.isdisjoint(told) for named in item.asked)
+
+
 def detect(
     connection: duckdb.DuckDBPyConnection,
     prepared: list[Prepared],
@@ -152,8 +169,8 @@ def detect(
     seen: Callable[[Finding], None] | None = None,
     proved: Callable[[], None] = lambda: None,
     threads: int = 1,
-) -> Iterator[tuple[RuleOutcome, list[Finding]]]:
-    """Run prepared rules, the most severe first, and yield each outcome with its findings, in that order.
+) -> Iterator[Judged]:
+    """Run prepared rules, the most severe first, and yield each outcome with its findings, in the order of :func:`in_order`.
 
     Args:
         connection: the locked database.
@@ -163,11 +180,12 @@ def detect(
         proved: returns when the tables are there that are still being computed.
         threads: rules that run at the same time: planning a query, most of the work, keeps one core busy.
     """
-    ordered = sorted(prepared, key=lambda item: (-SEVERITIES.index(item.rule.level()), item.rule.name))
+    by_id = {item.rule.id: item for item in prepared}
+    ordered = [by_id[rule.id] for rule in in_order(item.rule for item in prepared)]
     chosen = candidates(connection, ordered) if fused else Candidates()
     runner = _Runner(connection, seen)
 
-    def judge(item: Prepared) -> tuple[RuleOutcome, list[Finding]]:
+    def judge(item: Prepared) -> Judged:
         if item.reason:
             return _outcome(item.rule, "not_evaluated", item.reason, 0), []
         if fused and item.predicates and item.rule.id not in chosen.alive:

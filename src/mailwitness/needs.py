@@ -133,8 +133,10 @@ def operations_read(parser: Parser) -> frozenset[str] | None:
 
 
 def _lower(names: set[str] | None) -> frozenset[str] | None:
-    # Beyond ASCII the database may fold case in another way.
-    if names is None or not all(name.isascii() for name in names):
+    # Beyond ASCII the database may fold case in another way; a dash has no case.
+    if names is None or not all(
+        letter.isascii() or letter.lower() == letter.upper() for name in names for letter in name
+    ):
         return None
     return frozenset(name.lower() for name in names)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from mailwitness import activities, chain_acts, engines, families, needs, tables
+import msgspec
+
+from mailwitness import act_parts, activities, chain_acts, engines, families, needs, tables
 from mailwitness.blind_rules import Evidence
 from mailwitness.content import pack
 from mailwitness.findings import UNHELD
@@ -15,6 +18,8 @@ from mailwitness.needs import Needs
 from mailwitness.proof import computing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import duckdb
 
     from mailwitness.activities import Later
@@ -45,6 +50,7 @@ class OpenCase:
         work: folder for files of this run; it is removed at its end.
         held: activities of which there is an act.
         later: the acts that are computed when they are asked; None when MailboxActivity has all.
+        coming: activities of which acts are still to be computed, see :meth:`complete`.
         proof: the tables of the proof on their way; None when there are none, or all are there.
     """
 
@@ -69,7 +75,15 @@ class OpenCase:
         self.work = work
         self.held = held or set()
         self.later = later
+        self.coming: frozenset[str] = frozenset()
+        self.rest: Callable[[], None] | None = None
         self.proof: Computing | None = None
+
+    def complete(self) -> None:
+        """Compute the acts that are still to come: until then MailboxActivity shows the few of rare operations only."""
+        if self.rest is not None:
+            self.rest()
+            self.rest, self.coming = None, frozenset()
 
     def proved(self) -> None:
         """Return when the tables of the proof are there."""
@@ -170,6 +184,7 @@ def open_case(
     work: Path,
     connection: duckdb.DuckDBPyConnection,
     given: list[Given] | None = None,
+    in_parts: bool = False,
 ) -> OpenCase:
     """Open a case's tables and compute MailboxActivity for what the run's queries name.
 
@@ -180,41 +195,109 @@ def open_case(
         work: folder for temporary files; MailboxActivity is stored there.
         connection: a database of our own, from ``tables.connect``; the open case closes it.
         given: the exhibits, when the tables of the proof are to be computed; None leaves them out.
+        in_parts: of many acts compute only those of rare operations; the caller asks for the rest.
     """
     store = tables.TableStore(folder / "tables")
     store.create_views(connection)
     engine = new_engine(knowledge)
     present = store.tables()
-    ruled = needed(knowledge)
-    wanted = ruled.plus(questioned(knowledge))
-    first = early(knowledge)
+    coming = computing.TABLES if given is not None else frozenset[str]()
+    asked = _asked(knowledge, with_proof=given is not None)
+    acts = _Acts(connection, engine, knowledge, store.rows(), asked, now=now)
+    tables.lock(connection, [folder / "tables", work])
+    told = families.absent(connection, pack.families(), knowledge.parsers, present | coming)
+    found = evidence(knowledge, present | coming, told, coming=coming)
+    opened = OpenCase(connection, engine, knowledge, found, now=now, work=work, later=acts.later)
+
+    def tell() -> None:
+        opened.held = acts.held()
+        opened.evidence = shown(opened.evidence, told, opened.held)
+
+    def rest() -> None:
+        acts.complete(work / "activity.parquet")
+        if given is not None:
+            opened.proof = _proving(connection, store, work, present=present, given=given, now=now)
+        tell()
+
+    opened.rest, opened.coming = rest, acts.coming
+    tell()
+    if not (in_parts and opened.coming):
+        opened.complete()
+    return opened
+
+
+class _Asked(NamedTuple):
+    """What a run asks of MailboxActivity: at all, before any rule runs, what rules see, and columns."""
+
+    needed: Needs
+    early: Needs
+    shown: set[str]
+    named: set[str]
+
+
+def _asked(knowledge: pack.Pack, *, with_proof: bool) -> _Asked:
+    ruled, first = needed(knowledge), early(knowledge)
     left = activities.bulk(knowledge.parsers) - first.activities()
-    asked = [*queries(knowledge), *question_queries(knowledge)]
-    named = {word for query in asked for word in words(query)} | ALWAYS_STORED
-    if given is not None:
+    queried = [*queries(knowledge), *question_queries(knowledge)]
+    named = {word for query in queried for word in words(query)} | ALWAYS_STORED
+    wanted = ruled.plus(questioned(knowledge))
+    if with_proof:
         wanted, first = wanted.plus(computing.activities()), first.plus(computing.activities())
         named |= computing.columns()
-    union = activities.union_sql(
-        connection, engine, knowledge.parsers, present, now=now, needed=wanted, early=first
-    )
-    later = activities.Later(
-        connection, engine, knowledge.parsers, present, now=now, needed=wanted, early=first
-    )
-    activities.materialise(
-        connection, union, work / "activity.parquet", needed=wanted.activities(), named=named
-    )
-    later.shown = ruled.activities() - left
-    activities.narrow(connection, later.shown)
-    tables.lock(connection, [folder / "tables", work])
-    proof = (
-        None if given is None else _proving(connection, store, work, present=present, given=given, now=now)
-    )
-    held = activities.held(connection) | later.held()
-    coming = computing.TABLES if proof is not None else frozenset[str]()
-    found = evidence(connection, knowledge, present, held, coming=coming)
-    opened = OpenCase(connection, engine, knowledge, found, now=now, work=work, held=held, later=later)
-    opened.proof = proof
-    return opened
+    return _Asked(wanted, first, ruled.activities() - left, named)
+
+
+class _Acts:
+    """MailboxActivity on its way.
+
+    Attributes:
+        later: the acts that are computed when they are asked.
+        coming: activities that acts can be which :meth:`complete` will compute.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        engine: KqlEngine,
+        knowledge: pack.Pack,
+        rows: dict[str, int],
+        asked: _Asked,
+        *,
+        now: dt.datetime,
+    ) -> None:
+        """Compute the acts of rare operations."""
+        self._counted = act_parts.Counted(connection, rows)
+        parts = act_parts.parts(
+            connection,
+            engine,
+            knowledge.parsers,
+            self._counted,
+            now=now,
+            needed=asked.needed,
+            early=asked.early,
+        )
+        self.later = activities.Later(
+            connection, engine, knowledge.parsers, set(rows), now=now, needed=asked.needed, early=asked.early
+        )
+        self.later.shown = asked.shown
+        self._stored = act_parts.Stored(
+            connection, needed=asked.needed.activities(), shown=asked.shown, named=asked.named
+        )
+        with ThreadPoolExecutor(1, thread_name_prefix="rest") as pool:
+            # What the other acts are is worked out while the database computes the few.
+            rest = pool.submit(parts.rest) if parts.rest is not None else None
+            self._stored.first(parts.first)
+            self._rest = None if rest is None else rest.result()
+        self.coming = frozenset[str]() if self._rest is None else self._rest.activities
+
+    def complete(self, path: Path) -> None:
+        """Compute the other acts into a file."""
+        if self._rest is not None:
+            self._stored.rest(self._rest.sql, path)
+
+    def held(self) -> set[str]:
+        """Return the activities of which there is an act, as far as they were computed."""
+        return self._stored.held() | self.later.held(self._counted.operations)
 
 
 def _proving(
@@ -244,30 +327,19 @@ def _proving(
 
 
 def evidence(
-    connection: duckdb.DuckDBPyConnection,
-    knowledge: pack.Pack,
-    present: set[str],
-    shown: set[str],
-    *,
-    coming: frozenset[str] = frozenset(),
+    knowledge: pack.Pack, present: set[str], told: families.Absent, *, coming: frozenset[str] = frozenset()
 ) -> Evidence:
-    """Say what the case can show, and what its records cannot although their table is there.
+    """Say what the case can show, as its tables tell; :func:`shown` adds what its acts tell.
 
     Args:
-        connection: has a view for every table.
         knowledge: the content of the run.
-        present: tables with rows.
-        shown: activities of which there is an act.
+        present: tables with rows, and those that are being computed.
+        told: what the records of these tables cannot show.
         coming: tables that are being computed.
     """
-    present = present | coming
     provided = {
         activity for parser in knowledge.parsers if parser.table in present for activity in parser.activities
     }
-    told, of_host, apart = families.absent(connection, pack.families(), knowledge.parsers, present)
-    # Whatever kind of record is missing: an act that is there has been shown, and no rule about it may be skipped.
-    absent = {activity: reason for activity, reason in told.items() if activity not in shown}
-    said = set(absent.values())
     # A mailbox audit of a server without its cmdlets must not silence the cmdlets of its event log.
     others = present - {family.table for family in pack.families()}
     elsewhere = {a for parser in knowledge.parsers if parser.table in others for a in parser.activities}
@@ -276,13 +348,17 @@ def evidence(
         for rule, platform in knowledge.platforms.items()
         if not present.intersection(platform.tables)
     }
-    return Evidence(
-        unheld=unheld,
-        tables=present,
-        coming=coming,
-        activities=provided,
-        absent=absent,
-        of_host=of_host & said,
-        apart=apart & said,
-        elsewhere=elsewhere,
+    found = Evidence(
+        unheld=unheld, tables=present, coming=coming, activities=provided, absent={}, elsewhere=elsewhere
     )
+    return shown(found, told, set())
+
+
+def shown(found: Evidence, told: families.Absent, held: set[str]) -> Evidence:
+    """Return what the case can show when there are acts of some activities.
+
+    Whatever kind of record is missing: an act that is there has been shown, and no rule about it may be skipped.
+    """
+    absent = {activity: reason for activity, reason in told.reasons.items() if activity not in held}
+    said = set(absent.values())
+    return msgspec.structs.replace(found, absent=absent, of_host=told.of_host & said, apart=told.apart & said)

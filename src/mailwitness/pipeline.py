@@ -190,6 +190,7 @@ class _Run:
         # By exhibit: further places at which the same bytes lie.
         self.others: dict[str, list[str]] = {}
         self.given_proof: list[ledger.Given] | None = None
+        self.has_found = False
 
     def close(self) -> None:
         """Release the log and remove temporary files."""
@@ -436,31 +437,25 @@ class _Run:
             work=self.work,
             connection=self.ahead.asking(),
             given=self.given_proof,
+            in_parts=self.settings.fused,
         )
         try:
             self.not_evaluated += local_knowledge.put(opened, self.settings.watchlists)
         except MailwitnessError:
             opened.close()
             raise
-        self._note_absent(opened.evidence, opened.evidence.tables)
         return opened
 
     def _detect(self, opened: OpenCase) -> tuple[list[RuleOutcome], list[Finding]]:
         self.progress.stage("running rules")
-        prepared = [
-            findings.prepare(rule, opened.engine, opened.evidence, opened.vocabulary, now=opened.now)
-            for rule in opened.knowledge.rules
-        ]
+        judged = self._judge(opened, {}) if opened.coming else {}
+        opened.complete()
+        self._note_absent(opened.evidence, opened.evidence.tables)
+        judged |= self._judge(opened, judged)
         outcomes: list[RuleOutcome] = []
         found: list[Finding] = []
-        for outcome, rows in findings.detect(
-            opened.connection,
-            prepared,
-            fused=self.settings.fused,
-            seen=self.progress.first_finding,
-            proved=opened.proved,
-            threads=self.settings.thread_count(),
-        ):
+        for rule in findings.in_order(opened.knowledge.rules):
+            outcome, rows = judged[rule.id]
             outcomes.append(outcome)
             found += rows
             if outcome.outcome == "not_evaluated":
@@ -472,6 +467,28 @@ class _Run:
                     )
                 )
         return outcomes, same_act.in_two_logs(opened.connection, found)
+
+    def _judge(self, opened: OpenCase, judged: dict[str, findings.Judged]) -> dict[str, findings.Judged]:
+        """Run the rules that were not run yet, as far as all acts that they ask for are there."""
+        prepared = [
+            findings.prepare(rule, opened.engine, opened.evidence, opened.vocabulary, now=opened.now)
+            for rule in opened.knowledge.rules
+            if rule.id not in judged
+        ]
+        now_judged = findings.detect(
+            opened.connection,
+            [item for item in prepared if findings.can_be_judged(item, opened.coming)],
+            fused=self.settings.fused,
+            seen=self._first_finding,
+            proved=opened.proved,
+            threads=self.settings.thread_count(),
+        )
+        return {outcome.id: (outcome, found) for outcome, found in now_judged}
+
+    def _first_finding(self, finding: Finding) -> None:
+        if not self.has_found:
+            self.has_found = True
+            self.progress.first_finding(finding)
 
     def _proof(
         self, opened: OpenCase, stories: list[cases.Story]

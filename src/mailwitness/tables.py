@@ -172,6 +172,13 @@ class TableStore:
         path.unlink(missing_ok=True)
         self._segments = None
 
+    def rows(self) -> dict[str, int]:
+        """Return the number of rows of every table that has any, duplicates among them."""
+        found: dict[str, int] = {}
+        for segment in self.segments():
+            found[segment.table] = found.get(segment.table, 0) + segment.rows
+        return {table: count for table, count in found.items() if count}
+
     def tables(self) -> set[str]:
         """Return the tables that have rows in this case."""
         return {segment.table for segment in self.segments()}
