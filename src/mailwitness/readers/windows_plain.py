@@ -7,7 +7,13 @@ Handles are followed there too: a 4660 is never plain, and `HANDLES` tells what 
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # What every shape gives, beside `Time`, `Data` and `Script`.
 _SAME = (
@@ -25,6 +31,10 @@ _SAME = (
     "IsWindowsEvent",
 )
 COLUMNS = ("Time", *_SAME, "Data", "Script")
+# Columns that a run may need of some events only, or of none.
+PARTLY = ("Level", "Task", "Keywords", "UserSid", "UserName", "Message", "Data")
+# Whose event data say more than the columns of a run need: UTC of Sysmon, whole scripts, what a handle stood for.
+ASKED = "contains(lower(Provider), 'sysmon') OR EventID IN (4104, 4656, 4658, 4660, 4663)"
 # Events from which a later 4660 learns what its handle stood for: the values that `windows_state.Preparer.follow` takes.
 HANDLES = (
     "SELECT {number}, EventID, Computer, Data->>'$.ProcessId', Data->>'$.HandleId', Data->>'$.ObjectName', Data->>'$.ObjectType' "
@@ -41,11 +51,13 @@ class Shape(msgspec.Struct, frozen=True):
         raw: members of a record -> DuckDB type.
         columns: column of the common shape -> SQL over the members; those that are missing are empty.
         usual: SQL that is true for a record of this form, whatever the event says.
+        flat: SQL that is true for event data that are read as they stand.
     """
 
     raw: dict[str, str]
     columns: dict[str, str]
     usual: str
+    flat: str
 
 
 def _attribute(name: str) -> str:
@@ -95,8 +107,8 @@ _TREE = Shape(
         "UserSid": 'Event.System.Security."#attributes".UserID',
         "Data": "Event.EventData",
     },
-    usual=f"{_ID} = {_number(_ID)}::VARCHAR AND {_is_number(_LEVEL)} AND {_is_number('Event.System.Task')} AND Event.RenderingInfo IS NULL "
-    f"AND CASE WHEN Event.EventData IS NULL THEN coalesce({', '.join(f'Event.{name}' for name in _OTHERS)}) IS NULL "
+    usual=f"{_ID} = {_number(_ID)}::VARCHAR AND {_is_number(_LEVEL)} AND {_is_number('Event.System.Task')} AND Event.RenderingInfo IS NULL",
+    flat=f"CASE WHEN Event.EventData IS NULL THEN coalesce({', '.join(f'Event.{name}' for name in _OTHERS)}) IS NULL "
     f"ELSE {_is_flat('Event.EventData')} END",
 )
 _WORD = """lower(coalesce(nullif(log."level", ''), nullif(winlog."level", ''), "level", ''))"""
@@ -125,12 +137,13 @@ _WINLOG = Shape(
         "Message": "message",
         "Data": "winlog.event_data",
     },
-    # Words for levels in other languages, and event data without names (param1, param2, ...), are read one by one.
+    # Words for levels in other languages are read one by one.
     usual=f"winlog.event_id = {_number('winlog.event_id')}::VARCHAR AND winlog.computer_name <> '' "
     # What Python takes for nothing although it has a text.
     f"AND {_is_something('winlog.computer_name', 'winlog.time_created', _DOMAIN, _NAME)} "
-    f"AND {_WORD} IN ('', 'critical', 'error', 'warning', 'information', 'info', 'verbose') "
-    "AND CASE WHEN winlog.event_data IS NULL THEN winlog.user_data IS NULL "
+    f"AND {_WORD} IN ('', 'critical', 'error', 'warning', 'information', 'info', 'verbose')",
+    # Event data without names (param1, param2, ...) are read one by one.
+    flat="CASE WHEN winlog.event_data IS NULL THEN winlog.user_data IS NULL "
     """ELSE left(winlog.event_data, 1) = '{' AND winlog.event_data <> '{}' AND NOT contains(winlog.event_data, '"param') END""",
 )
 _TEXTS = (
@@ -166,10 +179,11 @@ _TABLE = Shape(
         "IsWindowsEvent": "true",
         "Data": "EventData",
     },
-    # A row of the table Event is another form; names with marks are attributes.
+    # A row of the table Event is another form.
     usual=f"EventLog IS NULL AND EventID = {_number('EventID')}::VARCHAR AND EventLevel = {_number('EventLevel')}::VARCHAR AND {_is_number('Task')} "
-    "AND Computer <> '' AND EventRecordId <> '' AND Provider <> '' "
-    f"""AND {_is_flat("EventData")} AND NOT contains(EventData, '"@') """
+    "AND Computer <> '' AND EventRecordId <> '' AND Provider <> ''",
+    # Names with marks are attributes.
+    flat=f"""{_is_flat("EventData")} AND NOT contains(EventData, '"@') """
     """AND NOT contains(EventData, '"#') AND NOT contains(EventData, '_attributes":')""",
 )
 # By the id of the source.
@@ -216,19 +230,55 @@ _PLAIN = (
 )
 
 
-def given(shape: Shape, reading: str, carried: tuple[str, ...] = ()) -> str:
+def given(
+    shape: Shape, reading: str, carried: tuple[str, ...] = (), asked: Mapping[str, str] | None = None
+) -> str:
     """Return the SELECT of what the records give: one row for each, in their order.
 
     Args:
         shape: form of the records.
         reading: SQL of the records with the members of ``shape.raw``, and those that are carried.
         carried: further columns to hand on.
+        asked: column of `PARTLY` -> SQL over the others, true for the events of which anything is made of it, empty for none; None
+            for all of all. Event data that nothing is made of are not judged either.
     """
-    shown = [
-        f"{shape.columns.get(name) or 'NULL::' + _KINDS.get(name, 'VARCHAR')} AS {name}"
-        for name in ("Time", *_SAME, "Data")
-    ]
-    return f"SELECT {', '.join([*shown, *carried])}, ({shape.usual}) AS usual FROM ({reading})"
+    columns = {name: _value(shape, name) for name in ("Time", *_SAME, "Data")}
+    flat = shape.flat
+    if asked is not None:
+        data = _over_members(shape, " OR ".join(filter(None, [asked["Data"], ASKED])))
+        flat = f"CASE WHEN {data} THEN {flat} ELSE true END"
+        held = {name: _over_members(shape, asked[name]) for name in PARTLY} | {"Data": data}
+        columns |= {
+            name: f"CASE WHEN {sql} THEN {columns[name]} END"
+            if sql
+            else f"NULL::{_KINDS.get(name, 'VARCHAR')}"
+            for name, sql in held.items()
+        }
+    shown = [f"{sql} AS {name}" for name, sql in (columns | _looked_for(shape)).items()]
+    return f"SELECT {', '.join([*shown, *carried])}, ({shape.usual}) AND {flat} AS usual FROM ({reading})"
+
+
+def _looked_for(shape: Shape) -> dict[str, str]:
+    """Return SQL of what only some events say: it is looked for in those alone, and once."""
+    data, number = shape.columns["Data"], _value(shape, "EventID")
+    return {
+        "utc": f"CASE WHEN contains(lower({_value(shape, 'Provider')}), 'sysmon') THEN {data}->>'$.UtcTime' END",
+        "parts": f"CASE WHEN {number} = 4104 THEN coalesce({data}->>'$.MessageTotal', '') END",
+        "Script": f"CASE WHEN {number} = 4104 THEN coalesce({data}->>'$.ScriptBlockText', '') END",
+    }
+
+
+def _value(shape: Shape, name: str) -> str:
+    return shape.columns.get(name) or f"NULL::{_KINDS.get(name, 'VARCHAR')}"
+
+
+def _over_members(shape: Shape, sql: str) -> str:
+    """Write SQL over columns of the common shape as SQL over the members of a record."""
+    return re.sub(
+        r"'[^']*'|\b[A-Z]\w+\b",
+        lambda match: f"({_value(shape, match[0])})" if match[0] in _SAME else match[0],
+        sql,
+    )
 
 
 def relation(table: str, carried: tuple[str, ...] = ()) -> str:
@@ -238,11 +288,5 @@ def relation(table: str, carried: tuple[str, ...] = ()) -> str:
         table: holds what `given` gives; in one statement with it this would cost half as much again.
         carried: further columns to hand on.
     """
-    # What only some events say is looked for in those alone.
-    asked = (
-        "SELECT *, CASE WHEN contains(lower(Provider), 'sysmon') THEN Data->>'$.UtcTime' END AS utc, "
-        "CASE WHEN EventID = 4104 THEN coalesce(Data->>'$.MessageTotal', '') END AS parts, "
-        f"CASE WHEN EventID = 4104 THEN coalesce(Data->>'$.ScriptBlockText', '') END AS Script FROM {table}"
-    )
     shown = ", ".join([*_SAME, "coalesce(Data, '{}') AS Data", "Script", *carried])
-    return f"SELECT CASE WHEN {_PLAIN} THEN coalesce(utc, Time) END AS Time, {shown} FROM ({asked})"
+    return f"SELECT CASE WHEN {_PLAIN} THEN coalesce(utc, Time) END AS Time, {shown} FROM {table}"

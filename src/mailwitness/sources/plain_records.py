@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from mailwitness.sources import also_tables
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from mailwitness.content.schemas import Mapping
@@ -93,6 +94,11 @@ class Loader:
         self._plain = module_of(match)
         self._shape = self._plain.SHAPES[match.source]
         self._mapping = intake.writer.mapping(match.mapping, match.table)
+        mappings = [self._mapping, *intake.segments.further(match)]
+        self._asked = {
+            name: " OR ".join(f"({sql})" for one in mappings if (sql := self._reads(one, name)))
+            for name in self._plain.PARTLY
+        }
 
     def take(self, path: Path, largest: int, *, exhibit: str = "", first: int = 0) -> int:
         """Read a portion and return how many records it has.
@@ -106,7 +112,7 @@ class Loader:
         """
         carried = () if exhibit else _OWN
         raw = self._shape.raw | ({} if exhibit else OWN_KINDS)
-        given = self._plain.given(self._shape, reading(path, raw, largest), carried)
+        given = self._plain.given(self._shape, reading(path, raw, largest), carried, self._asked)
         connection = self._intake.connection
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {_GIVEN} AS {given}")
         relation = self._plain.relation(_GIVEN, carried)
@@ -159,9 +165,9 @@ class Loader:
 
     def _relation(self, mapping: Mapping) -> str:
         """Return the SQL of the plain records with the raw keys of a mapping."""
-        wanted = None if self._intake.writer.wanted is None else self._intake.writer.stored_columns(mapping)
-        read = words_read(mapping, wanted)
-        shown = [self._value(key, kind, read) for key, kind in mapping.raw.items()]
+        read = self._read(mapping)
+        kept = mapping.keep if self._is_kept_in_part(mapping, "Data") else ""
+        shown = [self._value(key, kind, read, kept) for key, kind in mapping.raw.items()]
         held = (
             f" AND ({mapping.first or mapping.accept})"
             if mapping.first or "Data." not in mapping.accept
@@ -169,7 +175,27 @@ class Loader:
         )
         return f"SELECT {', '.join(shown)}, {self._own} FROM {_TABLE} WHERE Time IS NOT NULL{held}"
 
-    def _value(self, key: str, kind: str, read: set[str]) -> str:
+    def _read(self, mapping: Mapping, without: Iterable[str] = ()) -> set[str]:
+        """Return the words of all that is computed for a mapping's stored columns, or for those that are not left out."""
+        writer = self._intake.writer
+        wanted = None if writer.wanted is None else writer.stored_columns(mapping).difference(without)
+        return words_read(mapping, wanted)
+
+    def _is_kept_in_part(self, mapping: Mapping, key: str) -> bool:
+        """Tell whether a key is only read for columns that are stored where the mapping's ``keep`` holds."""
+        return key.lower() not in self._read(mapping, mapping.nested)
+
+    def _reads(self, mapping: Mapping, key: str) -> str:
+        """Return SQL over the common shape, true for the events of which a mapping reads a key; empty for none."""
+        if key.lower() not in self._read(mapping):
+            return ""
+        is_in_part = self._is_kept_in_part(mapping, key)
+        sql = mapping.keep if is_in_part else mapping.first or mapping.accept
+        # What only single records have (a cmdlet) is nothing here.
+        apart = "|".join(sorted(mapping.raw.keys() - {*self._plain.COLUMNS}))
+        return re.sub(rf"\b(?:{apart})\b", "NULL", sql) if apart else sql
+
+    def _value(self, key: str, kind: str, read: set[str], kept: str) -> str:
         name = identifier(key)
         if key not in self._plain.COLUMNS:
             return f"NULL::{kind} AS {name}"
@@ -178,4 +204,7 @@ class Loader:
         structure = also_tables.structure(kind)
         # Only members that something is computed from are worth taking out of the text.
         members = {member: inner for member, inner in structure.items() if member.lower() in read}
-        return f"json_transform({name}, {literal(json.dumps(members or structure))}) AS {name}"
+        value = f"json_transform({name}, {literal(json.dumps(members or structure))})"
+        return (
+            f"CASE WHEN {kept} THEN {value} END AS {name}" if kept and key == "Data" else f"{value} AS {name}"
+        )
