@@ -15,6 +15,7 @@ from mailwitness.kql import words
 from mailwitness.open_case import early, needed, queries, question_queries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -39,7 +40,7 @@ class Ahead:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
         self._loading = self._pool.submit(connect, in_order=True)
         self._read = self._pool.submit(_read, knowledge)
-        self._asking = self._pool.submit(connect, maps=False)
+        self._asking = self._pool.submit(_empty, connect, temporary)
 
     def loading(self) -> duckdb.DuckDBPyConnection:
         """Return the database that loads records; it belongs to the caller, who asks once."""
@@ -56,6 +57,13 @@ class Ahead:
         self._pool.shutdown(wait=True, cancel_futures=True)
         for made in (self._loading, self._asking):
             _release(made)
+
+
+def _empty(connect: Callable[..., duckdb.DuckDBPyConnection], folder: Path) -> duckdb.DuckDBPyConnection:
+    """Return a database that has a view of every table; most will stay empty."""
+    connection = connect(maps=False)
+    tables.TableStore(folder / "no-tables").create_views(connection)
+    return connection
 
 
 def _release(made: Future[duckdb.DuckDBPyConnection]) -> None:

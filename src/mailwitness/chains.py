@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _MOST_MATCHES = 500
 
 
+def need_no_finding(listed: Iterable[Chain]) -> bool:
+    """Tell whether no step of some chains is the finding of a rule."""
+    return not any(step.rule for chain in listed for step in chain.parts().values())
+
+
 def prepare(opened: OpenCase, outcomes: Iterable[RuleOutcome]) -> list[Prepared]:
     """Translate every chain's steps, and say of each what the evidence cannot show."""
     blind_rules = {item.id: item.reason for item in outcomes if item.outcome == "not_evaluated"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,10 +191,13 @@ class _Run:
         self.others: dict[str, list[str]] = {}
         self.given_proof: list[ledger.Given] | None = None
         self.has_found = False
+        self.beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        self.followed: Future[tuple[list[RuleOutcome], list[ChainMatch]]] | None = None
 
     def close(self) -> None:
         """Release the log and remove temporary files."""
         self.ahead.close()
+        self.beside.shutdown(wait=True, cancel_futures=True)
         self.log.close()
         shutil.rmtree(self.work, ignore_errors=True)
 
@@ -222,6 +225,7 @@ class _Run:
             decided, unanswered = investigation.investigate(opened, stories, sight_part)
             self.not_evaluated += unanswered
         finally:
+            self.beside.shutdown(wait=True, cancel_futures=True)
             opened.close()
         self._confirm(exhibits)
         report = outcome_document.build(
@@ -448,10 +452,15 @@ class _Run:
 
     def _detect(self, opened: OpenCase) -> tuple[list[RuleOutcome], list[Finding]]:
         self.progress.stage("running rules")
-        judged = self._judge(opened, {}) if opened.coming else {}
+        judged = self._judge(opened, self._prepared(opened, {})) if opened.coming else {}
         opened.complete()
         self._note_absent(opened.evidence, opened.evidence.tables)
-        judged |= self._judge(opened, judged)
+        prepared = self._prepared(opened, judged)
+        # Translating is over: chains that need no finding are followed while rules run, one plans while the other computes.
+        self.followed = (
+            self.beside.submit(_followed, opened) if chains.need_no_finding(self.knowledge.chains) else None
+        )
+        judged |= self._judge(opened, prepared)
         outcomes: list[RuleOutcome] = []
         found: list[Finding] = []
         for rule in findings.in_order(opened.knowledge.rules):
@@ -466,24 +475,27 @@ class _Run:
                         remedy="Give evidence that can show it.",
                     )
                 )
-        return outcomes, same_act.in_two_logs(opened.connection, found)
+        return outcomes, same_act.in_two_logs(opened.connection.cursor(), found)
 
-    def _judge(self, opened: OpenCase, judged: dict[str, findings.Judged]) -> dict[str, findings.Judged]:
-        """Run the rules that were not run yet, as far as all acts that they ask for are there."""
+    def _prepared(self, opened: OpenCase, judged: dict[str, findings.Judged]) -> list[findings.Prepared]:
+        """Return the rules that were not run yet, as far as all acts that they ask for are there."""
         prepared = [
             findings.prepare(rule, opened.engine, opened.evidence, opened.vocabulary, now=opened.now)
             for rule in opened.knowledge.rules
             if rule.id not in judged
         ]
-        now_judged = findings.detect(
-            opened.connection,
-            [item for item in prepared if findings.can_be_judged(item, opened.coming)],
+        return [item for item in prepared if findings.can_be_judged(item, opened.coming)]
+
+    def _judge(self, opened: OpenCase, prepared: list[findings.Prepared]) -> dict[str, findings.Judged]:
+        judged = findings.detect(
+            opened.connection.cursor(),
+            prepared,
             fused=self.settings.fused,
             seen=self._first_finding,
             proved=opened.proved,
             threads=self.settings.thread_count(),
         )
-        return {outcome.id: (outcome, found) for outcome, found in now_judged}
+        return {outcome.id: (outcome, found) for outcome, found in judged}
 
     def _first_finding(self, finding: Finding) -> None:
         if not self.has_found:
@@ -524,8 +536,10 @@ class _Run:
         self, opened: OpenCase, found: list[Finding], outcomes: list[RuleOutcome]
     ) -> tuple[list[RuleOutcome], list[ChainMatch]]:
         self.progress.stage("following chains")
-        opened.proved()
-        followed, matches = chains.follow(opened, found, outcomes)
+        if self.followed is not None:
+            followed, matches = self.followed.result()
+        else:
+            followed, matches = _followed(opened, found, outcomes)
         self.not_evaluated += [
             NotEvaluated(
                 what=f"chain: {outcome.name}",
@@ -592,6 +606,13 @@ class _Run:
             cases=len(report["cases"]),
             report=digest,
         )
+
+
+def _followed(
+    opened: OpenCase, found: Iterable[Finding] = (), outcomes: Iterable[RuleOutcome] = ()
+) -> tuple[list[RuleOutcome], list[ChainMatch]]:
+    opened.proved()
+    return chains.follow(opened, list(found), list(outcomes))
 
 
 def given_of(exhibits: Iterable[Exhibit]) -> list[ledger.Given]:

@@ -231,11 +231,18 @@ class TableStore:
         )
 
     def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Create a view for every table of the schema, empty where the case has no rows."""
+        """Create a view for every table of the schema, empty where the case has no rows.
+
+        A view that is there already is an empty one, made while nobody knew yet what the case holds.
+        """
+        present = self.tables()
+        asked = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+        made = {str(row[0]) for row in connection.execute(asked).fetchall()} - present
         for name, table in loader.tables().items():
-            connection.execute(
-                f"CREATE OR REPLACE VIEW {identifier(name)} AS {self.view_sql(name, table.columns)}"
-            )
+            if name not in made:
+                connection.execute(
+                    f"CREATE OR REPLACE VIEW {identifier(name)} AS {self.view_sql(name, table.columns)}"
+                )
 
 
 def lock(connection: duckdb.DuckDBPyConnection, folders: Iterable[Path]) -> None:
