@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ..case_runs import acts, run
@@ -118,6 +120,25 @@ def test_rows_of_one_event_are_brought_together(order: int) -> None:
         ("mallory", "FileModified", "/var/mail/eva", "", True, "mbox", ""),
         ("mallory", "FileRenamed", "/home/mallory/x", "/var/mail/bob", False, "", "bob"),
     ]
+
+
+def test_rows_of_a_parquet_file_are_brought_together_as_those_of_text(tmp_path: Path) -> None:
+    """Lists stay lists; a row without a time is kept apart, and the rows around it keep their numbers."""
+    cells = [json.loads(line) for line in _separate(1, SEPARATE) + _separate(2, MOVED)]
+    listed = {"RecordType": "AUOMS_SYSCALL", "syscall": "unlinkat", "success": "yes", "path_name": ["/var/mail/", "/var/mail/zoe"],
+              "path_nametype": ["PARENT", "DELETE"]}  # fmt: skip
+    cells.append(cells[0] | listed | {"AuditID": "1772442201.349:9"})
+    cells.insert(1, {"Computer": "mx1", "RecordType": "CWD"})
+    names = sorted({name for row in cells for name in row})
+    table = pa.table({name: [row.get(name) for row in cells] for name in names})
+    pq.write_table(table, tmp_path / "rows.parquet")
+
+    with loaded(b"\n".join(json.dumps(row).encode() for row in cells)) as found:
+        expected, counts = found.rows("LinuxAuditLog"), found.counts()
+    with loaded((tmp_path / "rows.parquet").read_bytes()) as found:
+        assert found.rows("LinuxAuditLog") == expected
+        assert found.counts() == counts == (len(cells), len(cells) - 1, 0, 1)
+    assert {row["FileAction"] for row in expected} >= {"FileModified", "FileRenamed", "FileDeleted"}
 
 
 def test_what_rows_say_together_becomes_acts(tmp_path: Path) -> None:

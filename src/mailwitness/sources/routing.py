@@ -88,13 +88,26 @@ def _route_one(intake: Intake, opened: Opened, at: Records, number: int, content
     if isinstance(found, str):
         intake.counts.quarantine_record(opened.tally, number, at.original, found, content)
         return
-    inner, match, salvaged = found
+    _put(intake, opened, number, *found)
+
+
+def _put(intake: Intake, opened: Opened, number: int, inner: Record, match: Match, salvaged: bool) -> None:
     mapping = intake.writer.mapping(match.mapping, match.table)
     exhibit = opened.exhibit
     inner[EXHIBIT_KEY], inner[POSITION_KEY], inner[SALVAGED_KEY] = exhibit.id, number, salvaged
     intake.segments.batch(match, mapping).add(json_line(inner), exhibit.blake3)
     opened.tally.salvaged += salvaged
     opened.tally.count(match, mapping.table, 1)
+
+
+def put_row(intake: Intake, opened: Opened, match: Match, number: int, record: Record) -> bool:
+    """Send a row that no text of its own stands for to its table; False when it lacks what a row must have."""
+    mapping = intake.writer.mapping(match.mapping, match.table)
+    inner, _ = _inner(intake, record, match, mapping, number)
+    if inner is None or not has_required(inner, mapping):
+        return False
+    _put(intake, opened, number, inner, match, salvaged=False)
+    return True
 
 
 def _prepared(intake: Intake, at: Records, number: int, content: bytes) -> tuple[Record, Match, bool] | str:

@@ -199,15 +199,41 @@ def add_parquet(intake: Intake, opened: Opened) -> None:
     if match is None or match.record:
         intake.not_recognised(opened, b"PAR1", "a Parquet table", kinds)
         return
-    mapping = intake.writer.mapping(match.mapping, match.table)
-    relation = _parquet_relation(file, kinds, match, mapping)
-    stored = intake.segments.store([exhibit.blake3, exhibit.id], mapping, relation, exhibit.id)
-    tally.records += stored.rows
     tally.notes.append("positions are row numbers: the format has no lines")
-    tally.count(match, mapping.table, stored.segment.rows)
-    for number in stored.damaged:
+    if match.mapping == "table_export" and match.prepare:
+        damaged = _add_rows(intake, opened, file, kinds, match)
+    else:
+        mapping = intake.writer.mapping(match.mapping, match.table)
+        relation = _parquet_relation(file, kinds, match, mapping)
+        stored = intake.segments.store([exhibit.blake3, exhibit.id], mapping, relation, exhibit.id)
+        tally.records += stored.rows
+        tally.count(match, mapping.table, stored.segment.rows)
+        damaged = list(stored.damaged)
+    for number in damaged:
         damage = Damage(0, 0, 0, "the row has no time")
         intake.counts.quarantine_damage(tally, number, damage, exhibit.location)
+
+
+def _add_rows(intake: Intake, opened: Opened, file: str, kinds: dict[str, str], match: Match) -> list[int]:
+    """Load rows that mean something only together, one by one; return the numbers of those without a time."""
+    shown = ", ".join(
+        f"{'to_json(' + identifier(column) + ')::VARCHAR' if _is_nested(kind) else _parquet_cell(column, kind, 'VARCHAR')} AS {identifier(column)}"
+        for column, kind in kinds.items()
+    )
+    # Batches that are full become segments meanwhile: the rows come through a connection of their own.
+    with intake.connection.cursor() as cursor:
+        rows = cursor.execute(f"SELECT file_row_number, {shown} FROM {file} ORDER BY 1")
+        damaged = []
+        while portion := rows.fetchmany(_BATCH_ROWS):
+            opened.tally.records += len(portion)
+            for number, *cells in portion:
+                if not routing.put_row(intake, opened, match, number, dict(zip(kinds, cells, strict=True))):
+                    damaged.append(int(number))
+    return damaged
+
+
+def _is_nested(kind: str) -> bool:
+    return kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
 
 
 def _parquet_relation(file: str, kinds: dict[str, str], match: Match, mapping: Mapping) -> str:
