@@ -42,6 +42,11 @@ _RECORD_MAGIC = b"\x2a\x2a\x00\x00"
 _RECORD_MARK = 0x2A2A
 _SMALLEST_RECORD = 28
 _RECORD_HEAD = struct.Struct("<IIQ")
+_RECORD_BEGIN = struct.Struct("<II")
+# Logs grow by several chunks at once.
+_UNUSED = bytes(_CHUNK_BYTES)
+# From so many records on it is quicker to look at all sizes of a chunk at once.
+_WORTH_IT = 16
 _WRITTEN = struct.Struct("<16xQ")
 _FREE_SPACE = struct.Struct("<I")
 _FREE_SPACE_AT = 48
@@ -331,7 +336,8 @@ def _chunk(block: bytearray, start: int, first: int, limit: int, places: Places)
         # Behind this place lie remains of older records: not part of the log any more.
         free = _FREE_SPACE.unpack_from(block, first + _FREE_SPACE_AT)[0]
         end = min(limit, first + free) if free >= _CHUNK_HEADER_BYTES else limit
-    # Written out: this runs once for every record of a log.
+    if block[first:limit] == _UNUSED[: limit - first] or _add_regular(block, start, first, end, places):
+        return
     offsets, lengths, numbers = places.offsets.append, places.lengths.append, places.numbers.append
     at = first + _CHUNK_HEADER_BYTES
     head, tail, last = _RECORD_HEAD.unpack_from, _FREE_SPACE.unpack_from, end - _SMALLEST_RECORD
@@ -353,6 +359,33 @@ def _chunk(block: bytearray, start: int, first: int, limit: int, places: Places)
         if following < 0:
             break
         at = following
+
+
+def _add_regular(block: bytearray, start: int, first: int, end: int, places: Places) -> bool:
+    """Add the places of the records of a chunk where each follows the one before it; False when anything is odd, or not worth it."""
+    found: list[int] = []
+    at, last = first + _CHUNK_HEADER_BYTES, end - _SMALLEST_RECORD
+    head, add = _RECORD_BEGIN.unpack_from, found.append
+    # Written out: this runs once for every record of a log.
+    while at <= last:
+        mark, length = head(block, at)
+        if mark != _RECORD_MARK or length < _SMALLEST_RECORD or length % 4:
+            return False
+        add(at)
+        at += length
+    if at > end or len(found) < _WORTH_IT:
+        return False
+    words = np.frombuffer(block, dtype="<u4", count=len(block) // 4)
+    records = np.array(found)
+    heads = records // 4
+    lengths = words[heads + 1].astype(np.int64)
+    if (words[heads + lengths // 4 - 1] != lengths).any():
+        return False
+    numbers = words[heads + 2].astype(np.uint64) | words[heads + 3].astype(np.uint64) << np.uint64(32)
+    places.offsets.frombytes((records + start).tobytes())
+    places.lengths.frombytes(lengths.tobytes())
+    places.numbers.frombytes(numbers.tobytes())
+    return True
 
 
 def _mark(block: bytearray, start: int, end: int) -> int:

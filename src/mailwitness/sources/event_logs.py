@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
 
-# A portion is read while another one is loaded, which takes twice its size in memory.
-PORTION_BYTES = 32 << 20
+# A portion is read while another one is loaded.
+PORTION_BYTES = 24 << 20
+# The rows of so much text are stored together: a statement that stores some is as dear as ten thousand rows.
+STORED_BYTES = 72 << 20
 # Records of each portion whose id is compared with what the database read.
 _CHECKED = 50
 
@@ -103,10 +105,12 @@ class EventLogs:
         with ThreadPoolExecutor(1, thread_name_prefix="logs") as pool:
             portions = reader.portions()
             coming = pool.submit(next, portions, None)
+            stored = _Stored(loader)
             while (portion := coming.result()) is not None:
                 coming = pool.submit(next, portions, None)
-                _Loading(loader, logs, portion).load()
+                _Loading(loader, logs, portion, stored).load()
                 portion.path.unlink()
+            stored.store()
 
 
 class _Log:
@@ -191,13 +195,45 @@ def _write(portion: Portion, position: int, exhibit: str, item: Piece) -> None:
     item.texts.clear()
 
 
+class _Stored:
+    """The plain records that wait to be stored."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._logs: dict[str, _Log] = {}
+        self._bytes = 0
+        self._begin = 0
+
+    def add(self, logs: dict[str, _Log], portion: Portion) -> None:
+        """Take note of a portion that was read."""
+        if not self._bytes:
+            self._begin = portion.stretches[0].position
+        self._logs |= logs
+        self._bytes += portion.path.stat().st_size
+        if self._bytes >= STORED_BYTES:
+            self.store()
+
+    def store(self) -> None:
+        """Store what waits."""
+        if not self._loader.rows:
+            return
+        digests = [log.opened.exhibit.blake3 for log in self._logs.values()]
+        for exhibit, (count, salvaged) in self._loader.store([*digests, str(self._begin)]).items():
+            self._logs[exhibit].arrivals.stored(count, salvaged)
+        self._loader.done()
+        self._logs, self._bytes = {}, 0
+
+
 class _Loading:
     """Loads one portion."""
 
-    def __init__(self, loader: Loader, logs: list[_Log], portion: Portion) -> None:
+    def __init__(self, loader: Loader, logs: list[_Log], portion: Portion, stored: _Stored) -> None:
         self._loader = loader
         self._logs = logs
         self._portion = portion
+        self._stored = stored
+        # The row of the first record among those that wait to be stored.
+        self._first = loader.rows
         self._pieces = [one for one in portion.stretches if not one.item.reason]
         self._starts = [one.row for one in self._pieces]
         self._mentioned = [logs[number] for number in {one.log: None for one in portion.stretches}]
@@ -208,29 +244,28 @@ class _Loading:
         """Load the plain records at once, the others one by one, and end the logs that are over."""
         for one in self._portion.stretches:
             self._logs[one.log].add(one.item)
-        self._put(self._store() if self._portion.rows else [])
-        self._loader.done()
+        self._put(self._take() if self._portion.rows else [])
         for number in self._portion.ended:
             self._logs[number].end()
+        if self._portion.rows:
+            self._stored.add(self._by_exhibit, self._portion)
 
-    def _store(self) -> list[int]:
-        """Load the plain records; return the rows of the others."""
-        portion = self._portion
-        if self._loader.take(portion.path, portion.largest) != portion.rows or not self._is_aligned():
+    def _take(self) -> list[int]:
+        """Read the plain records; return the rows of the others."""
+        portion, loader, first = self._portion, self._loader, self._first
+        if loader.take(portion.path, portion.largest) != portion.rows or not self._is_aligned():
             # One row for each line, in their order, did not hold: positions would lie. Go the slow, exact way.
             for log in self._mentioned:
                 log.opened.tally.notes.append("loaded record by record because of its damage")
+            loader.leave_from(first)
             return list(range(portion.rows))
-        digests = [log.opened.exhibit.blake3 for log in self._mentioned]
-        stored = self._loader.store([*digests, str(portion.stretches[0].position)])
-        for exhibit, (count, salvaged) in stored.loaded.items():
-            self._by_exhibit[exhibit].arrivals.stored(count, salvaged)
-        self._earlier = Earlier(self._loader, lambda exhibit: self._by_exhibit[exhibit].preparer)
-        return stored.left
+        self._earlier = Earlier(loader, lambda exhibit: self._by_exhibit[exhibit].preparer, first)
+        return [row - first for row in loader.left(first)]
 
     def _is_aligned(self) -> bool:
         """Compare the ids that the database read with the records that they should come from."""
-        firsts = {one.row: one.first for one in self._pieces[:: 1 + len(self._pieces) // _CHECKED]}
+        checked = self._pieces[:: 1 + len(self._pieces) // _CHECKED]
+        firsts = {self._first + one.row: one.first for one in checked}
         return all(value in firsts[row] for row, value in self._loader.ids(list(firsts)))
 
     def _piece(self, row: int) -> Stretch:

@@ -80,8 +80,8 @@ class _File:
             # Their rows have to say that they were salvaged.
             self._loader.leave(mended)
         stored = self._loader.store([exhibit.blake3, exhibit.id, str(first)])
-        tally.count(self._match, self._match.table, sum(number for number, _ in stored.loaded.values()))
-        return [first + number for number in stored.left]
+        tally.count(self._match, self._match.table, sum(number for number, _ in stored.values()))
+        return [first + number for number in self._loader.left()]
 
     def _is_aligned(self, first: int, end: int) -> bool:
         """Compare the ids of some records with the lines they should come from."""

@@ -13,9 +13,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, words_read
+from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, select_sql, words_read
 from mailwitness.sources import also_tables
 from mailwitness.tables import identifier, literal
 
@@ -31,20 +29,6 @@ _TABLE = "mw_plain"
 _GIVEN = "mw_given"
 _OWN = (EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY)
 OWN_KINDS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
-
-
-class Portion(msgspec.Struct, frozen=True):
-    """What became of the records of one portion.
-
-    Attributes:
-        rows: records, plain or not.
-        loaded: exhibit -> records that are rows now, and how many of them are salvaged.
-        left: numbers of the others in the portion, in order.
-    """
-
-    rows: int
-    loaded: dict[str, tuple[int, int]]
-    left: list[int]
 
 
 def module_of(match: Match) -> Any:  # noqa: ANN401 - a module
@@ -69,16 +53,17 @@ def reading(path: Path, raw: dict[str, str], largest: int) -> str:
 class Earlier:
     """The plain records of a portion that others refer to, told to the preparers of those when they need it."""
 
-    def __init__(self, loader: Loader, preparer: Callable[[str], Any]) -> None:
-        """Take the portion and what gives the preparer of an exhibit."""
+    def __init__(self, loader: Loader, preparer: Callable[[str], Any], first: int = 0) -> None:
+        """Take the portion, what gives the preparer of an exhibit, and the row at which the records begin that are not told yet."""
         self._loader = loader
         self._preparer = preparer
+        self._first = first
         self._rows: deque[tuple[Any, ...]] | None = None  # Any: cells
 
     def until(self, number: int) -> None:
         """Tell all before a record of the portion."""
         if self._rows is None:
-            self._rows = deque(self._loader.handles())
+            self._rows = deque(self._loader.handles(self._first))
         while self._rows and self._rows[0][0] < number:
             _, exhibit, *values = self._rows.popleft()
             self._preparer(exhibit).follow(*values)
@@ -93,6 +78,7 @@ class Loader:
         self._match = match
         self._plain = module_of(match)
         self._shape = self._plain.SHAPES[match.source]
+        self._rows = 0
         self._mapping = intake.writer.mapping(match.mapping, match.table)
         mappings = [self._mapping, *intake.segments.further(match)]
         self._asked = {
@@ -101,13 +87,13 @@ class Loader:
         }
 
     def take(self, path: Path, largest: int, *, exhibit: str = "", first: int = 0) -> int:
-        """Read a portion and return how many records it has.
+        """Read a portion behind those that wait to be stored, and return how many records it has.
 
         Args:
             path: one record for each line.
             largest: bytes of the longest line.
-            exhibit: exhibit of all records; empty when they carry it, whether they were salvaged, and by how much their number
-                is above their row's.
+            exhibit: exhibit of all records, which are the only portion then; empty when they carry it, whether they were salvaged, and
+                by how much their number is above that of their line.
             first: number of the first record, when they do not carry it.
         """
         carried = () if exhibit else _OWN
@@ -116,13 +102,33 @@ class Loader:
         connection = self._intake.connection
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {_GIVEN} AS {given}")
         relation = self._plain.relation(_GIVEN, carried)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} AS {relation}")
+        if self._rows:
+            further = f"SELECT * REPLACE ({POSITION_KEY} - {self._rows} AS {POSITION_KEY}) FROM ({relation})"
+            connection.execute(f"INSERT INTO {_TABLE} {further}")
+        else:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} AS {relation}")
         connection.execute(f"DROP TABLE {_GIVEN}")
         if exhibit:
             self._own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, {first} + rowid AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
         else:
             self._own = f"{EXHIBIT_KEY}, rowid + {POSITION_KEY} AS {POSITION_KEY}, {SALVAGED_KEY}"
-        return int(connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchall()[0][0])
+        before = self._rows
+        self._rows = int(connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchall()[0][0])
+        return self._rows - before
+
+    @property
+    def rows(self) -> int:
+        """How many records wait to be stored, plain or not."""
+        return self._rows
+
+    def leave_from(self, first: int) -> None:
+        """Let all records from a row on go the way of single records."""
+        self._intake.connection.execute(f"UPDATE {_TABLE} SET Time = NULL WHERE rowid >= {first}")
+
+    def left(self, first: int = 0) -> list[int]:
+        """Return the rows, from one on, of the records that go the way of single records, in order."""
+        asked = f"SELECT rowid FROM {_TABLE} WHERE Time IS NULL AND rowid >= {first} ORDER BY 1"
+        return [row for (row,) in self._intake.connection.execute(asked).fetchall()]
 
     def leave(self, numbers: list[int]) -> None:
         """Let records of the portion, by their number in it, go the way of single records."""
@@ -135,8 +141,12 @@ class Loader:
         asked = f"SELECT rowid, RecordId FROM {_TABLE} WHERE rowid IN ({listed}) AND Time IS NOT NULL"
         return self._intake.connection.execute(asked).fetchall()
 
-    def store(self, parts: list[str]) -> Portion:
-        """Write the plain records of the portion as segments of all tables."""
+    def store(self, parts: list[str]) -> dict[str, tuple[int, int]]:
+        """Write the plain records that wait as segments of all tables.
+
+        Returns:
+            Exhibit -> records that are rows now, and how many of them are salvaged.
+        """
         segments, connection = self._intake.segments, self._intake.connection
         segments.store(parts, self._mapping, self._relation(self._mapping))
         for further in segments.further(self._match):
@@ -145,22 +155,19 @@ class Loader:
             f"SELECT {EXHIBIT_KEY}, count(*), count(*) FILTER ({SALVAGED_KEY}) FROM "
             f"(SELECT {self._own} FROM {_TABLE} WHERE Time IS NOT NULL) GROUP BY ALL"
         ).fetchall()
-        left = connection.execute(f"SELECT rowid FROM {_TABLE} WHERE Time IS NULL ORDER BY 1").fetchall()
-        rows = connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchall()[0][0]
-        return Portion(
-            rows, {name: (number, salvaged) for name, number, salvaged in counted}, [n for (n,) in left]
-        )
+        return {name: (number, salvaged) for name, number, salvaged in counted}
 
-    def handles(self) -> list[tuple[Any, ...]]:
-        """Return number in the portion, exhibit and values of the plain events that later ones may refer to, in order."""
+    def handles(self, first: int) -> list[tuple[Any, ...]]:
+        """Return number behind the first row, exhibit and values of the plain events that later ones may refer to, in order."""
         asked = self._plain.HANDLES.format(
-            table=f"(SELECT *, rowid AS mw_number, {self._own} FROM {_TABLE})",
+            table=f"(SELECT *, rowid - {first} AS mw_number, {self._own} FROM {_TABLE} WHERE rowid >= {first})",
             number=f"mw_number, {EXHIBIT_KEY}",
         )
         return self._intake.connection.execute(f"{asked} ORDER BY mw_number").fetchall()
 
     def done(self) -> None:
-        """Forget the portion."""
+        """Forget the records."""
+        self._rows = 0
         self._intake.connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
 
     def _relation(self, mapping: Mapping) -> str:
@@ -183,7 +190,8 @@ class Loader:
 
     def _is_kept_in_part(self, mapping: Mapping, key: str) -> bool:
         """Tell whether a key is only read for columns that are stored where the mapping's ``keep`` holds."""
-        return key.lower() not in self._read(mapping, mapping.nested)
+        _, _, partial = select_sql(mapping, "", self._intake.writer.stored_columns(mapping), own=True)
+        return key.lower() not in self._read(mapping, {*mapping.nested, *partial})
 
     def _reads(self, mapping: Mapping, key: str) -> str:
         """Return SQL over the common shape, true for the events of which a mapping reads a key; empty for none."""
