@@ -262,8 +262,8 @@ def fast(path: Path, raw: dict[str, str], *, is_brief: bool) -> list[tuple[Any, 
     batches = audit_batches.EventBatches(path, frozenset(raw), is_brief=is_brief)
     found: dict[int, Any] = {}
     connection = database()
-    while batches.has_more():
-        others, wanted, brief = batches.portion()
+    for portion in batches.portions():
+        others, wanted, brief = portion.others, portion.wanted, portion.brief
         connection.register("brief", brief)
         for row in connection.execute("SELECT * FROM brief").fetchall():
             number, micros, key, serial, node, kind, salvaged = row
@@ -286,8 +286,8 @@ def fast(path: Path, raw: dict[str, str], *, is_brief: bool) -> list[tuple[Any, 
                 data = {key: value for key, value in zip(names, row, strict=True) if value is not None}
                 number = data.pop("_mw_position")
                 found[number] = data | {"few": name == "others"} if "AuditId" in data else {}
-        items = [*batches.odd, *batches.again([number for number, data in found.items() if data == {}])]
-        batches.odd.clear()
+        again = [number for number, data in found.items() if data == {}]
+        items = [*portion.odd, *batches.again(portion, again)]
         found |= {
             n: item.data | {"_mw_salvaged": item.salvaged} if isinstance(item, RawRecord) else item
             for n, item in items

@@ -6,8 +6,7 @@ finds to be not plain after all (a path with ``..``, an argument in hex, a title
 
 from __future__ import annotations
 
-import mmap
-from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,18 +20,19 @@ from mailwitness.readers.audit_fields import text
 from mailwitness.readers.audit_wanted import Wanted
 from mailwitness.readers.auditd import _START, NO_TIME, _segments
 from mailwitness.readers.blocks import UTF8_BOM, Damage, RawRecord
-from mailwitness.readers.byte_words import Text, keep_memory
+from mailwitness.readers.byte_words import PADDING, Text, keep_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
     from mailwitness.readers.audit_groups import Groups
     from mailwitness.readers.audit_lines import Lines, Odd
     from mailwitness.readers.index import Positions
 
-# Text that becomes one batch: small enough for the processor's cache, large enough that each step's start costs nothing.
-CHUNK_BYTES = 4 << 20
+# Text that becomes one batch: large enough that the start of each step costs nothing, also while another thread waits for its turn.
+CHUNK_BYTES = 16 << 20
 # Before the end of a batch no event may go on behind it: the records of one event are written within milliseconds.
 MARGIN_BYTES = 128 << 10
 # So much of the log is in the database's memory before it is written; and so many events wait that are not plain.
@@ -40,6 +40,32 @@ PORTION_BYTES = 64 << 20
 _MOST_ODD = 20_000
 # Text of a batch whose events do not end within it.
 _MOST_BYTES = 64 << 20
+
+
+class Stretch(NamedTuple):
+    """Whole events of a file, before anything but their ids is looked at.
+
+    Attributes:
+        found: the text.
+        these: its lines.
+        odd: what the patterns find on lines that are not usual.
+        groups: the events.
+        offset: where it begins in the file.
+        line: number of its first line.
+        first: number of its first record.
+        nodes: names of hosts.
+        is_last: nothing follows.
+    """
+
+    found: Text
+    these: Lines
+    odd: Odd
+    groups: Groups
+    offset: int
+    line: int
+    first: int
+    nodes: list[bytes]
+    is_last: bool
 
 
 class Batch(NamedTuple):
@@ -50,6 +76,26 @@ class Batch(NamedTuple):
     brief: pa.RecordBatch
     places: Positions
     odd: list[tuple[int, RawRecord | Damage]]
+
+
+class Portion(NamedTuple):
+    """Some batches: the events with some columns, those that rules ask about with all of them, and brief ones.
+
+    Attributes:
+        others: rows of `audit_table.SCHEMA`.
+        wanted: the same.
+        brief: rows of `audit_table.BRIEF`.
+        odd: what has to be loaded another way, by number.
+        first: number of the first record.
+        places: where the records stand.
+    """
+
+    others: pa.Table
+    wanted: pa.Table
+    brief: pa.Table
+    odd: list[tuple[int, RawRecord | Damage]]
+    first: int
+    places: Positions
 
 
 class EventBatches:
@@ -64,84 +110,84 @@ class EventBatches:
         self._nodes: dict[bytes, int] = {}
         self._wanted = Wanted()
         self._interest = Interest() if is_brief else None
-        self._offset = 0
-        self._line = 1
         self._places: list[Positions] = []
-        self.records = 0
-        self.size = path.stat().st_size
-        self.odd: deque[tuple[int, RawRecord | Damage]] = deque()
 
-    def portion(self) -> tuple[pa.Table, pa.Table, pa.Table]:
-        """Return the next portion: the events with some columns, those that rules ask about with all of them, and brief ones."""
-        batches = list(self._portion())
-        others, wanted, brief = (
-            pa.Table.from_batches([one[i] for one in batches if len(one[i])], schema)
-            for i, schema in enumerate((audit_table.SCHEMA, audit_table.SCHEMA, audit_table.BRIEF))
-        )
-        return others, wanted, brief
-
-    def has_more(self) -> bool:
-        """Tell whether there is another portion."""
-        return self._offset < self.size
+    def portions(self) -> Iterator[Portion]:
+        """Yield the events of the file portion by portion."""
+        batches: list[Batch] = []
+        first = size = 0
+        for stretch in self._ahead():
+            batches.append(self._batch(stretch))
+            size += stretch.found.size
+            if stretch.is_last or size >= PORTION_BYTES or sum(len(one.odd) for one in batches) >= _MOST_ODD:
+                yield (portion := _portion(batches, first))
+                self._places.append(portion.places)
+                first += len(portion.places)
+                batches, size = [], 0
 
     def index(self) -> line_index.RecordIndex:
         """Return the places of all records."""
         rows = np.concatenate(self._places or [np.zeros((0, 3), dtype=np.int64)]).astype(np.uint64)
         return line_index.build_index([rows[:, 0]], [rows[:, 1]], [rows[:, 2]])
 
-    def again(self, numbers: list[int]) -> Iterator[tuple[int, RawRecord | Damage]]:
-        """Take events of this portion apart record by record that turned out not to be plain."""
-        places = np.concatenate(self._places) if self._places else np.zeros((0, 3), dtype=np.int64)
+    def again(self, portion: Portion, numbers: list[int]) -> Iterator[tuple[int, RawRecord | Damage]]:
+        """Take events of a portion apart record by record that turned out not to be plain."""
         with self._path.open("rb") as handle:
             for number in numbers:
-                offset, length, line = places[number].tolist()
+                offset, length, line = portion.places[number - portion.first].tolist()
                 handle.seek(offset)
                 yield number, _single(handle.read(length), (offset, length, line))
 
-    def _portion(self) -> Iterator[Batch]:
-        start = self._offset
-        with (
-            self._path.open("rb") as handle,
-            mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            while self._offset < self.size:
-                batch = self._next(content)
-                self._places.append(batch.places)
-                self.records += len(batch.places)
-                self.odd += batch.odd
-                yield batch
-                if self._offset - start >= PORTION_BYTES or len(self.odd) >= _MOST_ODD:
-                    return
+    def _ahead(self) -> Iterator[Stretch]:
+        """Yield the stretches; each is cut while the one before it is worked upon."""
+        if not self._path.stat().st_size:
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="audit") as pool:
+            stretches = self._stretches()
+            coming = pool.submit(next, stretches, None)
+            while (stretch := coming.result()) is not None:
+                coming = pool.submit(next, stretches, None)
+                yield stretch
 
-    def _next(self, content: mmap.mmap) -> Batch:
-        """Take the next stretch: whole events, or very much text."""
-        size = CHUNK_BYTES
+    def _stretches(self) -> Iterator[Stretch]:
+        offset, line, first = 0, 1, 0
+        size = self._path.stat().st_size
+        with self._path.open("rb", buffering=0) as handle:
+            while offset < size:
+                found, these, odd, groups, taken = self._cut(handle, offset, size)
+                is_last = offset + taken >= size
+                yield Stretch(found, these, odd, groups, offset, line, first, list(self._nodes), is_last)
+                line += found.raw.count(b"\n", 0, taken)
+                offset += taken
+                first += len(groups.firsts) + len(odd.damaged)
+
+    def _cut(self, handle: FileIO, offset: int, size: int) -> tuple[Text, Lines, Odd, Groups, int]:
+        """Take the next stretch: whole events, or very much text; and say how many bytes that is."""
+        wide = CHUNK_BYTES
         while True:
-            end = min(self._offset + size, self.size)
-            end = content.rfind(b"\n", self._offset, end) + 1 or end if end < self.size else end
-            stretch = content[self._offset : end]
-            found = Text(
-                b" " * len(UTF8_BOM) + stretch[len(UTF8_BOM) :]
-                if not self._offset and stretch.startswith(UTF8_BOM)
-                else stretch
-            )
+            end = min(offset + wide, size)
+            handle.seek(offset)
+            # What is looked at behind the end saves a copy.
+            stretch = _read(handle, end + PADDING - offset)
+            end = min(end, offset + len(stretch))
+            lines_end = stretch.rfind(b"\n", 0, end - offset) + 1
+            end = offset + lines_end if end < size and lines_end else end
+            if not offset and stretch.startswith(UTF8_BOM):
+                stretch = b" " * len(UTF8_BOM) + stretch[len(UTF8_BOM) :]
+            found = Text(stretch, end - offset)
             these = audit_lines.lines(found, self._nodes)
             odd = audit_lines.odd(found, these)
             groups = audit_groups.group(these, odd, self._nodes)
-            if end < self.size:
-                cut = audit_groups.clean_cut(these, groups, len(stretch) - MARGIN_BYTES)
-                if not cut and size < _MOST_BYTES:
-                    size *= 2
-                    continue
-                if cut:
-                    these, odd, groups = self._shortened(these, odd, cut)
-            break
-        batch = self._batch(found, these, odd, groups)
-        taken = int(these.ends[-1]) if len(these.ends) else len(stretch)
-        taken = len(stretch) if end == self.size else taken
-        self._line += int(np.count_nonzero(found.data[:taken] == ord("\n")))
-        self._offset += taken
-        return batch
+            if end == size:
+                return found, these, odd, groups, found.size
+            cut = audit_groups.clean_cut(these, groups, found.size - MARGIN_BYTES)
+            if cut or wide >= _MOST_BYTES:
+                break
+            wide *= 2
+        if cut:
+            these, odd, groups = self._shortened(these, odd, cut)
+        taken = int(these.ends[-1]) if len(these.ends) else found.size
+        return found, these, odd, groups, taken
 
     def _shortened(self, these: Lines, odd: Odd, cut: int) -> tuple[Lines, Odd, Groups]:
         """Leave the lines behind a place for the next stretch."""
@@ -149,16 +195,17 @@ class EventBatches:
         these, odd = audit_lines.before(these, odd, count)
         return these, odd, audit_groups.group(these, odd, self._nodes)
 
-    def _batch(self, found: Text, these: Lines, odd: Odd, groups: Groups) -> Batch:
+    def _batch(self, stretch: Stretch) -> Batch:
+        found, these, odd, groups = stretch[:4]
         bases = audit_columns.separators(found, these.starts, these.stops)
-        number, places = self._placed(these, odd, groups)
-        nodes = list(self._nodes)
+        number, places = _placed(stretch)
+        nodes = stretch.nodes
         chosen = salvaged = np.zeros(len(groups.firsts), dtype=np.bool_)
         if self._interest is not None:
             chosen, salvaged = self._interest.find(found, these, groups, bases)
-        heads = groups.lines[groups.firsts[chosen]]
+        own = groups.only(np.flatnonzero(chosen))
         brief = audit_table.brief_rows(
-            found, these, heads, number[: len(chosen)][chosen], salvaged[chosen], nodes
+            found, these, own, number[: len(chosen)][chosen], salvaged[chosen], nodes
         )
         rest = np.flatnonzero(~chosen)
         own = groups.only(rest)
@@ -173,20 +220,39 @@ class EventBatches:
             audit_table.rows(this, these, own, number[rest], nodes, is_wanted) for is_wanted in (False, True)
         ]
         ordered = np.empty_like(places)
-        ordered[number - self.records] = places
+        ordered[number - stretch.first] = places
         return Batch(rows[0], rows[1], brief, ordered, items)
 
-    def _placed(self, these: Lines, odd: Odd, groups: Groups) -> tuple[Positions, Positions]:
-        """Return numbers and places of the events and of the damaged lines behind them."""
-        heads, tails = groups.lines[groups.firsts], groups.lines[groups.firsts + groups.counts - 1]
-        bad = np.array([line for line, _ in odd.damaged], dtype=np.int64)
-        firsts = np.concatenate([heads, bad])
-        number = np.empty(len(firsts), dtype=np.int64)
-        number[np.argsort(firsts, kind="stable")] = np.arange(len(firsts)) + self.records
-        stops = np.concatenate([these.ends[tails], these.stops[bad]])
-        starts = these.starts[firsts]
-        lines = these.numbers[firsts] + self._line
-        return number, np.stack([starts + self._offset, stops - starts, lines], axis=1)
+
+def _read(handle: FileIO, size: int) -> bytes:
+    """Return so many bytes, fewer only at the end of the file."""
+    content = handle.read(size)
+    while len(content) < size and (more := handle.read(size - len(content))):
+        content += more
+    return content
+
+
+def _portion(batches: list[Batch], first: int) -> Portion:
+    others, wanted, brief = (
+        pa.Table.from_batches([one[i] for one in batches if len(one[i])], schema)
+        for i, schema in enumerate((audit_table.SCHEMA, audit_table.SCHEMA, audit_table.BRIEF))
+    )
+    odd = [item for one in batches for item in one.odd]
+    return Portion(others, wanted, brief, odd, first, np.concatenate([one.places for one in batches]))
+
+
+def _placed(stretch: Stretch) -> tuple[Positions, Positions]:
+    """Return numbers and places of the events and of the damaged lines behind them."""
+    these, groups = stretch.these, stretch.groups
+    heads, tails = groups.lines[groups.firsts], groups.lines[groups.firsts + groups.counts - 1]
+    bad = np.array([line for line, _ in stretch.odd.damaged], dtype=np.int64)
+    firsts = np.concatenate([heads, bad])
+    number = np.empty(len(firsts), dtype=np.int64)
+    number[np.argsort(firsts, kind="stable")] = np.arange(len(firsts)) + stretch.first
+    stops = np.concatenate([these.ends[tails], these.stops[bad]])
+    starts = these.starts[firsts]
+    lines = these.numbers[firsts] + stretch.line
+    return number, np.stack([starts + stretch.offset, stops - starts, lines], axis=1)
 
 
 def _apart(

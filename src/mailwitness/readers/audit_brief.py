@@ -11,11 +11,13 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mailwitness.readers import audit_event
 from mailwitness.readers.audit_columns import Tokens
 from mailwitness.readers.audit_lines import ALONE, CWD, EXECVE, FIRST_ALONE, PATH, SYSCALL
-from mailwitness.readers.audit_wanted import is_wanted
+from mailwitness.readers.audit_wanted import WANTED, is_wanted
 from mailwitness.readers.byte_words import digits
 from mailwitness.readers.known_texts import KnownTexts
 from mailwitness.readers.syscalls import syscall_name
@@ -40,6 +42,12 @@ _PROGRAM = re.compile(
 _OTHER_PROGRAM = re.compile(rb'exe="/[^"\s]*"')
 _LOGIN_PROGRAM = re.compile(rb"sshd|login|gdm|lightdm|systemd")
 _WORD = 8
+# What makes an event of interest wherever it stands in its lines: our words, programs that are started, and names in hex, of which the
+# titles of programs are none.
+_SUSPECT = (
+    b"|".join(re.escape(word) for word in WANTED)
+    + rb"|/(?:cur|new)/|73706F6F6C|SYSCALL=exec|syscall=(?:59|322|11|358|221|281)(?:[^0-9]|$)|(?:comm|exe|key|name|cwd)=[0-9A-F]{4}"
+).decode("ascii")
 
 
 class Brief(NamedTuple):
@@ -54,8 +62,8 @@ class Interest:
 
     def __init__(self) -> None:
         """Know no text yet."""
-        self._calls = KnownTexts(lambda text: int(not _is_brief_call(text)))
-        self._programs = KnownTexts(lambda text: int(_PROGRAM.fullmatch(text) is None or is_wanted(text)))
+        self._calls = KnownTexts(_judge_call)
+        self._programs = KnownTexts(_judge_program)
         self._files = KnownTexts(is_wanted)
         self._messages = KnownTexts(lambda text: int(_may_be_login(text)))
 
@@ -72,10 +80,10 @@ class Interest:
         is_brief = groups.is_plain.copy()
         kinds = these.kinds[groups.lines]
         of_entry = np.repeat(np.arange(events), groups.counts)
-        _leave_foreign(found, these, groups, of_entry, is_brief)
+        is_odd = ~groups.is_plain | _foreign(found, these, groups, of_entry)
+        is_brief[is_odd] = False
         is_brief[of_entry[kinds == EXECVE]] = False
-        salvaged = self._find_calls(found, these, groups, bases, is_brief)
-        paths = np.bincount(of_entry[kinds == PATH], minlength=events)
+        counted, is_other = self._find_calls(found, these, groups, bases, is_brief)
         for kind in (CWD, PATH):
             chosen = np.flatnonzero((kinds == kind) & is_brief[of_entry])
             line = groups.lines[chosen]
@@ -87,32 +95,71 @@ class Interest:
             answers = self._files.ask(found, begin, np.maximum(stop, begin))
             is_brief[of_entry[chosen[answers > 0]]] = False
         self._find_alone(found, these, groups, bases, is_brief)
-        return Brief(is_brief, is_brief & (salvaged > paths))
+        self._find_odd(found, these, groups, bases, (is_odd | is_other, is_brief, counted))
+        paths = np.bincount(of_entry[kinds == PATH], minlength=events)
+        return Brief(is_brief, is_brief & (counted > paths))
+
+    def _find_odd(
+        self, found: Text, these: Lines, groups: Groups, bases: Positions, known: tuple[Mask, Mask, Positions]
+    ) -> None:
+        """Take events whose records are cut, missing or foreign for brief where none of their lines holds anything of interest.
+
+        Args:
+            found: the stretch.
+            these: its lines.
+            groups: their events.
+            bases: where the enriched part of each line begins.
+            known: which events are odd; which are brief; how many paths the kernel counted: the latter two are completed.
+        """
+        is_odd, is_brief, counted = known
+        is_odd = is_odd.copy()
+        is_odd[list(groups.parts)] = False
+        events = np.flatnonzero(is_odd)
+        if not len(events):
+            return
+        mine = groups.only(events)
+        kinds = these.kinds[mine.lines]
+        of_entry = np.repeat(np.arange(len(events)), mine.counts)
+        is_call = kinds == SYSCALL
+        calls, line = of_entry[is_call], mine.lines[is_call]
+        suspect = pc.match_substring_regex(
+            _lines(found, these).take(pa.array(mine.lines)), _SUSPECT
+        ).to_numpy(zero_copy_only=False)
+        items, is_other = _items(found, Tokens(found, these.blanks[line], bases[line]))
+        # More than one call, or a program's record beside others, is for the reader of single records.
+        wrong = np.bincount(calls, minlength=len(events)) > 1
+        wrong |= (mine.counts > 1) & (np.bincount(of_entry[kinds >= FIRST_ALONE], minlength=len(events)) > 0)
+        for found_wrong in (
+            of_entry[suspect],
+            of_entry[(kinds == EXECVE) | np.isin(kinds, (*_ALWAYS, *_LOGINS))],
+            calls[is_other],
+        ):
+            wrong[found_wrong] = True
+        counted[events] = 0
+        counted[events[calls]] = items
+        is_brief[events] = ~wrong
 
     def _find_calls(
         self, found: Text, these: Lines, groups: Groups, bases: Positions, is_brief: Mask
-    ) -> Positions:
-        """Leave out system calls of interest; return how many paths the kernel counted for each event."""
+    ) -> tuple[Positions, Mask]:
+        """Leave out system calls of interest; return how many paths the kernel counted for each event, and which are not written as usual."""
         heads = groups.lines[groups.firsts]
         events = np.flatnonzero(is_brief & (these.kinds[heads] == SYSCALL))
         line = heads[events]
         base = bases[line]
         tokens = Tokens(found, these.blanks[line], base)
-        start, stop, is_other = tokens.named(_ITEMS, "items")
-        length = (stop - start).astype(np.uint64)
-        shift = (np.uint64(8) - np.minimum(length, np.uint64(8))) * np.uint64(8)
-        items, is_number = digits(
-            found.at(start) << shift | np.uint64(0x3030303030303030) >> (np.uint64(64) - shift)
-        )
-        is_other |= ~is_number | (length > _WORD)
+        items, is_other = _items(found, tokens)
         begin = tokens.start(0)
-        is_other |= self._calls.ask(found, begin, np.maximum(tokens.stop(1), begin)) > 0
+        calls = self._calls.ask(found, begin, np.maximum(tokens.stop(1), begin))
         begin = tokens.start(_COMM)
-        is_other |= self._programs.ask(found, begin, np.maximum(base, begin)) > 0
-        is_brief[events[is_other]] = False
+        programs = self._programs.ask(found, begin, np.maximum(base, begin))
+        is_other |= (calls > 1) | (programs > 1)
+        is_brief[events[is_other | (calls > 0) | (programs > 0)]] = False
         counted = np.zeros(len(groups.firsts), dtype=np.int64)
         counted[events] = items
-        return counted
+        odd = np.zeros(len(groups.firsts), dtype=np.bool_)
+        odd[events[is_other]] = True
+        return counted, odd
 
     def _find_alone(
         self, found: Text, these: Lines, groups: Groups, bases: Positions, is_brief: Mask
@@ -128,22 +175,50 @@ class Interest:
         is_brief[events[answers > 0]] = False
 
 
-def _leave_foreign(found: Text, these: Lines, groups: Groups, of_entry: Positions, is_brief: Mask) -> None:
-    """Leave out events with bytes that are no plain text."""
+def _items(found: Text, tokens: Tokens) -> tuple[Positions, Mask]:
+    """Return how many paths the kernel counted on each line of a system call; and where that is not written as usual."""
+    start, stop, is_other = tokens.named(_ITEMS, "items")
+    length = (stop - start).astype(np.uint64)
+    shift = (np.uint64(8) - np.minimum(length, np.uint64(8))) * np.uint64(8)
+    items, is_number = digits(
+        found.at(start) << shift | np.uint64(0x3030303030303030) >> (np.uint64(64) - shift)
+    )
+    return items, is_other | ~is_number | (length > _WORD)
+
+
+def _lines(found: Text, these: Lines) -> pa.Array:
+    """Return the lines as texts, each up to where the next one starts."""
+    offsets = np.append(these.starts, found.size)
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(these.starts), [None, pa.py_buffer(offsets), pa.py_buffer(found.raw)]
+    )
+
+
+def _foreign(found: Text, these: Lines, groups: Groups, of_entry: Positions) -> Mask:
+    """Return the events with bytes that are no plain text."""
+    foreign = np.zeros(len(groups.firsts), dtype=np.bool_)
     hurt = found.foreign_lines(these.starts)
     if len(hurt):
         is_hurt = np.zeros(len(these.starts), dtype=np.bool_)
         is_hurt[hurt] = True
-        is_brief[of_entry[is_hurt[groups.lines]]] = False
+        foreign[of_entry[is_hurt[groups.lines]]] = True
+    return foreign
 
 
-def _is_brief_call(text: bytes) -> bool:
-    """Tell whether ``arch=c000003e syscall=257`` is a call that starts no program."""
+def _judge_call(text: bytes) -> int:
+    """Return 0 for a call such as ``arch=c000003e syscall=257`` that starts no program, 1 for one that does, 2 for anything else."""
     match = _CALL.fullmatch(text)
     if match is None:
-        return False
+        return 2
     architecture, number = (part.decode("ascii") for part in match.groups())
-    return syscall_name(architecture, number) not in audit_event.EXECUTES
+    return int(syscall_name(architecture, number) in audit_event.EXECUTES)
+
+
+def _judge_program(text: bytes) -> int:
+    """Return 0 for a program of no interest, 1 for another, 2 for what is not written as usual."""
+    if _PROGRAM.fullmatch(text) is None:
+        return 2
+    return is_wanted(text)
 
 
 def _may_be_login(text: bytes) -> bool:

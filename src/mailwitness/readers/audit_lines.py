@@ -129,14 +129,19 @@ def lines(found: Text, nodes: dict[bytes, int]) -> Lines:
         (kinds > 0) & (codes >= 0) & (serials >= 0) & (closes + 2 <= stops) & (stops - starts <= LONGEST_LINE)
     )
     kinds[~is_usual] = OTHER
-    kinds[_joined(found, starts, kinds)] = OTHER
+    kinds[_joined(found, starts, stops, kinds)] = OTHER
     return Lines(starts, stops, ends, numbers, kinds, blank, codes, times, serials, (ids, closes))
 
 
-def _joined(found: Text, starts: Positions, kinds: Codes) -> Positions:
+def _joined(found: Text, starts: Positions, stops: Positions, kinds: Codes) -> Positions:
     """Return the usual lines that hold another record behind their own: the line end between them is lost."""
     first = int(starts[0]) if len(starts) else 0
-    if found.raw.count(_BEGIN, first, found.size) <= np.count_nonzero(kinds):
+    usual = np.count_nonzero(kinds)
+    elsewhere = (
+        found.raw.count(_BEGIN, start, stop)
+        for start, stop in zip(starts[kinds == OTHER].tolist(), stops[kinds == OTHER].tolist(), strict=True)
+    )
+    if found.raw.count(_BEGIN, first, found.size) - sum(elsewhere) <= usual:
         # Every usual line begins with one.
         return np.zeros(0, dtype=np.int64)
     places = np.array(

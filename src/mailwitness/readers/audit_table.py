@@ -175,11 +175,14 @@ def rows(
 
 
 def brief_rows(
-    found: Text, these: Lines, heads: Positions, numbers: Positions, salvaged: Mask, nodes: list[bytes]
+    found: Text, these: Lines, groups: Groups, numbers: Positions, salvaged: Mask, nodes: list[bytes]
 ) -> pa.RecordBatch:
-    """Return the rows of brief events by the first line of each."""
+    """Return the rows of brief events; a call is one whichever of its records comes first."""
+    heads = groups.lines[groups.firsts]
     start, stop = these.ids[0][heads], these.ids[1][heads]
-    kinds = these.kinds[heads]
+    kinds = these.kinds[heads].copy()
+    is_call = these.kinds[groups.lines] == audit_lines.SYSCALL
+    kinds[np.repeat(np.arange(len(heads)), groups.counts)[is_call]] = audit_lines.SYSCALL
     words = ([text(node) for node in nodes], these.nodes[heads]), (list(KINDS), kinds)
     arrays = [
         pa.array(numbers),

@@ -36,8 +36,10 @@ WANTED = (
         b"/audit",
         b"ournal",
     ),
-    b"spool",
+    *(b"spool", b"box", b"svbin", b"vacation", b"FilterRules", b"rspamd", b"aliases", b'"log/'),
 )
+# A name in hex may be any.
+_HIDDEN = re.compile(rb"(?:^|=)(?:[0-9A-F]{2}){4,}(?: |$)")
 # Arguments that need neither decoding nor quotes, of which none is empty.
 _ARGUMENTS = re.compile(rb"""(\d+)((?: a\d+="[^\s"'\\;|&<>()$`*?#~]+")+)""")
 
@@ -93,8 +95,8 @@ class Wanted:
 
 
 def is_wanted(text: bytes) -> int:
-    """Return 1 for a text that names mail, a log or a configuration, else 0."""
-    return int(any(word in text for word in WANTED))
+    """Return 1 for a text that names mail, a log or a configuration, or a name that cannot be read as it stands, else 0."""
+    return int(any(word in text for word in WANTED) or _HIDDEN.search(text) is not None)
 
 
 def judge_arguments(text: bytes) -> int:

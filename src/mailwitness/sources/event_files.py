@@ -5,6 +5,7 @@ A reader offers this by a module with ``EventBatches``: the events of a file, po
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,8 @@ from mailwitness.sources import also_tables, audit_sql
 from mailwitness.tables import identifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mailwitness.content.schemas import Mapping
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
@@ -33,10 +36,15 @@ def add(intake: Intake, opened: Opened, match: Match, module: Any, arrivals: Arr
     together = also_tables.together(mapping, intake.segments.further(match))
     is_brief = match.mapping == _KNOWN and intake.writer.may_lack(mapping.table, audit_sql.BRIEF)
     batches = module.EventBatches(opened.path, frozenset(together.raw), is_brief=is_brief)
-    number = 0
-    while batches.has_more():
-        _Portion(intake, opened, match, together, number).add(batches, arrivals, is_brief=is_brief)
-        number += 1
+    # The records are read ahead while the database works.
+    with ThreadPoolExecutor(1, thread_name_prefix="events") as pool:
+        portions = batches.portions()
+        coming = pool.submit(next, portions, None)
+        while (portion := coming.result()) is not None:
+            coming = pool.submit(next, portions, None)
+            loading = _Portion(intake, opened, match, together, portion)
+            damaged = loading.add(arrivals, is_brief=is_brief)
+            loading.add_again(batches.again(portion, damaged), arrivals)
     arrivals.finish()
     intake.save_index(opened, batches.index())
 
@@ -44,21 +52,22 @@ def add(intake: Intake, opened: Opened, match: Match, module: Any, arrivals: Arr
 class _Portion:
     """One portion of an exhibit on its way into the tables."""
 
-    def __init__(self, intake: Intake, opened: Opened, match: Match, together: Mapping, number: int) -> None:
-        """Take the run, the exhibit, its source, the raw keys of all its tables, and the number of the portion."""
+    def __init__(self, intake: Intake, opened: Opened, match: Match, together: Mapping, portion: Any) -> None:  # noqa: ANN401 - of a reader
+        """Take the run, the exhibit, its source, the raw keys of all its tables, and the portion."""
         self._intake = intake
         self._opened = opened
         self._match = match
         self._together = msgspec.structs.replace(together, raw=together.raw | {audit_sql.MAIL: "VARCHAR"})
-        self._parts = [opened.exhibit.blake3, opened.exhibit.id, str(number)]
-        self._apart = intake.work / f"{opened.exhibit.id}.{number}.lines"
+        self._portion = portion
+        self._parts = [opened.exhibit.blake3, opened.exhibit.id, str(portion.first)]
+        self._apart = intake.work / f"{opened.exhibit.id}.{portion.first}.lines"
 
-    def add(self, batches: Any, arrivals: Arrivals, *, is_brief: bool) -> None:  # noqa: ANN401 - of a reader
-        """Load the next portion; with brief rows where no rule asks for more."""
+    def add(self, arrivals: Arrivals, *, is_brief: bool) -> list[int]:
+        """Load the portion, with brief rows where no rule asks for more; return the numbers of events that were not plain after all."""
         intake, tally = self._intake, self._opened.tally
-        others, wanted, brief = batches.portion()
+        others, wanted, brief = self._portion.others, self._portion.wanted, self._portion.brief
         salvaged = sum(table.column("salvaged").to_numpy().sum() for table in (others, wanted, brief))
-        apart = self._taken_apart(batches, arrivals)
+        apart = self._taken_apart(arrivals)
         started = [item.data["CommandLine"] for _, item in apart if _is_started(item.data)]
         known = audit_sql.commands(intake.connection, (others, wanted), started)
         largest = self._write_apart(apart, known.mails)
@@ -76,9 +85,13 @@ class _Portion:
         tally.records += rows
         tally.salvaged += int(salvaged)
         tally.count(self._match, mapping.table, rows)
-        for number, item in batches.again(list(stored.damaged)):
-            # Its row was counted as salvaged above, and is again as a record.
-            tally.salvaged -= isinstance(item, RawRecord) and item.salvaged
+        return list(stored.damaged)
+
+    def add_again(self, items: Iterable[tuple[int, RawRecord | Damage]], arrivals: Arrivals) -> None:
+        """Load events that turned out not to be plain."""
+        for number, item in items:
+            # Its row was counted as salvaged before, and is again as a record.
+            self._opened.tally.salvaged -= isinstance(item, RawRecord) and item.salvaged
             arrivals.put(number, item)
 
     def _mapping(self, further: str, known: audit_sql.Commands) -> Mapping:
@@ -109,11 +122,10 @@ class _Portion:
                 where = "false" if is_of_files else "command IS NOT NULL"
                 self._intake.segments.store_further(mapping, self._parts, self._relation(largest, where))
 
-    def _taken_apart(self, batches: Any, arrivals: Arrivals) -> list[tuple[int, RawRecord]]:  # noqa: ANN401 - of a reader
+    def _taken_apart(self, arrivals: Arrivals) -> list[tuple[int, RawRecord]]:
         """Return the events that were taken apart; what is damaged goes into quarantine."""
         found = []
-        while batches.odd:
-            number, item = batches.odd.popleft()
+        for number, item in self._portion.odd:
             if isinstance(item, Damage):
                 arrivals.put(number, item)
             else:
