@@ -38,6 +38,9 @@ COMPLETE_TABLES = frozenset({"PresentMessage", "SettingsSnapshot"})
 # the system has to clear first: a twentieth of the time of loading.
 _GROUP_ROWS = 32_768
 _SMALL_GROUP_ROWS = 16_384
+# The database reads in pieces of twice the longest line that it is told to expect. It is told the longest there is, but no less than
+# this: smaller pieces are still in the processor's cache when their values are taken out, and take less memory.
+_SHORTEST_LONGEST_LINE = 4 * 1024 * 1024
 _OWN_KEYS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
 
 
@@ -126,6 +129,16 @@ def _duckdb_type(shape: Any) -> str:  # noqa: ANN401 - a structure as json_trans
     return str(shape)
 
 
+def line_options(largest: int) -> str:
+    """Return the options of ``read_json`` with which each line that is not blank gives one row.
+
+    Args:
+        largest: bytes of the longest line; a longer one would make the database give up the file.
+    """
+    size = max(_SHORTEST_LONGEST_LINE, largest + 1024)
+    return f"format = 'newline_delimited', ignore_errors = true, auto_detect = false, maximum_object_size = {size}"
+
+
 def json_relation(
     paths: Iterable[Path],
     mapping: Mapping,
@@ -148,8 +161,7 @@ def json_relation(
         record: member that holds the record itself; empty when the line is the record.
         outer: pairs of outer member and raw key, used where the record lacks the key.
     """
-    size = max(16 * 1024 * 1024, largest + 1024)
-    options = f"format = 'newline_delimited', ignore_errors = true, auto_detect = false, maximum_object_size = {size}"
+    options = line_options(largest)
     listed = "[" + ", ".join(literal(str(path)) for path in paths) + "]"
     if not record:
         columns = ", ".join(f"{literal(k)}: {literal(t)}" for k, t in struct_of(mapping, own=own).items())

@@ -35,6 +35,8 @@ def main() -> None:
                 os._exit(2)
             sys.exit(0)
     gc.set_threshold(_VALUES_BEFORE_A_SEARCH, 20, 50)
+    # NumPy's linear algebra, of which nothing here is used, would start a thread for each core that waits in a loop.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mailwitness.cli import main as run  # noqa: PLC0415 - only when it is needed
 
     run()

@@ -276,6 +276,19 @@ def test_a_line_of_eighty_megabytes_is_quarantined_and_the_rest_loaded(way: str)
     assert kept == [(1, 2, len(line) - 1)]
 
 
+@pytest.mark.parametrize("size", [(4 << 20) - 1024, 4 << 20, (8 << 20) + 1])
+def test_a_line_as_long_as_what_the_reader_holds_is_a_row_between_others(size: int) -> None:
+    start = compact(hard_delete(2))[:-1].encode() + b',"Pad":"'
+    line = start + b"x" * (size - len(start) - 3) + b'"}\n'
+
+    with through("sql"), loaded(record(1) + line + record(3)) as found:
+        rows = [(row["OfficeId"], row["_Position"]) for row in found.rows()]
+        counts = found.counts()
+
+    assert rows == [(guid(1), 0), (guid(2), 1), (guid(3), 2)]
+    assert counts == (3, 3, 0, 0)
+
+
 @pytest.mark.parametrize("way", ["python", "sql"])
 @pytest.mark.parametrize("depth", [100, 1000, 5000, 100_000])
 def test_any_depth_of_nesting_costs_at_most_its_record(depth: int, way: str) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mailwitness.loading import Lines, identity_column, json_relation
+from mailwitness.loading import Lines, identity_column, json_relation, line_options
 from mailwitness.readers import index as line_index
 from mailwitness.readers import json_records
 from mailwitness.recognise import TABLE_HINTS, unwrap
@@ -162,13 +162,12 @@ def _has_exact_keys(path: Path, match: Match, mapping: Mapping) -> bool:
 
 def _has_several_tables(intake: Intake, path: Path, longest: int) -> bool:
     """Tell whether the rows of an export name more than one table: a row has nothing else that would be missed."""
-    size = max(16 * 1024 * 1024, longest + 1024)
     columns = "{" + ", ".join(f"{literal(name)}: 'VARCHAR'" for name in TABLE_HINTS) + "}"
     hint = "concat(" + ", '|', ".join(identifier(name) for name in TABLE_HINTS) + ")"
     return bool(
         intake.connection.execute(
             f"SELECT count(DISTINCT {hint}) FILTER ({hint} <> '||') > 1 FROM read_json({literal(str(path))}, "
-            f"columns = {columns}, format = 'newline_delimited', ignore_errors = true, auto_detect = false, maximum_object_size = {size})"
+            f"columns = {columns}, {line_options(longest)})"
         ).fetchall()[0][0]
     )
 
