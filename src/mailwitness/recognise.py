@@ -82,12 +82,23 @@ class Recogniser:
             if not table.made
         }
         self._together: dict[str, str] = loader.read_yaml(loader.CONTENT / "tables" / "_together.yaml")
-        self._known: dict[tuple[str, frozenset[str], str], Match | None] = {}
+        # Members whose values decide, in small letters; of all others only names count, and whether they are filled.
+        self.asked = frozenset(
+            path.split(".")[0].lower()
+            for source in self.sources
+            for path in (source.record, *(path for rule in source.recognise for path in rule.nested))
+        ).union(name.lower() for name in TABLE_HINTS)
+        # Answers that only depend on names, and on which of them are filled.
+        self._exports: dict[tuple[str, frozenset[str], str], Match | None] = {}
+        self._matches: dict[str, Match] = {}
         self._by_names: dict[tuple[str, frozenset[str]], list[tuple[Source, list[Recognise]]]] = {}
 
     def match(self, record: Record, form: str) -> Match | None:
         """Return the source of one record of format ``json`` or ``csv``; None when nothing fits."""
         hint = str(next((record[name] for name in TABLE_HINTS if record.get(name)), ""))
+        for source, rules in self._fitting(record, form):
+            if any(_fits_inside(rule, record) for rule in rules):
+                return self._as_match(source, record, hint)
         # Rows of several tables in one reply carry the columns of all: only what is filled tells them apart.
         filled = (
             record
@@ -95,10 +106,16 @@ class Recogniser:
             else [name for name, value in record.items() if value not in (None, "", [], {})]
         )
         key = (form, frozenset(filled), hint)
-        # Nested conditions depend on values, so only the plain answer of a shape is kept.
-        if key not in self._known or self._needs_values(record):
-            self._known[key] = self._match(record, form, hint)
-        return self._known[key]
+        if key not in self._exports:
+            if len(self._exports) >= _MOST_SHAPES:
+                self._exports.clear()
+            self._exports[key] = self._as_export(record, hint, form)
+        return self._exports[key]
+
+    def may_only_be(self, record: Record, source: str) -> bool:
+        """Tell whether the names of a JSON record's members are those of one source alone, whatever became of their values."""
+        fitting = self._fitting(record, "json")
+        return len(fitting) == 1 and fitting[0][0].id == source
 
     def match_start(self, head: bytes, *, is_text: bool, name: str = "") -> Match | None:
         """Return the source with a reader of its own that recognises the start of a file."""
@@ -112,23 +129,17 @@ class Recogniser:
                     return self._as_match(source, {}, "")
         return None
 
-    def _needs_values(self, record: Record) -> bool:
-        return any(name in record for name in ("event", "log", "properties", "o365audit", "_source"))
-
-    def _match(self, record: Record, form: str, hint: str) -> Match | None:
-        for source, rules in self._fitting(record, form):
-            if any(_fits_inside(rule, record) for rule in rules):
-                return self._as_match(source, record, hint)
+    def _as_export(self, record: Record, hint: str, form: str) -> Match | None:
         table = self._table_of(record, hint, form)
-        if table:
-            return Match(
-                source="table_export",
-                name=f"{table} export",
-                mapping="table_export",
-                table=table,
-                prepare=self._together.get(table, ""),
-            )
-        return None
+        if not table:
+            return None
+        return Match(
+            source="table_export",
+            name=f"{table} export",
+            mapping="table_export",
+            table=table,
+            prepare=self._together.get(table, ""),
+        )
 
     def _fitting(self, record: Record, form: str) -> list[tuple[Source, list[Recognise]]]:
         """Return the sources whose rules a record's own names meet, highest first; records of one file have few sets of names."""
@@ -145,13 +156,15 @@ class Recogniser:
         return self._by_names[key]
 
     def _as_match(self, source: Source, record: Record, hint: str) -> Match | None:
+        if source.id in self._matches:
+            return self._matches[source.id]
         table = self.mapping_tables.get(source.mapping, "")
         if source.mapping == "table_export":
             inner = unwrap(record, source.record)
             table = self._table_of(inner, hint, "json") if isinstance(inner, dict) else ""
             if not table:
                 return None
-        return Match(
+        found = Match(
             source=source.id,
             name=source.name,
             mapping=source.mapping,
@@ -162,6 +175,9 @@ class Recogniser:
             reader=source.reader,
             prepare=source.prepare,
         )
+        if source.mapping != "table_export":
+            self._matches[source.id] = found
+        return found
 
     def _table_of(self, record: Record, hint: str, form: str) -> str:
         """Find the table whose columns an input has; its own word for the table wins."""

@@ -9,7 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailwitness.readers.mending import mend
 from mailwitness.readers.salvage import salvage, salvage_json
+
+# None cuts a text off; all others are written over it.
+DAMAGES = (
+    None,
+    b"\xff\xfe\x00",
+    b"\x00",
+    b'"',
+    b"{",
+    b"}",
+    b"]",
+    b",",
+    b":",
+    b"\\",
+    b"1",
+    b"x",
+    b" ",
+    b"NaN",
+    b"\\ud800",
+)
 
 # Values of any JSON shape; Any because JSON is what it is.
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -112,3 +132,54 @@ def test_bottomless_nesting_is_left(text: bytes) -> None:
 
 def test_only_the_allowed_bytes_are_looked_at() -> None:
     assert salvage(b'{"a":1,"b":2,"c":3}', limit=13).members == {"a": 1, "b": 2}
+
+
+def _first_of_equals(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for key, value in pairs:
+        members.setdefault(key, value)
+    return members
+
+
+@settings(max_examples=300)
+@given(
+    value=st.dictionaries(st.text(max_size=4), json_values, max_size=5),
+    places=st.lists(st.tuples(st.floats(0, 1), st.sampled_from([*DAMAGES])), max_size=3),
+    separators=st.sampled_from([(",", ":"), (" , ", " : ")]),
+)
+def test_a_mended_text_says_what_salvage_finds(
+    value: dict[str, Any], places: list[tuple[float, bytes | None]], separators: tuple[str, str]
+) -> None:
+    line = json.dumps(value, separators=separators, ensure_ascii=False).encode()
+    for share, piece in places:
+        place = int(share * len(line))
+        line = line[:place] if piece is None else line[:place] + piece + line[place + len(piece) :]
+
+    mended = mend(line)
+
+    if mended is not None:
+        members = json.loads(mended.text or b"{}", object_pairs_hook=_first_of_equals)
+        assert members == salvage(line).members
+        assert list(mended.members) == list(members)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b"text", b""),
+        (b'{"a":1,"b":"cut', b'{"a":1}'),
+        (b'{"a":{"b":[1,{"c":"x"},{"d":', b'{"a":{"b":[1,{"c":"x"},{}]}}'),
+        (b'{"a":"C:\\\\","b":"\\"{', b'{"a":"C:\\\\"}'),
+        (b'{"a":"x\x00\xffy","b":2}', '{"a":"x\\u0000\ufffdy","b":2}'.encode()),
+        (b'{"a":1,"b":\xff\xfe\x00","c":3}', b'{"a":1}'),
+        (b'{"a":"val\xff\xfe\x00b":"2"}', '{"a":"val\ufffd\ufffd\\u0000b"}'.encode()),
+        (b'cut","b":{"c":1},"d":2}', b'{"c":1}'),
+        (b'{"a":"\\ud800"}', b'{"a":"\\ufffd"}'),
+        (b'{"a":12}{"b":1}', b'{"a":12}'),
+    ],
+)
+def test_a_damaged_line_becomes_sound_text(line: bytes, text: bytes) -> None:
+    mended = mend(line)
+
+    assert mended is not None
+    assert mended.text == text

@@ -35,7 +35,7 @@ _MEMBER = re.compile(
     re.VERBOSE,
 )
 # A surrogate pair is one character; half a pair is none, and no text with one can be written as UTF-8.
-_SURROGATE = re.compile(
+SURROGATE = re.compile(
     r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
 _CHECKER = msgspec.json.Decoder(msgspec.Raw)
@@ -74,7 +74,7 @@ def salvage(data: bytes, limit: int = MAX_RECORD_BYTES) -> Salvage:
 
     Of equal keys the first counts, as in the database. Never recursive; at most `limit` bytes are looked at.
     """
-    text = _SURROGATE.sub(_whole_character, data[:limit].decode("utf-8", "replace"))
+    text = SURROGATE.sub(whole_character, data[:limit].decode("utf-8", "replace"))
     start = text.find("{")
     if start < 0:
         return Salvage({}, is_whole=False, incomplete=[])
@@ -99,7 +99,8 @@ def _is_cut(data: bytes) -> bool:
     return False
 
 
-def _whole_character(escape: re.Match[str]) -> str:
+def whole_character(escape: re.Match[str]) -> str:
+    """Return an escape as it is, half a surrogate pair as U+FFFD."""
     return "\\ufffd" if len(escape[0]) == _LONE_ESCAPE_LENGTH else escape[0]
 
 

@@ -10,7 +10,7 @@ from mailwitness.loading import Lines, identity_column, json_relation, line_opti
 from mailwitness.readers import index as line_index
 from mailwitness.readers import json_records
 from mailwitness.recognise import TABLE_HINTS, unwrap
-from mailwitness.sources import also_tables, limits, plain_json, plain_records, routing
+from mailwitness.sources import also_tables, limits, mended_lines, plain_json, plain_records, routing
 from mailwitness.sources.routing import Records, parse
 from mailwitness.tables import identifier, literal
 
@@ -124,7 +124,8 @@ def _load_lines(intake: Intake, opened: Opened, path: Path, at: Records, longest
         if mapping.accept != "true":
             # The tables share the records between them: each record is a row of exactly one.
             tally.count(match, further.table, rows[further.id])
-    routing.route(intake, opened, at, stored.damaged)
+    left, refused = mended_lines.load(intake, opened, match, at, stored.damaged)
+    routing.route(intake, opened, at, left, refused)
     return True
 
 

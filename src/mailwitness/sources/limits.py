@@ -10,3 +10,5 @@ BULK_BYTES = 8 * 1024 * 1024
 BATCH_BYTES = 64 * 1024 * 1024
 # So much of the first record of an unknown kind is looked at to say what it is.
 SHOWN_RECORD_BYTES = 64 * 1024
+# So many names of members are remembered: damage makes new ones without end.
+MOST_NAMES = 10_000

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
 
 Record = dict[str, Any]  # Any: a parsed JSON object or CSV row
+# Numbers of records, and why they are none.
+Decided = dict[int, str]
+NOT_PARSED = "it cannot be parsed"
 
 
 class Records(msgspec.Struct, frozen=True):
@@ -70,15 +73,33 @@ def _first_record(at: Records) -> bytes:
     return index.read(at.path, 0, limits.SHOWN_RECORD_BYTES)
 
 
-def route(intake: Intake, opened: Opened, at: Records, numbers: Sequence[int]) -> None:
-    """Look, record by record, at what the database does not get or refused."""
+def route(
+    intake: Intake,
+    opened: Opened,
+    at: Records,
+    numbers: Sequence[int],
+    decided: Decided | None = None,
+) -> None:
+    """Look, record by record, at what the database does not get or refused.
+
+    Args:
+        intake: the run.
+        opened: the exhibit.
+        at: where its records stand.
+        numbers: which ones, ascending.
+        decided: why some of them are no records, where that is known already.
+    """
     if not numbers:
         return
     index = line_index.index_lines(at.path).records if at.index is None else at.index
     lines = Lines(at.path)
     for number in numbers:
         length = min(int(index.lengths[number]), limits.LARGEST_RECORD_BYTES + 1)
-        _route_one(intake, opened, at, number, lines.read(int(index.offsets[number]), length))
+        content = lines.read(int(index.offsets[number]), length)
+        if decided and (reason := decided.get(number)):
+            intake.counts.quarantine_record(opened.tally, number, at.original, reason, content)
+        else:
+            _route_one(intake, opened, at, number, content)
     lines.close()
 
 
@@ -117,7 +138,7 @@ def _prepared(intake: Intake, at: Records, number: int, content: bytes) -> tuple
     record, salvaged = read_record(content, at.shape)
     match = intake.recogniser.match(record, at.form) if record else None
     if match is None:
-        return "it is not a record of a known source" if record and not salvaged else "it cannot be parsed"
+        return "it is not a record of a known source" if record and not salvaged else NOT_PARSED
     mapping = intake.writer.mapping(match.mapping, match.table)
     inner, partial = _inner(intake, record, match, mapping, number)
     if inner is None or not has_required(inner, mapping):

@@ -1,0 +1,195 @@
+"""Damaged lines of a large file, many at once: what is still sound of them is read as the undamaged lines are.
+
+Each line is mended as text, the mended ones become a file of lines of their own, and the database reads that with the very SQL of the others. What
+it refuses, and what belongs to another source, goes the way of single records.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from mailwitness.loading import Lines, json_line, json_relation
+from mailwitness.readers import index as line_index
+from mailwitness.readers.blocks import UTF8_BOM
+from mailwitness.readers.mending import mend
+from mailwitness.readers.salvage import salvage_json
+from mailwitness.recognise import base_name
+from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
+from mailwitness.sources import also_tables, limits
+from mailwitness.sources.routing import NOT_PARSED, Decided
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mailwitness.recognise import Match
+    from mailwitness.sources.intake import Intake, Opened
+    from mailwitness.sources.routing import Record, Records
+
+# Values that fill nothing, as they are written.
+_NOTHING: dict[bytes, object] = {b"null": None, b'""': "", b"[]": [], b"{}": {}}
+# Fewer are looked at one by one: a segment more costs as much as a hundred of them.
+_FEWEST = 100
+_LONGEST_NOTHING = max(map(len, _NOTHING))
+
+
+def load(
+    intake: Intake, opened: Opened, match: Match, at: Records, numbers: Sequence[int]
+) -> tuple[list[int], Decided]:
+    """Load what can be mended of lines that the database refused.
+
+    Args:
+        intake: the run.
+        opened: the exhibit.
+        match: source of most of its records, which has no reader or preparer of its own.
+        at: where its records stand.
+        numbers: the refused ones, ascending.
+
+    Returns:
+        Numbers of those that are in no table yet, and of some of them why they will be in none.
+    """
+    if match.record or len(numbers) < _FEWEST:
+        return list(numbers), {}
+    mapping, also = intake.writer.mapping(match.mapping, match.table), intake.segments.further(match)
+    together = also_tables.together(mapping, also)
+    mended = write(intake, opened, match, at, numbers, together.raw)
+    left = set(numbers) - set(mended.numbers)
+    if mended.numbers:
+        relation = json_relation([mended.path], together, largest=mended.largest, own=True)
+        parts = [opened.exhibit.blake3, opened.exhibit.id, "mended"]
+        stored = intake.segments.store(parts, mapping, relation, also=also)
+        opened.tally.count(match, mapping.table, stored.segment.rows)
+        left |= set(stored.damaged)
+        rows = intake.segments.store_also(stored, together, also, parts)
+        loaded = stored.segment.rows
+        if mapping.accept != "true":
+            for further in also:
+                opened.tally.count(match, further.table, rows[further.id])
+                loaded += rows[further.id]
+        opened.tally.salvaged += loaded
+    mended.path.unlink()
+    return sorted(left), mended.refused
+
+
+class MendedLines(msgspec.Struct, frozen=True):
+    """The damaged lines of a file after they were looked at.
+
+    Attributes:
+        path: file of the mended ones, each with exhibit, number and the word that it was salvaged.
+        numbers: their numbers in the exhibit, ascending.
+        largest: bytes of the longest.
+        refused: numbers and reasons of those of which nothing can be used.
+    """
+
+    path: Path
+    numbers: list[int]
+    largest: int
+    refused: Decided
+
+
+def write(
+    intake: Intake, opened: Opened, match: Match, at: Records, numbers: Sequence[int], keys: Iterable[str]
+) -> MendedLines:
+    """Mend lines of an exhibit; those of other sources, and those that are sound, are neither mended nor refused.
+
+    Args:
+        intake: the run.
+        opened: the exhibit.
+        match: source of most of its records; lines of others are left alone.
+        at: where its records stand.
+        numbers: those that the database refused, ascending.
+        keys: members of a record that are read, as the database spells them.
+    """
+    path = intake.work / f"{opened.exhibit.id}.mended"
+    found = MendedLines(path, [], 0, {})
+    judge = _Judge(intake, match, keys)
+    index = line_index.index_lines(at.path).records if at.index is None else at.index
+    start = f'{{"{EXHIBIT_KEY}":"{opened.exhibit.id}","{SALVAGED_KEY}":true,"{POSITION_KEY}":'.encode()
+    chosen = np.asarray(numbers)
+    places = zip(numbers, index.offsets[chosen].tolist(), index.lengths[chosen].tolist(), strict=True)
+    lines, largest = Lines(at.path), 0
+    with path.open("wb") as out:
+        for number, offset, length in places:
+            if length > limits.LARGEST_RECORD_BYTES:
+                continue
+            text, verdict = _mended(lines.read(offset, length), judge)
+            if verdict:
+                # Of equal names the first counts, so that no line can say where it stands itself.
+                line = b"%b%d,%b\n" % (start, number, text[text.index(b"{") + 1 :])
+                out.write(line)
+                largest = max(largest, len(line))
+                found.numbers.append(number)
+            elif verdict is not None:
+                found.refused[number] = NOT_PARSED
+    lines.close()
+    return msgspec.structs.replace(found, largest=largest)
+
+
+def _mended(line: bytes, judge: _Judge) -> tuple[bytes, bool | None]:
+    """Return what can be read of a line, and what the judge says of it; None for a line that is sound."""
+    mended = mend(line)
+    if mended is None:
+        members, _ = salvage_json(line)
+        return json_line(members), judge.accepts(members)
+    if mended.text == line.removeprefix(UTF8_BOM):
+        return b"", None
+    return mended.text, judge.accepts(mended.members)
+
+
+class _Judge:
+    """Says of the members of mended lines whether they are a record of a source; answers of the recogniser need few of the values."""
+
+    def __init__(self, intake: Intake, match: Match, keys: Iterable[str]) -> None:
+        self._recogniser = intake.recogniser
+        self._match = match
+        keys = list(keys)
+        self._fold = base_name if match.mapping == "table_export" else _folded
+        self._written = {key.lower() for key in keys}
+        self._harmless: set[str] = set(keys)
+        self._certain: set[tuple[str, ...]] = set()  # sets of names that only this source has
+
+    def accepts(self, members: dict[str, Any]) -> bool | None:  # Any: JSON values, decoded or not
+        """Return True for a record of the source, False for no record of any, None where it has to be looked at by itself."""
+        names = tuple(members)
+        if names in self._certain:
+            return True
+        if not self._is_spelled(members):
+            return None
+        if self._recogniser.may_only_be(members, self._match.source):
+            # What else the source is known by may be just what was damaged.
+            if len(self._certain) < limits.MOST_NAMES:
+                self._certain.add(names)
+            return True
+        found = self._recogniser.match(self._record(members), "json") if members else None
+        return None if found is not None and found != self._match else found is not None
+
+    def _record(self, members: dict[str, Any]) -> Record:  # Any: as above
+        """Return the members with those values that the recogniser looks into; all others count as filled or not."""
+        asked = self._recogniser.asked
+        record: Record = {}
+        for name, value in members.items():
+            if not isinstance(value, msgspec.Raw):
+                record[name] = value
+            elif len(value) <= _LONGEST_NOTHING:
+                record[name] = _NOTHING.get(bytes(value), value)
+            elif name in asked or name.strip().lower() in asked:
+                record[name] = msgspec.json.decode(value)
+            else:
+                record[name] = value
+        return record
+
+    def _is_spelled(self, members: dict[str, Any]) -> bool:  # Any: as above
+        """Tell whether no key that is read is written in another way: the database matches them exactly."""
+        for name in members.keys() - self._harmless:
+            if self._fold(name) in self._written:
+                return False
+            if len(self._harmless) < limits.MOST_NAMES:
+                self._harmless.add(name)
+        return True
+
+
+def _folded(name: str) -> str:
+    return name.strip().lower()
