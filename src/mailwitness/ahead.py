@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailwitness import tables
+from mailwitness import findings, tables
 from mailwitness.kql import words
 from mailwitness.open_case import early, needed, queries, question_queries
 
@@ -77,3 +77,5 @@ def _read(knowledge: Pack) -> None:
         words(query)
     needed(knowledge)
     early(knowledge)
+    for rule in knowledge.rules:
+        findings.taken_apart(rule.query)

@@ -6,8 +6,9 @@ import datetime as dt
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -86,12 +87,13 @@ def prepare(
         return Prepared(rule=rule, sql="", reason=reason)
     try:
         sql = engine.to_sql(rule.query, now=now)
-        filters = _filters(rule, tables)
+        query = taken_apart(rule.query)
+        filters = query.filters if tables == {ACTIVITY} else ()
         predicates = [engine.predicate_sql(rule.query, ACTIVITY, text, now=now) for text in filters]
     except MailwitnessError as error:
         return Prepared(rule=rule, sql="", reason=str(error))
     is_late = bool(tables & evidence.coming)
-    if uses_clock(rule.query):
+    if query.uses_clock:
         read = tuple(sorted(tables & (evidence.tables | {ACTIVITY})))
         return Prepared(rule=rule, sql=sql, open_sql=engine.open_sql(rule.query), read=read, is_late=is_late)
     if not all(predicates):
@@ -100,18 +102,35 @@ def prepare(
         rule=rule,
         sql=sql,
         predicates=tuple(predicate for predicate in predicates if predicate),
-        asked=tuple(activities_asked(text) for text in filters),
-        flow=row_flow(rule.query, ACTIVITY),
+        asked=query.asked if filters else (),
+        flow=query.flow,
         is_late=is_late,
     )
 
 
-def _filters(rule: Rule, tables: set[str]) -> tuple[str, ...]:
-    """Return the rule's leading filters; empty when skipping it would not be safe."""
-    if tables != {ACTIVITY} or counts_nothing(rule.query):
-        return ()
-    leading = leading_filters(rule.query, ACTIVITY)
-    return leading.filters if leading.complete else ()
+class Query(NamedTuple):
+    """What a rule's text tells by itself.
+
+    Attributes:
+        filters: the leading filter of each mention of MailboxActivity; empty when skipping the rule would not be safe.
+        asked: of each of these the activities of which its rows are, lower case; None when it does not say.
+        flow: how rows that pass them come to the rule's end.
+        uses_clock: it asks for the present time.
+    """
+
+    filters: tuple[str, ...]
+    asked: tuple[frozenset[str] | None, ...]
+    flow: Flow
+    uses_clock: bool
+
+
+@lru_cache(maxsize=4096)
+def taken_apart(kql: str) -> Query:
+    """Take a rule apart; what was found is remembered, so that it can be done before the evidence is there."""
+    leading = leading_filters(kql, ACTIVITY)
+    filters = leading.filters if leading.complete and not counts_nothing(kql) else ()
+    asked = tuple(activities_asked(text) for text in filters)
+    return Query(filters, asked, row_flow(kql, ACTIVITY), uses_clock(kql))
 
 
 # What a rule gave, with its findings.

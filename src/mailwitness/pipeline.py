@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from mailwitness.blind_rules import Evidence
+    from mailwitness.content.schemas import Rule
 
 TOOL = f"mailwitness {__version__}"
 _ABSENT_AUDIT = "Export the audit log without that filter, and check that auditing was on."
@@ -220,9 +221,10 @@ class _Run:
             self.progress.stage("grouping")
             stories = cases.group(explained, history, matches)
             ledger_part, sight_part, clock_part, settings_part = self._proof(opened, stories)
-            shown = pictures.describe(opened.connection, stories)
+            drawn = self.beside.submit(pictures.describe, opened.connection.cursor(), stories)
             self.progress.stage("answering")
             decided, unanswered = investigation.investigate(opened, stories, sight_part)
+            shown = drawn.result()
             self.not_evaluated += unanswered
         finally:
             self.beside.shutdown(wait=True, cancel_futures=True)
@@ -452,10 +454,18 @@ class _Run:
 
     def _detect(self, opened: OpenCase) -> tuple[list[RuleOutcome], list[Finding]]:
         self.progress.stage("running rules")
-        judged = self._judge(opened, self._prepared(opened, {})) if opened.coming else {}
-        opened.complete()
+        prepared = self._prepared(opened, opened.knowledge.rules)
+        judged: dict[str, findings.Judged] = {}
+        if opened.coming:
+            judged = self._judge(
+                opened, [one for one in prepared if findings.can_be_judged(one, opened.coming)]
+            )
+            opened.complete()
+            # An act that came since may have shown what no record seemed to.
+            prepared = [
+                one for one in prepared if not one.reason and one.rule.id not in judged
+            ] + self._prepared(opened, [one.rule for one in prepared if one.reason])
         self._note_absent(opened.evidence, opened.evidence.tables)
-        prepared = self._prepared(opened, judged)
         # Translating is over: chains that need no finding are followed while rules run, one plans while the other computes.
         self.followed = (
             self.beside.submit(_followed, opened) if chains.need_no_finding(self.knowledge.chains) else None
@@ -477,14 +487,12 @@ class _Run:
                 )
         return outcomes, same_act.in_two_logs(opened.connection.cursor(), found)
 
-    def _prepared(self, opened: OpenCase, judged: dict[str, findings.Judged]) -> list[findings.Prepared]:
-        """Return the rules that were not run yet, as far as all acts that they ask for are there."""
-        prepared = [
+    @staticmethod
+    def _prepared(opened: OpenCase, rules: Iterable[Rule]) -> list[findings.Prepared]:
+        return [
             findings.prepare(rule, opened.engine, opened.evidence, opened.vocabulary, now=opened.now)
-            for rule in opened.knowledge.rules
-            if rule.id not in judged
+            for rule in rules
         ]
-        return [item for item in prepared if findings.can_be_judged(item, opened.coming)]
 
     def _judge(self, opened: OpenCase, prepared: list[findings.Prepared]) -> dict[str, findings.Judged]:
         judged = findings.detect(
