@@ -187,8 +187,8 @@ def _items(found: Text, tokens: Tokens) -> tuple[Positions, Mask]:
 
 
 def _lines(found: Text, these: Lines) -> pa.Array:
-    """Return the lines as texts, each up to where the next one starts."""
-    offsets = np.append(these.starts, found.size)
+    """Return the lines, of which there are some, as texts: each up to where the next one starts."""
+    offsets = np.append(these.starts, these.ends[-1:])
     return pa.Array.from_buffers(
         pa.large_binary(), len(these.starts), [None, pa.py_buffer(offsets), pa.py_buffer(found.raw)]
     )
@@ -197,7 +197,7 @@ def _lines(found: Text, these: Lines) -> pa.Array:
 def _foreign(found: Text, these: Lines, groups: Groups, of_entry: Positions) -> Mask:
     """Return the events with bytes that are no plain text."""
     foreign = np.zeros(len(groups.firsts), dtype=np.bool_)
-    hurt = found.foreign_lines(these.starts)
+    hurt = found.foreign_lines(these.starts, these.ends)
     if len(hurt):
         is_hurt = np.zeros(len(these.starts), dtype=np.bool_)
         is_hurt[hurt] = True

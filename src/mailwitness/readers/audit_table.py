@@ -128,7 +128,7 @@ def read(
 
 def _give_up_foreign(columns: Columns, these: Lines, groups: Groups, of_entry: Positions) -> None:
     """Leave events with bytes that are no plain text to be taken apart."""
-    lines = columns.found.foreign_lines(these.starts)
+    lines = columns.found.foreign_lines(these.starts, these.ends)
     if len(lines):
         hurt = np.zeros(len(these.starts), dtype=np.bool_)
         hurt[lines] = True

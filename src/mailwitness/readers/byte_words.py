@@ -73,14 +73,15 @@ class Text:
             np.flatnonzero(self.data[: self.size] == ord(" ")), np.full(_FURTHER, self.size, dtype=np.int64)
         )
 
-    def foreign_lines(self, starts: Positions) -> Positions:
-        """Return the lines, by where each starts, that hold bytes beyond ASCII or NUL."""
-        if self.raw.isascii() and self.raw.find(0, 0, self.size) < 0:
+    def foreign_lines(self, starts: Positions, stops: Positions) -> Positions:
+        """Return the lines, by where each starts and stops, that hold bytes beyond ASCII or NUL."""
+        if not len(starts) or (self.raw.isascii() and self.raw.find(0, 0, self.size) < 0):
             return np.zeros(0, dtype=np.int64)
         data = self.data[: self.size]
         places = np.flatnonzero((data >= 0x80) | (data == 0))  # noqa: PLR2004 - beyond ASCII
-        lines = np.unique(np.searchsorted(starts, places, side="right") - 1)
-        found: Positions = lines[lines >= 0]
+        lines = np.searchsorted(starts, places, side="right") - 1
+        # Behind the last line may stand what belongs to the next stretch.
+        found: Positions = np.unique(lines[(lines >= 0) & (places < stops[lines])])
         return found
 
     def at(self, places: Positions) -> Words:

@@ -65,7 +65,14 @@ _STEPS = f"""SELECT *, {_joined("path", "is_relative")} AS mw_path, {_joined("so
   CASE WHEN command IS NULL THEN left({_TITLE}, {_LONGEST_COMMAND}) ELSE command END AS mw_command FROM {{source}}"""
 # What a command does to mail, see the macro: a step on the way to MailCommand.
 MAIL = "mw_mail"
-_CALLED = re.compile(r"mw_linux_command\(\w+\)")
+# What a path is to a mail system and whose mail it holds, see the macros: steps on the way to StoreKind and StoreOwner.
+STEPS = {MAIL: "mail", "mw_path_kind": "mw_store_kind", "mw_path_owner": "mw_store_owner"}
+_CALLED = (
+    ("MailCommand", re.compile(r"mw_linux_command\(\w+\)"), MAIL),
+    ("StoreKind", re.compile(r"mw_store_kind\(\w+\)"), "mw_path_kind"),
+    ("StoreOwner", re.compile(r"mw_store_kind\(\w+\)"), "mw_path_kind"),
+    ("StoreOwner", re.compile(r"mw_store_owner\(\w+\)"), "mw_path_owner"),
+)
 _DECODED = {"DecodedCmdlets": "NULL", "DecodedCommand": "''"}
 _KEYS = {
     "Micros": "micros",
@@ -81,6 +88,8 @@ _KEYS = {
     "EffectiveUser": _account("effective", "euid"),
     "CommandLine": "mw_command",
     MAIL: "coalesce(mail, '')",
+    "mw_path_kind": "''",
+    "mw_path_owner": "''",
     "IsExec": "CASE WHEN is_exec OR command IS NOT NULL THEN 'true' END",
     "OpenFlags": "nullif(flags, '')",
     "Path": _spool("mw_path"),
@@ -217,19 +226,34 @@ def _judged(connection: duckdb.DuckDBPyConnection, texts: pa.Array, command: str
     return judged
 
 
-def known_commands(mapping: Mapping, *, is_decoded: bool) -> Mapping:
-    """Return a mapping that takes what a command does to mail from the events, and looks for PowerShell only where there may be some."""
+def known_steps(mapping: Mapping, *, is_decoded: bool) -> Mapping:
+    """Return a mapping that takes what is known of commands and paths from the events, and looks for PowerShell only where there may be some."""
     derived = derived_columns(mapping.table)
-    if "MailCommand" not in derived:
-        return mapping
-    instead = {"MailCommand": _CALLED.sub(MAIL, derived["MailCommand"])}
+    instead: dict[str, str] = {}
+    for name, called, step in _CALLED:
+        if name in derived:
+            instead[name] = called.sub(step, instead.get(name, derived[name]))
     instead |= {} if is_decoded else {name: sql for name, sql in _DECODED.items() if name in derived}
     return msgspec.structs.replace(
         mapping,
-        raw=mapping.raw | {MAIL: "VARCHAR"},
-        columns=mapping.columns | {MAIL: MAIL},
+        raw=mapping.raw | dict.fromkeys(STEPS, "VARCHAR"),
+        columns=mapping.columns | {name: name for name in STEPS},
         instead=mapping.instead | instead,
     )
+
+
+def with_paths(raw: dict[str, str], relation: str) -> str:
+    """Return the SQL of raw keys with what is known of the path of each event.
+
+    Args:
+        raw: the keys, with those of `STEPS`.
+        relation: SQL of the others of these, of exhibit and position.
+    """
+    names = [identifier(name) for name in raw if name not in STEPS or name == MAIL]
+    names += [EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY]
+    path = "Path" if "Path" in raw else "NULL::VARCHAR"
+    names += [f"{macro}({path}) AS {name}" for name, macro in STEPS.items() if name != MAIL]
+    return f"SELECT {', '.join(names)} FROM ({relation})"
 
 
 def _own(exhibit: str) -> list[str]:

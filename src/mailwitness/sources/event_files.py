@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.read_files import Arrivals
 
-_OTHERS, _WANTED, _BRIEF = "mw_others", "mw_wanted", "mw_brief"
+_OTHERS, _WANTED, _BRIEF, _FULL = "mw_others", "mw_wanted", "mw_brief", "mw_full"
 # Of this mapping's rows it is known which of them its table's parser and its further tables leave out.
 _KNOWN = "linux_audit"
 
@@ -57,7 +57,9 @@ class _Portion:
         self._intake = intake
         self._opened = opened
         self._match = match
-        self._together = msgspec.structs.replace(together, raw=together.raw | {audit_sql.MAIL: "VARCHAR"})
+        self._together = msgspec.structs.replace(
+            together, raw=together.raw | dict.fromkeys(audit_sql.STEPS, "VARCHAR")
+        )
         self._portion = portion
         self._parts = [opened.exhibit.blake3, opened.exhibit.id, str(portion.first)]
         self._apart = intake.work / f"{opened.exhibit.id}.{portion.first}.lines"
@@ -73,12 +75,14 @@ class _Portion:
         largest = self._write_apart(apart, known.mails)
         for name, table in zip((_OTHERS, _WANTED, _BRIEF), (*known.tables, brief), strict=True):
             intake.connection.register(name, table)
+        self._take_in_full(largest)
         mapping = self._mapping("", known)
         stored = intake.segments.store(
-            self._parts, mapping, self._relation(largest, f"NOT ({audit_sql.IS_BRIEF})" if is_brief else "")
+            self._parts, mapping, self._relation(f"NOT ({audit_sql.IS_BRIEF})" if is_brief else "")
         )
         rows = stored.segment.rows + (self._add_brief() if is_brief else 0)
-        self._add_further(known, largest)
+        self._add_further(known, has_full=len(wanted) > 0 or largest > 0)
+        intake.connection.execute(f"DROP TABLE {_FULL}")
         for name in (_OTHERS, _WANTED, _BRIEF):
             intake.connection.unregister(name)
         self._apart.unlink(missing_ok=True)
@@ -99,7 +103,7 @@ class _Portion:
         mapping = self._intake.writer.mapping(
             further or self._match.mapping, "" if further else self._match.table
         )
-        return audit_sql.known_commands(mapping, is_decoded=known.is_decoded)
+        return audit_sql.known_steps(mapping, is_decoded=known.is_decoded)
 
     def _add_brief(self) -> int:
         """Store the events that no rule asks for more than when and where they were; return how many."""
@@ -111,16 +115,15 @@ class _Portion:
         )
         return self._intake.segments.store([*self._parts, "brief"], mapping, relation).segment.rows
 
-    def _add_further(self, known: audit_sql.Commands, largest: int) -> None:
+    def _add_further(self, known: audit_sql.Commands, *, has_full: bool) -> None:
         """Store the rows that the events give in further tables: a file's are only those of events with all their columns."""
-        has_files = len(known.tables[1]) > 0 or largest > 0
-        has_programs = has_files or pc.any(pc.is_valid(known.tables[0].column("command"))).as_py()
+        has_programs = has_full or pc.any(pc.is_valid(known.tables[0].column("command"))).as_py()
         for further in self._match.also:
             mapping = self._mapping(further, known)
             is_of_files = "Path" in mapping.accept
-            if has_files if is_of_files else has_programs:
+            if has_full if is_of_files else has_programs:
                 where = "false" if is_of_files else "command IS NOT NULL"
-                self._intake.segments.store_further(mapping, self._parts, self._relation(largest, where))
+                self._intake.segments.store_further(mapping, self._parts, self._relation(where))
 
     def _taken_apart(self, arrivals: Arrivals) -> list[tuple[int, RawRecord]]:
         """Return the events that were taken apart; what is damaged goes into quarantine."""
@@ -147,24 +150,32 @@ class _Portion:
                 largest = max(largest, len(line))
         return largest
 
-    def _relation(self, largest: int, others: str = "") -> str:
+    def _relation(self, others: str = "") -> str:
         """Return the SQL of the raw records of the portion.
 
         Args:
-            largest: size of the largest event that was taken apart; 0 when there is none.
             others: SQL that says which of the events without all their columns are meant; empty for all.
         """
         raw, exhibit = self._together.raw, self._opened.exhibit.id
-        pieces = [
-            audit_sql.relation(raw, exhibit, _OTHERS, is_wanted=False, where=others),
-            audit_sql.relation(raw, exhibit, _WANTED, is_wanted=True),
-        ]
+        names = ", ".join(identifier(name) for name in (*raw, EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY))
+        own = audit_sql.relation(raw, exhibit, _OTHERS, is_wanted=False, where=others)
+        return f"SELECT {names} FROM ({own}) UNION ALL SELECT {names} FROM {_FULL}"
+
+    def _take_in_full(self, largest: int) -> None:
+        """Make the rows of all columns once for all tables, with what their paths are to a mail system.
+
+        Args:
+            largest: size of the largest event that was taken apart; 0 when there is none.
+        """
+        raw = self._together.raw
+        relation = audit_sql.relation(raw, self._opened.exhibit.id, _WANTED, is_wanted=True)
+        names = ", ".join(identifier(name) for name in (*raw, EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY))
         if largest:
-            names = ", ".join(identifier(name) for name in (*raw, EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY))
-            pieces.append(
-                f"SELECT {names} FROM ({json_relation([self._apart], self._together, largest=largest, own=True)})"
-            )
-        return " UNION ALL ".join(pieces)
+            apart = json_relation([self._apart], self._together, largest=largest, own=True)
+            relation = f"SELECT {names} FROM ({relation}) UNION ALL SELECT {names} FROM ({apart})"
+        self._intake.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {_FULL} AS {audit_sql.with_paths(raw, relation)}"
+        )
 
 
 def _is_started(data: dict[str, Any]) -> bool:  # Any: JSON values
