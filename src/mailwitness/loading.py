@@ -210,6 +210,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     direct: dict[str, set[str]] = {}
 
 
+def _written(reply: list[tuple[Any, ...]]) -> tuple[int, bool]:  # Any: query cells
+    """Read what COPY says of the file it wrote: how many rows there are, and whether each of them is a record."""
+    _, rows, _, _, columns, *_ = reply[0]
+    highest = columns[identifier(STATE)].get("max", "0")
+    return int(rows), highest == "0"
+
+
 class Writer:
     """Write segments of one case through one connection."""
 
@@ -268,18 +275,15 @@ class Writer:
         # Compression and bloom filters would take a fifth of the time of loading, and all readers wait for the former again.
         # With texts for further tables beside the columns a group has to be small.
         size = _SMALL_GROUP_ROWS if carried else _GROUP_ROWS
-        self.connection.execute(
-            f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION uncompressed, WRITE_BLOOM_FILTER false, ROW_GROUP_SIZE {size})"
-        )
+        options = f"COMPRESSION uncompressed, WRITE_BLOOM_FILTER false, ROW_GROUP_SIZE {size}, RETURN_STATS"
+        written = self.connection.execute(
+            f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, {options})"
+        ).fetchall()
+        rows, is_loaded = _written(written)
         number = "file_row_number" if exhibit else "_Position"
         option = ", file_row_number = true" if exhibit else ""
         file = f"read_parquet({literal(str(path))}{option})"
-        rows, other = self.connection.execute(
-            f"SELECT count(*), count(*) FILTER ({STATE} = 2) FROM {file}"
-        ).fetchall()[0]
-        damaged = self.connection.execute(
-            f"SELECT {number} FROM {file} WHERE {STATE} = 1 ORDER BY 1"
-        ).fetchall()
+        other, damaged = (0, []) if is_loaded else self._not_loaded(file, number)
         segment = Segment(
             name=name,
             table=mapping.table,
@@ -290,7 +294,15 @@ class Writer:
             partial=tuple(partial),
         )
         self.store.commit(segment)
-        return Stored(segment=segment, rows=rows, damaged=tuple(number for (number,) in damaged))
+        return Stored(segment=segment, rows=rows, damaged=tuple(damaged))
+
+    def _not_loaded(self, file: str, number: str) -> tuple[int, list[int]]:
+        """Return how many rows of a file are of another kind, and the numbers of those that are damaged, in order."""
+        other = self.connection.execute(f"SELECT count(*) FROM {file} WHERE {STATE} = 2").fetchall()[0][0]
+        damaged = self.connection.execute(
+            f"SELECT {number} FROM {file} WHERE {STATE} = 1 ORDER BY 1"
+        ).fetchall()
+        return other, [one for (one,) in damaged]
 
     def stored_columns(self, mapping: Mapping) -> set[str]:
         """Return the columns worth storing: what rules and parsers name, time and identity."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from mailwitness import loading, row_select, tables
 from mailwitness.content import loader
 from mailwitness.models import Exhibit
-from mailwitness.readers import line_batches
+from mailwitness.readers import line_batches, syslog_fast
 from mailwitness.sources import Intake
 
 from ..case_runs import PUBLIC
@@ -135,7 +136,7 @@ def test_a_record_without_end_is_one_damage(tmp_path: Path, monkeypatch: pytest.
 # Parts of lines that a subject, a sender, an id, a name or a folder may hold to be taken for something else.
 HOSTILE = (
     ", uid=9", ", box=Archive", ", msgid=<f@x>", ", size=1", ", vsize=2", ", from=x", ", subject=y", ", flags=()", "expunge: ", ": ", "imap(bob)<1><x>: ",
-    ">, relay=evil", ", status=sent (", "'", "forwarded to z", "discarded", "user=<z>", ", rip=192.0.2.9, lip=", "session=<s2>", "[192.0.2.9]", "\\", '"', "<", ">", "(", ")", "=", ",", "ü", " ", "plain",
+    ">, relay=evil", ", status=sent (", "'", "forwarded to z", "discarded", "user=<z>", ", rip=192.0.2.9, lip=", "session=<s2>", "[192.0.2.9]", "\\", '"', "<", ">", "(", ")", "=", ",", "ü", " ", "plain", "n" * 90, "ü" * 70, "007", ", size=", " from INBOX", "auth failed", "authentication failed", "SASL ", "[192.0.2.1]: SASL ", ": user=<", ", flags=(",
 )  # fmt: skip
 KINDS = (
     "imap({0})<1><s>: {1}: box={2}, uid=7, msgid={3}, size=5, vsize=6, from={4}, subject={5}, flags=({6})",
@@ -155,6 +156,11 @@ KINDS = (
     "A6BAC230690: {1}removed",
     "lmtp(77): Connect from local{1}",
     "{1}connect from {2}[192.0.2.1]",
+    "lmtp(eva)<1><s>: save: box=INBOX, uid={2}, msgid=<{3}@x>, size={1}, vsize=6, from={4}, subject=a{5}, flags=({6})",
+    "imap-login: Logged in: user=<eva>, method=PLAIN, rip={1}, lip=192.0.2.2, TLS, session=<s{2}>",
+    "imap-login: Disconnected: Connection closed (auth failed, 1{2} attempts in 2 secs): user=<{0}>, method={1}, rip=192.0.2.1, lip=192.0.2.2, {3}session=<s>",
+    "warning: {1}[192.0.2.1]: SASL LOGIN authentication failed: {2}",
+    "A6BAC230690: to=<{0}>, orig_to=<{1}>, relay=local, delay=0.03, delays=0.01/0.01/0.01/0.01, dsn=2.0.0, status={2}",
 )
 PROCESSES = ("dovecot", "dovecot", "postfix/qmgr", "postfix/smtpd", "postfix/postsuper", "cron")
 EVENTS = ("expunge", "save", "copy from INBOX", "autoexpunge", "mailbox_delete", "")
@@ -174,15 +180,40 @@ def test_lines_of_strict_kinds_say_what_the_patterns_say() -> None:
     assert sum(row["MailEvent"] != "" for row in strict) > 1000
 
 
+def test_lines_that_imitate_fields_are_read_alike_in_large_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = random.Random(2)  # noqa: S311 - the same lines in every run
+    lines = [MAIL_LOG[0].decode()]
+    for _ in range(3000):
+        plain = choose.choice(("eva", "7", "INBOX", "a@b.example"))
+        texts = [
+            plain if choose.random() < 0.5 else "".join(choose.choices(HOSTILE, k=choose.choice((0, 1, 2))))
+            for _ in range(7)
+        ]
+        texts[1] = choose.choice(EVENTS) or texts[1]
+        process = choose.choice((*PROCESSES, "postfix/lmtp[77]", "postfix", "imap-login"))
+        lines.append(f"2026-03-02T09:00:00.123456+00:00 mx1 {process}: {choose.choice(KINDS).format(*texts)}")
+    path = tmp_path / "mail.log"
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+    large = load(path, tmp_path / "a", monkeypatch, is_large=True)
+    small = load(path, tmp_path / "b", monkeypatch, is_large=False)
+
+    assert large == small
+    assert sum(row["MailEvent"] != "" for row in large[0]) > 1000
+
+
 def test_the_usual_lines_are_of_strict_kinds() -> None:
     texts = [
         kind.format("eva", "expunge" if "box=" in kind else "", "INBOX" if "box" in kind else "", *"abcd")
         for kind in KINDS[:14]
     ]
+    programs = ["dovecot" if "(" in text.partition(":")[0] or "login" in text.partition(":")[0] else "postfix/qmgr" for text in texts]  # fmt: skip
 
     kinds = [
-        DATABASE.execute("SELECT mw_line_kind(?, m, split_part(m, ': ', 1), substr(m, strpos(m, ': ') + 2)) FROM (SELECT ? AS m)", ["dovecot" if "(" in text.partition(":")[0] or "login" in text else "postfix/qmgr", text]).fetchall()[0][0]
-        for text in texts
+        DATABASE.execute("SELECT mw_line_kind(?, m, split_part(m, ': ', 1), substr(m, strpos(m, ': ') + 2)) FROM (SELECT ? AS m)", [program, text]).fetchall()[0][0]
+        for program, text in zip(programs, texts, strict=True)
     ]  # fmt: skip
 
     assert kinds == ["message"] * 3 + ["sieve"] * 2 + ["logout"] * 2 + ["login"] * 2 + [
@@ -192,6 +223,70 @@ def test_the_usual_lines_are_of_strict_kinds() -> None:
         "to",
         "to",
     ]
+    # In large logs the same lines, and those that the first kinds leave to the patterns.
+    texts += [KINDS[-5].format(0, 9, 8, *"abcd"), *(kind.format(*"1234567") for kind in KINDS[-3:-1])]
+    lines = zip([*programs, "dovecot", "dovecot", "postfix/smtpd"], texts, strict=True)
+    text = "\n".join(f"2026-03-02T09:00:00.123456+00:00 mx1 {program}: {line}" for program, line in lines)
+    groups = syslog_fast.groups()
+    needed = {group: groups.values(group) for group in groups.columns}
+    stretch = syslog_fast.split(line_batches.find(memoryview(text.encode())), needed)
+    assert (len(stretch.patterns[0]), len(stretch.others)) == (0, 0)
+    assert {group: rows.tolist() for group, rows, _ in stretch.groups} == {
+        "passing": [9, 10, 11],
+        "delivery": [12, 13],
+        "message": [0, 1, 2, 14],
+        "session": [5, 6],
+        "filed": [3, 4],
+        "login": [7, 8, 15],
+        "refused": [16],
+    }
+
+
+def test_no_parser_reads_the_lines_of_which_less_is_stored() -> None:
+    shapes = syslog_fast.groups()
+    listed = loader.read_yaml(loader.CONTENT / "tables" / "_lines.yaml")["Syslog"]["programs"]
+    events = {
+        kind["constants"]["event"]
+        for program in listed
+        for form in program.get("forms", [])
+        for kind in form["kinds"]
+        if kind["group"] in shapes.unread
+    }
+    events = (events - {"removed"}) | {"queue-done", "queue-gone"}
+    # "startswith" and "!=" of the parser only say more of what these lead to an activity.
+    compared = re.compile(r'MailEvent (?:==|in) (\("[^)]*\)|"[^"]*")')
+    read = {
+        name
+        for parser in loader.parsers()
+        for one in compared.findall(parser.query)
+        for name in re.findall('"([^"]*)"', one)
+    }
+
+    assert events == {"client", "message-id", "queue", "queue-done", "queue-gone", "sieve-store"}
+    assert {"expunge", "deliver", "disconnect"} <= read
+    assert not events & read
+
+
+def test_what_a_run_leaves_out_is_not_there_and_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailwitness.sources.limits.BULK_BYTES", 1)
+    path = tmp_path / "mail.log"
+    path.write_bytes(b"\n".join(MAIL_LOG))
+    for name in ("work", "index", "tables"):
+        (tmp_path / name).mkdir()
+    store = tables.TableStore(tmp_path / "tables")
+    wanted = loading.Wanted(
+        columns={"Syslog": {"MailEvent", "MailQueueId", "MailUser"}}, direct={"Syslog": {"MailEvent"}}
+    )
+    intake = Intake(DATABASE, store, wanted=wanted, work=tmp_path / "work", index_folder=tmp_path / "index")
+
+    intake.add(Exhibit(id="E1", path="mail.log", location=path, size_bytes=9, blake3="a" * 64))
+    intake.finish()
+
+    stored = [set(segment.columns) for segment in store.segments() if segment.rows]
+    assert any("MailQueueId" in columns for columns in stored)
+    assert any("MailEvent" in columns and "MailQueueId" not in columns for columns in stored)
 
 
 def _mail_columns(lines: list[tuple[str, str]], steps: dict[str, str]) -> list[Row]:

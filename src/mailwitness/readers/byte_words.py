@@ -6,6 +6,7 @@ line that begins so are, once the other three are masked away.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,9 +70,17 @@ class Text:
         self._padded = content if len(content) >= self.size + PADDING else content + bytes(PADDING)
         self.data = np.frombuffer(self._padded, dtype=np.uint8)
         self._words = np.ndarray((len(self.data) - 7,), "<u8", buffer=self.data, strides=(1,))
-        self.blanks = np.append(
-            np.flatnonzero(self.data[: self.size] == ord(" ")), np.full(_FURTHER, self.size, dtype=np.int64)
-        )
+
+    @cached_property
+    def blanks(self) -> Positions:
+        """Where the blanks stand; behind the last one, the end of the text."""
+        found = np.flatnonzero(self.data[: self.size] == ord(" "))
+        return np.append(found, np.full(_FURTHER, self.size, dtype=np.int64))
+
+    @property
+    def buffer(self) -> pa.Buffer:
+        """The text as strings point into it."""
+        return pa.py_buffer(self._padded)
 
     def foreign_lines(self, starts: Positions, stops: Positions) -> Positions:
         """Return the lines, by where each starts and stops, that hold bytes beyond ASCII or NUL."""
@@ -97,6 +106,20 @@ class Text:
         first = marks & (~marks + np.uint64(1))
         place: Positions = np.bitwise_count(first - np.uint64(1)).astype(np.int64) >> 3
         return place
+
+    def first(self, places: Positions, letter: int, most: int) -> Positions:
+        """Return where a letter first stands from each place on; the end of the text where not within so many bytes."""
+        found = np.full(len(places), self.size, dtype=np.int64)
+        left = np.arange(len(places))
+        for done in range(0, most, 8):
+            at = places[left] + done
+            step = self.find(self.at(np.minimum(at, self.size)), letter)
+            is_there = (step < 8) & (at + step < self.size)  # noqa: PLR2004 - bytes of a word
+            found[left[is_there]] = (at + step)[is_there]
+            left = left[~is_there & (at < self.size)]
+            if not len(left):
+                break
+        return found
 
     def _short(self, one: Words, lengths: Positions) -> pa.Array:
         """Return strings of at most eight bytes, which stand in their views."""

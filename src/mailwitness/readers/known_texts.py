@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 _MOST_KNOWN = 100_000
 
 
+# Answers are found by the first bits of a digest; two texts that share them take turns.
+_SLOT_BITS = 15
+_ANSWER = np.uint64(0xFF)
+
+
 class KnownTexts:
     """Remembers what was found about texts, up to a bound, by digests whose key nobody knows beforehand."""
 
@@ -27,33 +32,43 @@ class KnownTexts:
         """Take what looks at a text that was not seen before."""
         self._judge = judge
         self._key = np.frombuffer(os.urandom(16), dtype="<u8") | np.uint64(1)
-        self._digests = np.zeros(0, dtype=np.uint64)
-        self._answers = np.zeros(0, dtype=np.int8)
+        # Digest and answer are one number: stretches of a log may be looked at side by side.
+        self._slots = np.zeros(1 << _SLOT_BITS, dtype=np.uint64)
+        self._known: dict[int, int] = {}
 
     def ask(self, found: Text, starts: Positions, stops: Positions) -> NDArray[np.int8]:
         """Return the answer for each text; most texts come again and again."""
         digests = self._digest(found, starts, stops)
-        if len(self._digests) > _MOST_KNOWN:
-            self._digests, self._answers = self._digests[:0], self._answers[:0]
-        place = np.searchsorted(self._digests, digests)
-        is_known = np.append(self._digests, 0)[place] == digests
-        is_known &= place < len(self._digests)
-        if not is_known.all():
-            new = np.flatnonzero(~is_known)
-            added, first = np.unique(digests[new], return_index=True)
-            texts = (found.raw[starts[row] : stops[row]] for row in new[first].tolist())
-            answers = np.fromiter(map(self._judge, texts), dtype=np.int8, count=len(added))
-            order = np.argsort(np.concatenate([self._digests, added]), kind="stable")
-            self._answers = np.concatenate([self._answers, answers])[order]
-            self._digests = np.concatenate([self._digests, added])[order]
-            place = np.searchsorted(self._digests, digests)
-        answer: NDArray[np.int8] = np.append(self._answers, np.int8(0))[place]
+        slot = (digests >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
+        seen = self._slots[slot]
+        answer: NDArray[np.int8] = (seen & _ANSWER).astype(np.int8)
+        new = np.flatnonzero((seen | _ANSWER) != (digests | _ANSWER))
+        if len(new):
+            added, first, which = np.unique(digests[new], return_index=True, return_inverse=True)
+            judged = np.array(
+                [
+                    self._judged(digest, found, int(starts[row]), int(stops[row]))
+                    for digest, row in zip(added.tolist(), new[first].tolist(), strict=True)
+                ],
+                dtype=np.int8,
+            )
+            self._slots[slot[new[first]]] = (added & ~_ANSWER) | (judged.astype(np.uint64) & _ANSWER)
+            answer[new] = judged[which]
         return answer
+
+    def _judged(self, digest: int, found: Text, start: int, stop: int) -> int:
+        known = self._known.get(digest)
+        if known is None:
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            known = self._known[digest] = int(self._judge(found.raw[start:stop]))
+        return known
 
     def _digest(self, found: Text, starts: Positions, stops: Positions) -> Words:
         lengths = stops - starts
         factor, first = self._key
-        digests: Words = lengths.astype(np.uint64) * first
+        # One more, so that no text has the digest of an empty slot.
+        digests: Words = (lengths + 1).astype(np.uint64) * first
         rows = np.flatnonzero(lengths > 0)
         done = 0
         while len(rows):

@@ -1,16 +1,16 @@
-"""Records of a large text log as the database takes them: columns that point into the file, each record with its place.
+"""Records of a large text log, stretch after stretch, each record with its place.
 
-A record is a line that is not blank, with the indented lines behind it. It becomes one row, in the order of the file; what is no
-single line of the usual form becomes a row of nulls, so that the number of a row is the number of its record.
+A record is a line that is not blank, with the indented lines behind it.
 """
 
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from mailwitness.readers import index as line_index
 from mailwitness.readers.byte_words import PADDING, keep_memory
@@ -25,15 +25,14 @@ if TYPE_CHECKING:
 
     Bytes = NDArray[np.uint8]
     Places = NDArray[np.int64] | NDArray[np.uint32]
-    Split = Callable[["Records"], pa.RecordBatch]
+
+T = TypeVar("T")
 
 # Text that becomes one batch; the database reads several at once.
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 4 << 20
 # So much of a record without an end is looked at.
 _MOST_BYTES = 32 << 20
-# Shorter strings stand inside a view itself, longer ones by their place.
-_INSIDE_BYTES = 12
-_NEWLINE, _RETURN, _TAB, _BLANK, _HIGH = 0x0A, 0x0D, 0x09, 0x20, 0x80
+_NEWLINE, _TAB, _BLANK = 0x0A, 0x09, 0x20
 
 
 class Records(NamedTuple):
@@ -56,20 +55,16 @@ class Records(NamedTuple):
     lines: Positions
 
 
-class LineBatches:
-    """The records of one file as batches, and, once they are read, their places."""
+class LineBatches(Generic[T]):
+    """The records of one file, stretch after stretch, and, once they are read, their places."""
 
-    def __init__(self, path: Path, schema: pa.Schema, split: Split) -> None:
-        """Take the file, the columns, and what makes a batch of the records of a chunk."""
+    def __init__(self, path: Path, split: Callable[[Records], T]) -> None:
+        """Take the file, and what makes something of the records of a stretch."""
         keep_memory()
         self._path = path
-        self._schema = schema
         self._split = split
         self._places: tuple[list[Places], ...] = ([], [], [])
-
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the batches for one reading."""
-        return pa.RecordBatchReader.from_batches(self._schema, self._batches())
+        self._line = 1
 
     def places(self) -> list[Places]:
         """Return offset, length (line ends included) and line of all records, each as one array."""
@@ -79,59 +74,43 @@ class LineBatches:
         ]  # Any: arrays of numbers
         return found
 
-    def portions(self, most: int) -> Iterator[pa.Table]:
-        """Yield tables of about so many bytes of the file, for one reading."""
-        batches: list[pa.RecordBatch] = []
-        size = 0
-        for batch in self._batches():
-            batches.append(batch)
-            size += CHUNK_BYTES
-            if size >= most:
-                yield pa.Table.from_batches(batches)
-                batches, size = [], 0
-        if batches:
-            yield pa.Table.from_batches(batches)
+    def portions(self, most: int) -> Iterator[list[T]]:
+        """Yield what was made of about so many bytes of the file at a time, for one reading.
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        line = 1
+        The next portion is made while the one before it is used. Two threads that make them would be in each other's way.
+        """
         with (
             self._path.open("rb") as handle,
             mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ThreadPoolExecutor(1) as pool,
         ):
-            for base, end, after in _cuts(content):
-                # A copy: the map is closed before the last batch is forgotten.
-                found = find(memoryview(content[base : end + PADDING])[: end - base])
-                if len(found.starts):
-                    found.ends[-1] += after - end
-                    columns = (found.starts + base, found.ends - found.starts, found.lines + line)
-                    for part, column in zip(self._places, columns, strict=True):
-                        part.append(_narrow(column))
-                    yield self._split(found)
-                line += int(np.count_nonzero(found.data == _NEWLINE)) + _lines_between(content, end, after)
+            cuts = _cuts(content)
+            waiting = pool.submit(self._portion, content, cuts, most)
+            while (made := waiting.result()) is not None:
+                waiting = pool.submit(self._portion, content, cuts, most)
+                yield made
 
+    def _portion(self, content: mmap.mmap, cuts: Iterator[tuple[int, int, int]], most: int) -> list[T] | None:
+        """Make the next portion; None at the end of the file."""
+        made: list[T] | None = None
+        for cut in islice(cuts, max(1, most // CHUNK_BYTES)):
+            made = made or []
+            made += self._look(content, cut)
+        return made
 
-def taken(table: pa.Table, rows: Positions) -> pa.Table:
-    """Return some rows, in ascending order, of a table in which none of them is null: the texts themselves stay where they are."""
-    batches = []
-    start = 0
-    for batch in table.to_batches():
-        first, last = np.searchsorted(rows, (start, start + len(batch)))
-        mine = rows[first:last] - start
-        batches.append(
-            pa.RecordBatch.from_arrays([_some(column, mine) for column in batch.columns], batch.schema.names)
-        )
-        start += len(batch)
-    return pa.Table.from_batches(batches)
-
-
-def _some(column: pa.Array, rows: Positions) -> pa.Array:
-    if column.type != pa.string_view():
-        return column.take(pa.array(rows))
-    _, views, *texts = column.buffers()
-    chosen = np.frombuffer(views, dtype="<u8").reshape(-1, 2)[rows + column.offset]
-    return pa.Array.from_buffers(
-        pa.string_view(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(chosen)), *texts]
-    )
+    def _look(self, content: mmap.mmap, cut: tuple[int, int, int]) -> Iterator[T]:
+        """Make something of a stretch, unless there is nothing in it."""
+        base, end, after = cut
+        # A copy: the map is closed before the last stretch is forgotten.
+        found = find(memoryview(content[base : end + PADDING])[: end - base])
+        lines = int(np.count_nonzero(found.data == _NEWLINE)) + _lines_between(content, end, after)
+        if len(found.starts):
+            found.ends[-1] += after - end
+            columns = found.starts + base, found.ends - found.starts, found.lines + self._line
+            for part, column in zip(self._places, columns, strict=True):
+                part.append(_narrow(column))
+            yield self._split(found)
+        self._line += lines
 
 
 def find(text: memoryview) -> Records:
@@ -143,8 +122,11 @@ def find(text: memoryview) -> Records:
     starts = np.empty_like(ends)
     starts[0] = 0
     starts[1:] = ends[:-1] + 1
-    blank = line_index.blank_lines(data, starts, ends)
     first = data[np.minimum(starts, len(data) - 1)]
+    if int(first.min()) > _BLANK:
+        # Neither blank nor indented lines: each is a record.
+        return Records(text, data, starts, ends, np.minimum(ends + 1, len(data)), np.arange(len(starts)))
+    blank = line_index.blank_lines(data, starts, ends)
     goes_on = ((first == _BLANK) | (first == _TAB)) & ~blank
     goes_on[1:] &= ~blank[:-1]
     goes_on[0] = False
@@ -165,55 +147,6 @@ def windows(data: Bytes, starts: Positions, width: int) -> Bytes:
         rows[row] = 0
         rows[row, : len(piece)] = piece
     return rows
-
-
-def strings(
-    found: Records,
-    starts: Positions,
-    stops: Positions,
-    is_valid: NDArray[np.bool_],
-    *,
-    is_ascii: bool = False,
-) -> pa.Array:
-    """Return the text between starts and stops as strings that point into the chunk; null where it is not valid.
-
-    Bytes that are no UTF-8 are shown as escapes, as everywhere; `is_ascii` says that there are none.
-    """
-    lengths = np.where(is_valid, stops - starts, 0)
-    views = np.zeros((len(starts), 4), dtype="<i4")
-    rows = windows(found.data, starts, _INSIDE_BYTES)
-    is_inside = lengths <= _INSIDE_BYTES
-    rows *= (np.arange(_INSIDE_BYTES) < np.where(is_inside, lengths, 4)[:, None]).astype(np.uint8)
-    views[:, 1:] = rows.view("<i4")
-    views[:, 0] = lengths
-    views[:, 3] = np.where(is_inside, views[:, 3], starts)
-    buffers = [pa.py_buffer(found.text)]
-    if not is_ascii:
-        buffers += _escapes(found, starts, stops, views, is_valid)
-    valid = pa.py_buffer(np.packbits(is_valid, bitorder="little"))
-    return pa.Array.from_buffers(pa.string_view(), len(starts), [valid, pa.py_buffer(views), *buffers])
-
-
-def _escapes(
-    found: Records, starts: Positions, stops: Positions, views: NDArray[np.int32], is_valid: NDArray[np.bool_]
-) -> list[pa.Buffer]:
-    """Point strings that are no UTF-8 to text in which the wrong bytes are escapes; return the buffer of that text."""
-    high = np.flatnonzero(found.data >= _HIGH)
-    numbers = np.searchsorted(starts, high, side="right") - 1
-    numbers = np.unique(numbers[(numbers >= 0) & (high < stops[numbers])])
-    shown = bytearray()
-    for number in numbers[is_valid[numbers]].tolist():
-        raw = bytes(found.text[int(starts[number]) : int(stops[number])])
-        text = raw.decode("utf-8", "backslashreplace").encode("utf-8")
-        if text != raw:
-            prefix = int.from_bytes(text[:4], "little", signed=True)
-            # The shortest escape, of one byte, has four letters: one such string alone can stand inside its view.
-            if len(text) <= _INSIDE_BYTES:
-                views[number] = (len(text), *np.frombuffer(text.ljust(_INSIDE_BYTES, b"\0"), dtype="<i4"))
-            else:
-                views[number] = (len(text), prefix, 1, len(shown))
-                shown += text
-    return [pa.py_buffer(bytes(shown))] if shown else []
 
 
 def _narrow(numbers: Positions) -> Places:

@@ -2,214 +2,238 @@
 
     2026-11-21T01:31:15.838936+00:00 mx1 postfix/qmgr[14337]: text
 
-A record that is not exactly such a line has no `Moment` and comes back to `other`: a line of another form, a message of several
-lines, damage.
+Lines of strict kinds are taken apart here (`line_kinds`), all other usual lines go to the patterns. A record that is not exactly such
+a line comes back to `other`: a line of another form, a message of several lines, damage.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
-from mailwitness.readers import line_batches, syslog_lines
+from mailwitness.content import loader
+from mailwitness.readers import line_shapes, line_signs, line_table, line_times, syslog_lines
 from mailwitness.readers.blocks import UTF8_BOM, Damage
-from mailwitness.readers.byte_words import Text, digits, word
+from mailwitness.readers.byte_words import Text
 from mailwitness.readers.known_texts import KnownTexts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from mailwitness.readers.blocks import RawRecord
     from mailwitness.readers.index import Positions
-    from mailwitness.readers.line_batches import Bytes, Records
+    from mailwitness.readers.line_batches import Records
     from mailwitness.readers.syslog_time import Years
 
     Mask = NDArray[np.bool_]
+    Span = tuple[Positions, Positions]
+    Columns = dict[str, pa.Array]
 
+# The columns of lines that the patterns read.
 SCHEMA = pa.schema(
     [
         ("Moment", pa.timestamp("us")),
-        ("Host", pa.string_view()),
-        ("Process", pa.string_view()),
-        ("ProcessId", pa.string_view()),
-        ("Message", pa.string_view()),
+        ("Host", pa.string()),
+        ("Process", pa.string()),
+        ("ProcessId", pa.string()),
+        ("Message", pa.string()),
     ]
 )
-# Lines that can be taken apart by their place in the line, see `mw_line_kind`; those of one group are written together, with the
-# columns that they fill. Lines of which mw_mail_record would say nothing are of the kind ''.
-GROUPS = (("",), ("id", "removed", "client", "from", "to"), ("message",), ("sieve", "logout", "login"))
-KINDS = tuple(kind for group in GROUPS for kind in group)
-WHOLE = "whole"
-_PARTS = """*, CASE WHEN mw_colon > 1 THEN substr(Message, 1, mw_colon - 1) ELSE '' END AS mw_head, substr(Message, mw_colon + 2) AS mw_body
-  FROM (SELECT *, strpos(Message, ': ') AS mw_colon FROM mw_lines)"""
-_LISTED = ", ".join(f"'{kind}'" for kind in (*KINDS, WHOLE))
-# The kind of each line as its number among `KINDS`; what needs the patterns, or is no usual line, comes behind them.
-KIND_OF = f"""SELECT enum_code(CAST(CASE WHEN Moment IS NULL THEN '{WHOLE}' ELSE mw_line_kind(Process, Message, mw_head, mw_body) END AS ENUM({_LISTED}))) AS kind
-  FROM (SELECT {_PARTS})"""
 # The raw keys of the mapping `linux_syslog`; the time is read already.
-_KEYS = (
-    'Moment AS "Time", Host AS "Host", Process AS "Process", ProcessId AS "ProcessId", Message AS "Message"'
-)
-_OWN = "* EXCLUDE (Moment, Host, Process, ProcessId, Message)"
-RELATION = f"""SELECT {_KEYS}, {_OWN} FROM (SELECT {_PARTS})"""
-RELATION_WHOLE = f"""SELECT {_KEYS}, '' AS mw_head, '' AS mw_body, '{WHOLE}' AS mw_kind, {_OWN} FROM mw_lines WHERE Moment IS NOT NULL"""
-# What takes the place of the mapping's columns, or stands beside them as steps of derived ones.
-COLUMNS = {
-    "TimeGenerated": '"Time"',
-    "EventTime": '"Time"',
-    "mw_head": "mw_head",
-    "mw_body": "mw_body",
-    "mw_kind": "mw_kind",
-}
+RELATION = 'SELECT * EXCLUDE (Moment), Moment AS "Time" FROM mw_lines'
+# What takes the place of the mapping's columns.
+COLUMNS = {"TimeGenerated": '"Time"', "EventTime": '"Time"'}
+# Steps of derived columns: these lines are of no strict kind.
+PATTERNS = {"mw_head": "''", "mw_body": "''", "mw_kind": "'whole'"}
 # Columns of which such lines say nothing.
 WITHOUT = ("Facility", "SeverityLevel", "TimeNote")
-# What the patterns would say; no line of a kind is asked.
-_NO_RECORD = f"""CAST(NULL AS STRUCT(line STRUCT({
-    ", ".join(
-        f'"{name}" VARCHAR'
-        for name in (
-            *(
-                "service",
-                "event",
-                "user",
-                "session",
-                "address",
-                "box",
-                "target",
-                "uid",
-                "tail",
-                "message_id",
-                "subject",
-                "sender",
-                "recipient",
-            ),
-            *("size", "items", "queue", "result", "counters"),
-        )
-    )
-}), fields STRUCT(message_id VARCHAR, size VARCHAR, vsize VARCHAR, sender VARCHAR, subject VARCHAR), is_ambiguous BOOLEAN))"""
-_IS_KIND = re.compile(r"mw_kind = '(\w*)'")
-_IS_ONE_OF = re.compile(r"mw_kind IN \(([^)]*)\)")
-# What every line of a kind has; of lines without one only the last is not empty.
-_OF_ALL = ("MailService", "MailEvent", "MailIsHostile")
 
 
-def instead(derived: Mapping[str, str], group: tuple[str, ...]) -> dict[str, str]:
-    """Return how the derived columns are written for lines of a group of kinds: what other kinds fill is left out.
+class Stretch(NamedTuple):
+    """The records of one stretch of a log.
 
-    Args:
-        derived: the columns as they are written for all kinds, which they compare ``mw_kind`` with.
-        group: some kinds.
+    Attributes:
+        records: how many there are.
+        groups: groups of strict kinds, each with the numbers of its lines and their columns.
+        patterns: numbers and columns of usual lines that are of no strict kind.
+        others: numbers of records that are no usual line.
+        foreign: numbers of usual lines that are no UTF-8, and these with escapes for the wrong bytes, as they are shown everywhere.
     """
-    found = {"mw_whole": _NO_RECORD}
-    for name, sql in derived.items():
-        is_filled = name in _OF_ALL[-1 if group == ("",) else 0 :] or any(
-            f"'{kind}'" in sql for kind in group if kind
-        )
-        if name.startswith("mw_"):
-            found.setdefault(name, _narrowed(sql, group))
-        else:
-            found[name] = _narrowed(sql, group) if is_filled else ""
-    return found
+
+    records: int
+    groups: list[tuple[str, Positions, Columns]]
+    patterns: tuple[Positions, Columns]
+    others: Positions
+    foreign: tuple[Positions, list[str]]
 
 
-def _narrowed(sql: str, group: tuple[str, ...]) -> str:
-    """Decide comparisons with kinds that are the same for all lines of a group."""
-
-    def one_of(match: re.Match[str]) -> str:
-        fitting = [kind for kind in re.findall(r"'(\w*)'", match[1]) if kind in group]
-        if not fitting:
-            return "false"
-        return (
-            "true"
-            if set(fitting) >= set(group)
-            else f"mw_kind IN ({', '.join(repr(kind) for kind in fitting)})"
-        )
-
-    def is_kind(match: re.Match[str]) -> str:
-        return "false" if match[1] not in group else match[0] if len(group) > 1 else "true"
-
-    return _IS_ONE_OF.sub(one_of, _IS_KIND.sub(is_kind, sql))
+@cache
+def groups() -> line_table.Groups:
+    """Return the strict kinds of lines, in their groups."""
+    listed = loader.read_yaml(loader.CONTENT / "tables" / "_lines.yaml")["Syslog"]
+    return line_table.Groups(msgspec.convert(listed, line_shapes.Shapes))
 
 
-# 2026-11-21T01:31:15 at least, with nine digits of a second and +00:00 at most, and the blank behind it.
-_SHORTEST_TIME, _TIME_BYTES, _SECONDS = 20, 36, 19
-_DIGITS = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18)
-_SIGNS = ((4, b"-"), (7, b"-"), (10, b"T"), (13, b":"), (16, b":"))
-# Digits behind the seconds that a time here can hold.
-_MICROSECONDS = 6
-_MOST_NUMBER, _HIGH = 10, 0x80
-# With microseconds and +hh:mm: the signs of each of its words, and what they are (the sign of the zone is looked at by itself).
-_USUAL_TIME = 32
-_ZEROS = np.uint64(0x3030303030303030)
-_SIGNS_OF_WORDS = tuple(
-    (
-        word(bytes(0 if letter == ord("0") else 0xFF for letter in form)),
-        word(bytes(0 if letter in b"0?" else 0xFF for letter in form)),
-        word(bytes(0 if letter in b"0?" else letter for letter in form)),
-    )
-    for form in (b"0000-00-", b"00T00:00", b":00.0000", b"00?00:00")
-)
-_DAY_SECONDS = 86_400
+_HIGH = 0x80
+_LONGEST_HOST = 255
+# The signs behind a tag.
+_NUMBERED, _PLAIN = line_signs.pattern("[]:"), line_signs.pattern(":")
 
 
 _TAG = re.compile(rb"[A-Za-z0-9_./-]{1,100}")
 _HOST = re.compile(rb"[A-Za-z0-9_.-]{1,255}")
-_FITS_HOST, _FITS_TAG = 1, 2
 
 
-def _fits(text: bytes) -> int:
-    """Tell what a text can be: 1 for a host, 2 for a tag, 3 for both."""
-    return _FITS_HOST * bool(_HOST.fullmatch(text)) + _FITS_TAG * bool(_TAG.fullmatch(text))
+def _fits_host(text: bytes) -> bool:
+    """Tell whether a text can be a host; some logs have a level in its place."""
+    return _HOST.fullmatch(text) is not None and text.decode() not in syslog_lines.LEVELS
 
 
-_KNOWN = KnownTexts(_fits)
+def _program(text: bytes) -> int:
+    """Return the number of a program, from 1 on; 0 for what can be no tag."""
+    return 1 + groups().finder.program(text) if _TAG.fullmatch(text) else 0
 
 
-class _Times(NamedTuple):
-    """The times of some lines: where each stops, microseconds since 1970 UTC, and whether it is one."""
-
-    stops: Positions
-    micros: Positions
-    is_time: Mask
+_HOSTS, _TAGS = KnownTexts(_fits_host), KnownTexts(_program)
 
 
-def split(found: Records) -> pa.RecordBatch:
-    """Split the lines of a chunk into the columns of `SCHEMA`; all null where a line has another form."""
+def split(found: Records, needed: Mapping[str, Collection[str]]) -> Stretch:
+    """Take the lines of a stretch apart.
+
+    Args:
+        found: the records of the stretch.
+        needed: names of the columns and values that are read of each group.
+    """
     content = found.text.obj
-    text, data = (
-        Text(content if isinstance(content, bytes) else bytes(found.text), len(found.text)),
-        found.data,
+    text = Text(content if isinstance(content, bytes) else bytes(found.text), len(found.text))
+    signs = line_signs.Signs(text)
+    usual = _usual(signs, found)
+    is_text = _is_text(found, usual)
+    rows = np.flatnonzero(usual.is_usual & is_text)
+    begin, stop = _at(usual.message, rows)
+    kinds = groups().finder.find(signs, usual.program[rows], (begin, usual.sign[rows], stop), rows)
+    is_left = usual.is_usual & is_text
+    by_group = []
+    for group, chosen, values in groups().batches(text, kinds, needed):
+        is_left[chosen] = False
+        columns = _columns(text, usual, chosen, needed[group])
+        by_group.append((group, chosen, columns | values))
+    left = np.flatnonzero(is_left)
+    return Stretch(
+        len(found.starts),
+        by_group,
+        (left, _copied(text, usual, left)),
+        np.flatnonzero(~usual.is_usual),
+        _foreign(found, usual, np.flatnonzero(~is_text)),
     )
+
+
+def _foreign(found: Records, usual: _Usual, rows: Positions) -> tuple[Positions, list[str]]:
+    places = zip(found.starts[rows].tolist(), usual.message[1][rows].tolist(), strict=True)
+    return rows, [str(found.text[start:stop], "utf-8", "backslashreplace") for start, stop in places]
+
+
+class _Usual(NamedTuple):
+    """Which records are usual lines, and where their parts stand; places of other records mean nothing.
+
+    `sign` is the number of the first sign of each message, `program` that of its program.
+    """
+
+    is_usual: Mask
+    micros: Positions
+    host: Span
+    process: Span
+    number: Span
+    message: Span
+    sign: Positions
+    program: NDArray[np.int8]
+
+
+def _usual(signs: line_signs.Signs, found: Records) -> _Usual:
+    text, data = signs.text, found.data
     stops = found.stops - ((found.stops > found.starts) & (data[found.stops - 1] == ord("\r")))
-    blank = np.searchsorted(text.blanks, found.starts)
-    times = _times(text, found, text.blanks[blank])
-    host, host_stop = times.stops + 1, text.blanks[blank + 1]
-    tag, colon = host_stop + 1, text.blanks[blank + 2] - 1
-    is_usual = times.is_time & (found.ends <= found.stops + 1) & (colon + 2 < stops)
-    is_usual &= (found.ends - found.starts <= syslog_lines.LONGEST_LINE) & (data[stops - 1] != ord("\r"))
-    is_usual &= (text.data[colon] == ord(":")) & (text.data[colon + 2] != ord(" "))
-    colon = np.where(is_usual, colon, 0)
-    number = _process_numbers(text, colon, is_usual)
-    tag_stop = np.where(number > 0, number - 1, colon)
-    is_usual &= (_KNOWN.ask(text, *_only(is_usual, host, host_stop)) & _FITS_HOST) > 0
-    is_usual &= (_KNOWN.ask(text, *_only(is_usual, tag, tag_stop)) & _FITS_TAG) > 0
-    begin = text.blanks[blank + 2] + 1
-    is_foreign = bool((data >= _HIGH).any())
-    columns = [
-        pa.array(times.micros, mask=~is_usual).cast(pa.timestamp("us")),
-        text.strings(*_only(is_usual, host, host_stop)),
-        text.strings(*_only(is_usual, tag, tag_stop)),
-        text.strings(*_only(is_usual & (number > 0), number, colon - 1)),
-        line_batches.strings(found, begin, stops, is_usual)
-        if is_foreign
-        else text.strings(*_only(is_usual, begin, stops)),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    times = line_times.read(text, found)
+    is_usual = times.is_time & (found.ends <= found.stops + 1) & (data[stops - 1] != ord("\r"))
+    is_usual &= found.ends - found.starts <= syslog_lines.LONGEST_LINE
+    host = np.where(is_usual, times.stops + 1, 0)
+    host_stop = text.first(host, ord(" "), _LONGEST_HOST + 1)
+    tag, rank = host_stop + 1, signs.rank(host_stop)
+    # A tag ends with a colon; before it there may be a number in brackets.
+    has_number = signs.are(rank, _NUMBERED)
+    is_usual &= has_number | signs.are(rank, _PLAIN)
+    tag_stop = signs.at[rank]
+    rank = rank + np.where(has_number, len("[]:"), 1)
+    colon = signs.at[rank - 1]
+    number = np.where(has_number, tag_stop + 1, 0)
+    is_usual &= ~has_number | line_signs.are_digits(text, number, colon - 1) & (data[colon - 1] == ord("]"))
+    is_usual &= (colon + 2 < stops) & (text.data[colon + 1] == ord(" ")) & (text.data[colon + 2] != ord(" "))
+    is_usual &= _HOSTS.ask(text, *_only(is_usual, host, host_stop)) > 0
+    program = _TAGS.ask(text, *_only(is_usual, tag, tag_stop))
+    is_usual &= program > 0
+    return _Usual(
+        is_usual,
+        times.micros,
+        (host, host_stop),
+        (tag, tag_stop),
+        (number, np.where(has_number, colon - 1, 0)),
+        (colon + 2, stops),
+        rank,
+        program - 1,
+    )
+
+
+def _is_text(found: Records, usual: _Usual) -> Mask:
+    """Tell which records are UTF-8."""
+    is_text = np.ones(len(found.starts), dtype=np.bool_)
+    high = found.data >= _HIGH
+    if not high.any() or _decodes(found.text):
+        return is_text
+    starts, stops = usual.message
+    numbers = np.searchsorted(found.starts, np.flatnonzero(high), side="right") - 1
+    numbers = np.unique(numbers[numbers >= 0])
+    for number in numbers[usual.is_usual[numbers]].tolist():
+        is_text[number] = _decodes(found.text[int(starts[number]) : int(stops[number])])
+    return is_text
+
+
+def _decodes(text: memoryview) -> bool:
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _at(span: Span, rows: Positions) -> Span:
+    return span[0][rows], span[1][rows]
+
+
+def _columns(text: Text, usual: _Usual, rows: Positions, needed: Collection[str]) -> Columns:
+    """Return what the head of usual lines says, and their messages, which have to be UTF-8: what of it is needed."""
+    found = {"Moment": pa.array(usual.micros[rows]).cast(pa.timestamp("us"))}
+    parts = {
+        "Host": usual.host,
+        "Process": usual.process,
+        "ProcessId": usual.number,
+        "Message": usual.message,
+    }
+    for name, span in parts.items():
+        if name in needed:
+            found[name] = line_table.texts(text, *_at(span, rows))
+    return found
+
+
+def _copied(text: Text, usual: _Usual, rows: Positions) -> Columns:
+    """Return the same of lines that are kept until many of a log are there."""
+    columns = _columns(text, usual, rows, SCHEMA.names)
+    return {name: array.cast(SCHEMA.field(name).type) for name, array in columns.items()}
 
 
 def _only(rows: Mask, starts: Positions, stops: Positions) -> tuple[Positions, Positions]:
@@ -217,119 +241,27 @@ def _only(rows: Mask, starts: Positions, stops: Positions) -> tuple[Positions, P
     return np.where(rows, starts, 0), np.where(rows, stops, 0)
 
 
-def _process_numbers(text: Text, colons: Positions, rows: Mask) -> Positions:
-    """Return where the number in brackets before a colon starts; 0 where there is none."""
-    data = text.data
-    place = colons - 2
-    has = rows & (data[colons - 1] == ord("]"))
-    going = np.flatnonzero(has)
-    for _ in range(_MOST_NUMBER):
-        letters = data[place[going]]
-        going = going[(letters >= ord("0")) & (letters <= ord("9"))]
-        if not len(going):
-            break
-        place[going] -= 1
-    has &= (place < colons - 2) & (data[place] == ord("["))
-    return np.where(has, place + 1, 0)
+# What a line begins with that may have a time.
+_MAY_BEGIN = re.compile(
+    rb"(?:\d+ )?<|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) |@[0-9a-f]{24}"
+)
+_LONGEST_BEGIN = 40
 
 
-def _times(text: Text, found: Records, stops: Positions) -> _Times:
-    """Read the times at the start of lines, up to the first blank; those of one length have to be written alike."""
-    length = np.clip(stops - found.starts, 0, _TIME_BYTES)
-    micros = np.zeros(len(length), dtype=np.int64)
-    is_time = np.zeros(len(length), dtype=np.bool_)
-    for one in np.flatnonzero(np.bincount(length, minlength=1)).tolist():
-        chosen = np.flatnonzero(length == one)
-        if one == _USUAL_TIME:
-            micros[chosen], is_time[chosen] = _usual_times(text, found.starts[chosen])
-        elif one >= _SHORTEST_TIME - 1:
-            rows = line_batches.windows(found.data, found.starts[chosen], _TIME_BYTES)
-            zone = _zone(one, rows[0])
-            if zone is not None:
-                micros[chosen], is_time[chosen] = _read(rows, one, zone)
-    is_time &= stops < found.stops
-    return _Times(stops, micros, is_time)
+def damage(content: bytes, place: tuple[int, int, int]) -> Damage | None:
+    """Return what `other` would say of a line that has no time for sure, which damaged logs are full of; None of any other.
 
-
-def _usual_times(text: Text, starts: Positions) -> tuple[Positions, Mask]:
-    """Read times such as 2026-11-21T01:31:15.838936+00:00: four words of eight bytes."""
-    values, good = [], np.ones(len(starts), dtype=np.bool_)
-    words = [text.at(starts + 8 * number) for number in range(4)]
-    for found_word, (signs, fixed, pattern) in zip(words, _SIGNS_OF_WORDS, strict=True):
-        value, is_number = digits((found_word & ~signs) | (signs & _ZEROS))
-        good &= is_number & ((found_word & fixed) == pattern)
-        values.append(value)
-    sign = (words[3] >> np.uint64(16)) & np.uint64(0xFF)
-    good &= (sign == ord("+")) | (sign == ord("-"))
-    date, clock, second, zone = values
-    hour, minute = clock // 1000 % 100, clock % 100
-    good &= (hour < 24) & (minute < 60) & (second // 100_000 < 60)  # noqa: PLR2004 - of a day, of an hour, of a minute
-    days, is_day = _days(date // 10_000, date // 10 % 100, clock // 1_000_000)
-    seconds = days * _DAY_SECONDS + hour * 3600 + minute * 60 + second // 100_000
-    away = zone // 1000 % 100 * 3600 + zone % 100 * 60
-    seconds -= np.where(sign == ord("-"), -away, away)
-    return seconds * 1_000_000 + second % 10_000 * 100 + zone // 1_000_000, good & is_day
-
-
-def _zone(length: int, row: Bytes) -> str | None:
-    """Return how the zone of times of this length is written, by the first of them: Z, +hh:mm or +hhmm."""
-    first = bytes(row)[:length].decode("latin-1")
-    for name, width in (("Z", 1), ("+hh:mm", 6), ("+hhmm", 5)):
-        rest = length - _SECONDS - width
-        fits = first[-width:] == "Z" if name == "Z" else first[-width:][:1] in {"+", "-"}
-        if fits and (not rest or 1 < rest <= _MICROSECONDS + 1):
-            return name
-    return None
-
-
-def _read(rows: Bytes, length: int, zone: str) -> tuple[Positions, Mask]:
-    """Return microseconds since 1970 UTC of times that are written alike, and which of them are times."""
-    width = len(zone)
-    fraction = range(_SECONDS + 1, length - width)
-    shift = [length - width + i for i in range(1, width) if i != width - 3 or width != len("+hh:mm")]
-    digits = rows[:, [*_DIGITS, *fraction, *shift]].astype(np.int64) - ord("0")
-    good = ((digits >= 0) & (digits <= 9)).all(axis=1)  # noqa: PLR2004 - one digit
-    for place, sign in (*_SIGNS, *([(_SECONDS, b".")] if fraction else [])):
-        good &= rows[:, place] == sign[0]
-    year, month, day = _value(digits[:, :4]), _value(digits[:, 4:6]), _value(digits[:, 6:8])
-    hour, minute, second = (_value(digits[:, at : at + 2]) for at in (8, 10, 12))
-    micros = _value(digits[:, 14 : 14 + len(fraction)]) * 10 ** (_MICROSECONDS - len(fraction))
-    good &= (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004 - of a day, of an hour, of a minute
-    days, is_day = _days(year, month, day)
-    seconds = days * _DAY_SECONDS + hour * 3600 + minute * 60 + second
-    if zone == "Z":
-        good &= rows[:, length - 1] == ord("Z")
-    else:
-        is_west = rows[:, length - width] == ord("-")
-        good &= is_west | (rows[:, length - width] == ord("+"))
-        if width == len("+hh:mm"):
-            good &= rows[:, length - 3] == ord(":")
-        away = _value(digits[:, -4:-2]) * 3600 + _value(digits[:, -2:]) * 60
-        seconds = seconds - np.where(is_west, -away, away)
-    return seconds * 1_000_000 + micros, good & is_day
-
-
-def _value(digits: Positions) -> Positions:
-    """Return the numbers that rows of decimal digits say."""
-    value = np.zeros(len(digits), dtype=np.int64)
-    for place in range(digits.shape[1]):
-        value = value * 10 + digits[:, place]
-    return value
-
-
-def _days(year: Positions, month: Positions, day: Positions) -> tuple[Positions, Mask]:
-    """Return the days since 1970 of dates, and which of them exist."""
-    dates = (year * 100 + month) * 100 + day
-    # A log goes on from day to day: the calendar is asked once for each.
-    firsts = np.flatnonzero(np.append(True, dates[1:] != dates[:-1]))[: len(dates)]
-    run = np.cumsum(np.append(True, dates[1:] != dates[:-1]))[: len(dates)] - 1
-    year, month, day = year[firsts], month[firsts], day[firsts]
-    good = (month >= 1) & (month <= 12) & (day >= 1) & (year >= 1)  # noqa: PLR2004 - months of a year
-    months = (year - 1970) * 12 + np.where(good, month - 1, 0)
-    begin = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    nexts = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    days = begin + day - 1
-    return days[run], (good & (days < nexts))[run]
+    Args:
+        content: see `other`.
+        place: see `other`.
+    """
+    offset, length, line = place
+    begin, end = content[:_LONGEST_BEGIN], content.find(b"\n")
+    if not offset or length > syslog_lines.LONGEST_LINE or 0 <= end < len(content) - 1 or not begin.isascii():
+        return None
+    if _MAY_BEGIN.match(begin):
+        return None
+    return Damage(offset, len(content.rstrip(b"\r\n")), line, syslog_lines.NO_TIME)
 
 
 def other(content: bytes, place: tuple[int, int, int], years: Years) -> list[RawRecord | Damage]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # RFC 5424 asks receivers for 2,048 bytes; daemons write longer lines, but a megabyte is no log line.
 LONGEST_LINE = 1 << 20
 TOO_LONG = "the line is too long for a log"
-_NO_TIME = "the line has no time: it is damaged or continues another"
+NO_TIME = "the line has no time: it is damaged or continues another"
 LONGEST_MESSAGE = 64 * 1024
 FACILITIES = (
     "kern",
@@ -58,7 +58,7 @@ FACILITIES = (
     "local7",
 )
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
-_LEVELS = {
+LEVELS = {
     "DEBUG": "debug",
     "INFO": "info",
     "NOTICE": "notice",
@@ -144,7 +144,7 @@ def _items(
         data = parse(piece, years)
         if data is None:
             is_long = length > LONGEST_LINE
-            reason = TOO_LONG if is_long else _NO_TIME
+            reason = TOO_LONG if is_long else NO_TIME
             yield Damage(place, length, number, reason)
         else:
             yield _Pending(data, place, length, number)
@@ -292,9 +292,9 @@ def _origin(rest: str, *, is_spaced: bool) -> Data:
 def _with_host(rest: str) -> Data:
     """Read a line whose first word is no program: a level, or the host."""
     first = rest.split(" ", 1)[0]
-    if first in _LEVELS:
+    if first in LEVELS:
         found = _TAG.match(rest, len(first) + 1)
-        base: Data = {"Severity": _LEVELS[first], "Message": rest[len(first) + 1 :]}
+        base: Data = {"Severity": LEVELS[first], "Message": rest[len(first) + 1 :]}
         return base | _tagged(found, rest) if found else base
     host = _HOST.match(rest)
     if host is None:

@@ -107,6 +107,12 @@ class Counts:
             start, end = offsets.original_offset(start), offsets.original_offset(end)
         self._keep(tally, number, (damage.line, start, end - start), damage.reason, content)
 
+    def quarantine_many(self, tally: Tally, damages: list[tuple[int, Damage, bytes]]) -> None:
+        """Keep damages of an original with their numbers and what stands at their places."""
+        for number, damage, content in damages:
+            place = damage.line, damage.offset, damage.length
+            self._keep(tally, number, place, damage.reason, content[: damage.length])
+
     def _keep(
         self, tally: Tally, number: int, place: tuple[int, int, int], reason: str, content: bytes
     ) -> None:

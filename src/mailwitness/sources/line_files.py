@@ -1,13 +1,14 @@
-"""Load large text logs line by line in the database: usual lines many at once, all others one by one.
+"""Load large text logs line by line: lines of strict kinds many at once, other usual lines by patterns, all others one by one.
 
-A reader offers this by a module with ``SCHEMA`` and ``split`` (the columns of a chunk), ``KIND_OF`` (SQL of the number of each
-line's kind in ``KINDS``), ``GROUPS`` (kinds that are written together) with ``instead`` (their derived columns) and ``RELATION`` (SQL from
-these columns, in `mw_lines`, to the raw keys of the mapping), ``RELATION_WHOLE`` (the same for lines of no kind), ``COLUMNS`` and
-``WITHOUT`` (what changes in the mapping), and ``other`` (how anything else is read).
+A reader offers this by a module with ``split`` (what a stretch of the log holds, see `syslog_fast.Stretch`), ``groups`` (strict kinds that
+are written together, with the SQL of their columns), ``SCHEMA`` (the columns of lines for the patterns), ``RELATION`` (SQL from
+columns, in `mw_lines`, to the raw keys of the mapping), ``COLUMNS`` and ``WITHOUT`` (what changes in the mapping; ``PATTERNS``: for lines
+for the patterns), and ``other`` (how anything else is read, and ``damage``, what at once is seen to be none).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,8 +18,15 @@ import pyarrow as pa
 from mailwitness.loading import Lines
 from mailwitness.readers import index as line_index
 from mailwitness.readers import line_batches, syslog_time
-from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, derived_columns
+from mailwitness.row_select import (
+    EXHIBIT_KEY,
+    POSITION_KEY,
+    SALVAGED_KEY,
+    derived_columns,
+    words_read,
+)
 from mailwitness.sources import limits
+from mailwitness.tables import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,173 +34,166 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mailwitness.content.schemas import Mapping
+    from mailwitness.readers.blocks import Damage
     from mailwitness.readers.line_batches import Places
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.read_files import Arrivals
 
 # So much of a log is given to the database at once.
-PORTION_BYTES = 64 << 20
-# Records that no usual line is are looked at in such portions.
-_PORTION = 20_000
+PORTION_BYTES = 32 << 20
+# So many lines for the patterns are gathered: an expression of that size costs the same for one line as for many.
+_MOST_WAITING = 200_000
 
-_OWN = [
-    pa.field(EXHIBIT_KEY, pa.string()),
-    pa.field(POSITION_KEY, pa.int64()),
-    pa.field(SALVAGED_KEY, pa.bool_()),
-]
+Columns = dict[str, pa.Array]
 
 
 def add(intake: Intake, opened: Opened, match: Match, module: Any, arrivals: Arrivals) -> None:  # noqa: ANN401 - a module
     """Load an exhibit of one record for each line, or for a line and the indented ones behind it."""
-    exhibit, tally = opened.exhibit, opened.tally
-    mapping = _mapping(intake, match, module)
-    lines = line_batches.LineBatches(opened.path, module.SCHEMA, module.split)
-    digests = [exhibit.blake3, exhibit.id]
-    rows = records = 0
-    others: list[int] = []
-    for number, table in enumerate(lines.portions(PORTION_BYTES)):
-        kinds = _kinds(intake, table, module)
-        rows += _store_groups(
-            intake, exhibit.id, mapping, module, [*digests, str(number)], (table, kinds, records)
-        )
-        others += (np.flatnonzero(kinds >= len(module.KINDS)) + records).tolist()
-        records += len(kinds)
+    store = _Store(intake, opened, match, module)
+    split = partial(module.split, needed=store.needed)
+    lines = line_batches.LineBatches(opened.path, split)
+    for portion in lines.portions(PORTION_BYTES):
+        store.add(portion)
+    store.write_patterns()
     places = lines.places()
-    left = _Left(opened, places, others, module)
-    if left.records:
-        schema = pa.schema([*module.SCHEMA, *_OWN])
-        intake.connection.register("mw_lines", pa.RecordBatchReader.from_batches(schema, left.batches()))
-        rows += intake.segments.store([*digests, "whole"], mapping, module.RELATION_WHOLE).segment.rows
-    intake.connection.unregister("mw_lines")
-    if rows + len(left.others) != len(places[0]):
-        message = f"{rows} and {len(left.others)} rows came out of {len(places[0])} records of {exhibit.path}"
+    if store.rows + len(store.others) != len(places[0]):
+        message = f"{store.rows} and {len(store.others)} rows came out of {len(places[0])} records of {opened.exhibit.path}"
         raise AssertionError(message)
-    tally.records += rows
-    tally.count(match, mapping.table, rows)
-    left.read_others(arrivals)
+    opened.tally.records += store.rows
+    opened.tally.count(match, store.mapping.table, store.rows)
+    left = _Left(opened, places, store.others, module)
+    left.read(arrivals)
     arrivals.finish()
     intake.save_index(opened, left.index())
     left.close()
 
 
-def _kinds(intake: Intake, table: pa.Table, module: Any) -> NDArray[np.uint8]:  # noqa: ANN401 - a module
-    """Return the number of each line's kind, in the order of the lines."""
-    intake.connection.register("mw_lines", table)
-    kinds: NDArray[np.uint8] = intake.connection.execute(module.KIND_OF).fetchnumpy()["kind"]
-    if len(kinds) != len(table):
-        # The number of a row is the number of its record; anything else would prove one line by another.
-        message = f"{len(kinds)} kinds came out of {len(table)} lines"
-        raise AssertionError(message)
-    return kinds
+class _Store:
+    """Writes what stretches hold: each group of strict kinds with the columns it fills, and the lines for the patterns together."""
 
+    def __init__(self, intake: Intake, opened: Opened, match: Match, module: Any) -> None:  # noqa: ANN401 - a module
+        self._intake = intake
+        self._module = module
+        exhibit = opened.exhibit
+        self._digests = [exhibit.blake3, exhibit.id]
+        self._relation = f"SELECT {literal(exhibit.id)} AS {EXHIBIT_KEY}, false AS {SALVAGED_KEY}, * FROM ({module.RELATION})"
+        mapping = intake.writer.mapping(match.mapping, match.table)
+        columns = {name: sql for name, sql in mapping.columns.items() if name not in module.WITHOUT}
+        self.mapping = msgspec.structs.replace(mapping, columns=columns | module.COLUMNS)
+        self._patterns = msgspec.structs.replace(self.mapping, columns=self.mapping.columns | module.PATTERNS)
+        self._mappings = {group: self._of_group(group) for group in module.groups().columns}
+        self.needed = self._needed()
+        self._portions = self._written = 0
+        self._waiting: list[tuple[NDArray[np.int64], Columns]] = []
+        self._records = 0
+        self.rows = 0
+        self.others: list[int] = []
 
-def _store_groups(
-    intake: Intake,
-    exhibit: str,
-    mapping: Mapping,
-    module: Any,  # noqa: ANN401 - a module
-    parts: list[str],
-    portion: tuple[pa.Table, NDArray[np.uint8], int],
-) -> int:
-    """Store the lines of a portion that are of a kind, each group with the columns it fills; return how many there were.
+    def _of_group(self, group: str) -> Mapping:
+        """Return the mapping of the lines of a group: what other kinds fill is left out, and what nobody reads."""
+        groups, wanted = self._module.groups(), self._intake.writer.wanted
+        # A table that is stored whole lacks no column.
+        other = "NULL" if wanted is None else ""
+        instead = {
+            name: groups.columns[group].get(name, other) for name in derived_columns(self.mapping.table)
+        }
+        if wanted is not None and group in groups.unread:
+            direct = wanted.direct.get(self.mapping.table, set())
+            instead = {name: sql if name in direct else "" for name, sql in instead.items()}
+        values = {name: name for name in groups.values(group)}
+        return msgspec.structs.replace(self.mapping, columns=self.mapping.columns | values, instead=instead)
 
-    Args:
-        intake: the run.
-        exhibit: id of the exhibit.
-        mapping: how lines of all kinds become rows.
-        module: the reader's.
-        parts: digests of what the rows come from.
-        portion: lines, their kinds, and the number of the first.
-    """
-    table, kinds, first = portion
-    rows = 0
-    for group in module.GROUPS:
-        chosen = np.flatnonzero(np.isin(kinds, [module.KINDS.index(kind) for kind in group]))
-        if len(chosen):
-            instead = module.instead(derived_columns(mapping.table), group)
-            shown = pa.DictionaryArray.from_arrays(pa.array(kinds[chosen]), pa.array(module.KINDS))
-            _register(intake, exhibit, line_batches.taken(table, chosen), chosen + first, shown)
-            of_group = msgspec.structs.replace(mapping, instead=instead)
-            rows += intake.segments.store([*parts, *group], of_group, module.RELATION).segment.rows
-    return rows
+    def _needed(self) -> dict[str, frozenset[str]]:
+        """Return the names of the columns and values that are read of each group."""
+        writer = self._intake.writer
+        found = {}
+        for group, mapping in self._mappings.items():
+            gated = writer.gated(mapping)
+            read = words_read(gated, None if writer.wanted is None else writer.stored_columns(gated))
+            names = (*self._module.SCHEMA.names, *mapping.columns)
+            found[group] = frozenset(name for name in names if name.lower() in read) | {"Moment"}
+        return found
 
+    def add(self, portion: list[Any]) -> None:  # Any: stretches of the module
+        """Store what some stretches hold, in the order of the log."""
+        groups: dict[str, list[tuple[NDArray[np.int64], Columns]]] = {}
+        for stretch, numbers in self._numbered(portion):
+            for group, rows, columns in stretch.groups:
+                groups.setdefault(group, []).append((numbers[rows], columns))
+            self._waiting.append((numbers[stretch.patterns[0]], stretch.patterns[1]))
+            self.others += numbers[stretch.others].tolist()
+        for group, batches in groups.items():
+            self._write([str(self._portions), group], self._mappings[group], batches)
+        self._portions += 1
+        if sum(len(rows) for rows, _ in self._waiting) > _MOST_WAITING:
+            self.write_patterns()
 
-def _register(
-    intake: Intake, exhibit: str, table: pa.Table, numbers: NDArray[np.int64], kinds: pa.Array
-) -> None:
-    """Give lines to the database with their kinds, the exhibit and their numbers."""
-    own = (
-        pa.array([exhibit] * len(numbers)),
-        pa.array(numbers),
-        pa.array(np.zeros(len(numbers), dtype=np.bool_)),
-    )
-    table = table.append_column("mw_kind", kinds)
-    for field, column in zip(_OWN, own, strict=True):
-        table = table.append_column(field, column)
-    intake.connection.register("mw_lines", table)
+    def _numbered(self, portion: list[Any]) -> Iterator[tuple[Any, NDArray[np.int64]]]:  # Any: stretches
+        """Yield stretches with the numbers of their records; last, those that are shown with escapes."""
+        shown: list[str] = []
+        again: list[NDArray[np.int64]] = []
+        for stretch in portion:
+            numbers = np.arange(self._records, self._records + stretch.records)
+            self._records += stretch.records
+            yield stretch, numbers
+            again.append(numbers[stretch.foreign[0]])
+            shown += stretch.foreign[1]
+        if shown:
+            found = line_batches.find(memoryview("\n".join(shown).encode()))
+            yield self._module.split(found, self.needed), np.concatenate(again)
 
+    def write_patterns(self) -> None:
+        """Store the lines that wait for the patterns."""
+        if any(len(rows) for rows, _ in self._waiting):
+            self._write([str(self._written), "patterns"], self._patterns, self._waiting)
+            self._written += 1
+        self._waiting = []
 
-def _mapping(intake: Intake, match: Match, module: Any) -> Mapping:  # noqa: ANN401 - a module
-    mapping = intake.writer.mapping(match.mapping, match.table)
-    columns = {name: sql for name, sql in mapping.columns.items() if name not in module.WITHOUT}
-    return msgspec.structs.replace(mapping, columns=columns | module.COLUMNS)
+    def _write(
+        self, parts: list[str], mapping: Mapping, batches: list[tuple[NDArray[np.int64], Columns]]
+    ) -> None:
+        tables = [
+            pa.RecordBatch.from_arrays([*columns.values(), pa.array(rows)], [*columns, POSITION_KEY])
+            for rows, columns in batches
+        ]
+        self._intake.connection.register("mw_lines", pa.Table.from_batches(tables))
+        stored = self._intake.segments.store([*self._digests, *parts], mapping, self._relation)
+        self._intake.connection.unregister("mw_lines")
+        self.rows += stored.segment.rows
 
 
 class _Left:
-    """The records that were left out at first: lines that need all patterns, other forms, damage."""
+    """The records that are no usual lines: other forms, messages of several lines, damage."""
 
-    def __init__(
-        self,
-        opened: Opened,
-        places: list[Places],
-        records: list[int],
-        module: Any,  # noqa: ANN401 - a module
-    ) -> None:
+    def __init__(self, opened: Opened, places: list[Places], others: list[int], module: Any) -> None:  # noqa: ANN401 - a module
         """Take the places of all records of an exhibit, and the numbers of those that were left out."""
-        self._exhibit = opened.exhibit.id
         self._places = places
-        self.records = records
+        self._others = others
         self._module = module
         self._years = syslog_time.Years(opened.path)
         self._content = Lines(opened.path)
-        self.others: list[int] = []
         self._further: list[tuple[int, int, int]] = []
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the usual lines among them with their numbers; all other rows are null, and remembered."""
-        schema = pa.schema([*self._module.SCHEMA, *_OWN])
-        for start in range(0, len(self.records), _PORTION):
-            numbers = np.array(self.records[start : start + _PORTION], dtype=np.int64)
-            # A blank line between them keeps records apart that begin with a blank.
-            text = b"\n".join(self._text(number).rstrip(b"\n") + b"\n" for number in numbers.tolist())
-            rows = self._module.split(line_batches.find(memoryview(text)))
-            self.others += numbers[rows.column(0).is_null().to_numpy(zero_copy_only=False)].tolist()
-            own = [
-                pa.array([self._exhibit] * len(numbers)),
-                pa.array(numbers),
-                pa.array(np.zeros(len(numbers), dtype=np.bool_)),
-            ]
-            yield pa.RecordBatch.from_arrays([*rows.columns, *own], schema=schema)
-
-    def read_others(self, arrivals: Arrivals) -> None:
-        """Read what is no usual line one by one; what a record holds beyond one becomes a record behind all others."""
+    def read(self, arrivals: Arrivals) -> None:
+        """Read them one by one; what a record holds beyond one becomes a record behind all others."""
         offsets, lengths, lines = self._places
-        for record in self.others:
+        lost: list[tuple[int, Damage, bytes]] = []
+        for record in self._others:
             place = int(offsets[record]), int(lengths[record]), int(lines[record])
-            for nth, item in enumerate(self._module.other(self._text(record), place, self._years)):
+            text = self._content.read(place[0], min(place[1], limits.LARGEST_RECORD_BYTES))
+            if damage := self._module.damage(text, place):
+                lost.append((record, damage, text))
+                lengths[record] = damage.length
+                continue
+            for nth, item in enumerate(self._module.other(text, place, self._years)):
                 if nth:
                     arrivals.put(len(offsets) + len(self._further), item)
                     self._further.append((item.offset, item.length, item.line))
                 else:
                     arrivals.put(record, item)
                     offsets[record], lengths[record] = item.offset, item.length
-
-    def _text(self, record: int) -> bytes:
-        offsets, lengths, _ = self._places
-        return self._content.read(
-            int(offsets[record]), min(int(lengths[record]), limits.LARGEST_RECORD_BYTES)
-        )
+        arrivals.lose(lost)
 
     def index(self) -> line_index.RecordIndex:
         """Return the places of all records."""

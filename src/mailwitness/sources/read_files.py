@@ -66,6 +66,16 @@ class Arrivals:
         else:
             self._load(number, item)
 
+    def lose(self, damages: list[tuple[int, Damage, bytes]]) -> None:
+        """Count damages with their numbers and what stands at their places, and keep them in quarantine."""
+        opened = self._opened
+        opened.tally.records += len(damages)
+        if opened.offsets is None:
+            self._intake.counts.quarantine_many(opened.tally, damages)
+            return
+        for number, damage, _ in damages:
+            self._quarantine(number, damage)
+
     def stored(self, count: int, salvaged: int) -> None:
         """Count records that became rows many at once."""
         tally = self._opened.tally

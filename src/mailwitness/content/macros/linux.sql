@@ -252,11 +252,12 @@ CREATE MACRO mw_audit_flags(call, a1, a2) AS coalesce(try_cast('0x' || CASE WHEN
 
 -- What kind of line this is, told by its first word with a colon (head) and the text behind it (body). The kinds that fill a mail log
 -- are so strict that string functions can take them apart: no value holds what ends it, and a subject no "=". Whatever is not exactly of
--- such a kind is 'whole' and read by mw_mail_record; '' says that mw_mail_record would find nothing in it.
+-- such a kind (no longer than names and ids are logged, too) is 'whole' and read by mw_mail_record; '' says that mw_mail_record would find nothing in it.
 CREATE MACRO mw_dovecot_kind(head, body) AS CASE
   WHEN NOT regexp_full_match(head, '[a-z0-9-]+\([^()<>, ]*\)<\d+><[^<>]*>') THEN CASE
     WHEN body = 'Connect from local' AND regexp_full_match(head, '[a-z]+\(\d+\)') THEN ''
-    WHEN regexp_full_match(head, '[a-z0-9]+-login') AND regexp_full_match(body, '(?:Login|Logged in): user=<[^<>,]*>, method=[^,<>]*, rip=[0-9A-Fa-f.:]+, lip=[^<>]*session=<[^<>]*>') THEN 'login'
+    WHEN regexp_full_match(head, '[a-z0-9]+-login') AND regexp_full_match(body, '(?:Login|Logged in): user=<[^<>,]*>, method=[^,<>]*, rip=[0-9A-Fa-f.:]+, lip=[^<>]*session=<[^<>]*>')
+      AND length(split_part(body, ', ', 1)) <= 83 THEN 'login'
     ELSE 'whole' END
   WHEN starts_with(body, 'msgid=') OR starts_with(body, 'sieve: msgid=') THEN CASE
     WHEN regexp_full_match(body, '(?:sieve: )?msgid=[^: ]*: (?:stored mail into mailbox ''[^'':]*''|saved mail to [^'':]*)') AND NOT contains(body, 'discarded') AND NOT contains(body, 'forwarded to') THEN 'sieve'
@@ -264,7 +265,8 @@ CREATE MACRO mw_dovecot_kind(head, body) AS CASE
   WHEN starts_with(body, 'Disconnected') OR starts_with(body, 'Logged out') OR starts_with(body, 'Connection closed') THEN CASE
     WHEN regexp_full_match(body, '[^=(]* in=\d+ out=\d+ deleted=\d+ expunged=\d+ trashed=\d+ hdr_count=\d+ hdr_bytes=\d+ body_count=\d+ body_bytes=\d+') AND NOT contains(body, ': Mailbox ') THEN 'logout'
     ELSE 'whole' END
-  WHEN regexp_full_match(body, '(?:undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change)(?: from [^:,=]*)?: box=[^,=]*, uid=\d+, msgid=[^,]*, size=\d+, vsize=\d+, from=[^,=]*, subject=[^=]*, flags=\([^()]*\)') THEN 'message'
+  WHEN regexp_full_match(body, '(?:undelete|autoexpunge|expunge|delete|copy|move|save|append|flag_change)(?: from [^:,=]*)?: box=[^,=]*, uid=\d+, msgid=[^,]*, size=\d+, vsize=\d+, from=[^,=]*, subject=[^=]*, flags=\([^()]*\)')
+    AND length(split_part(body, ', ', 1)) <= 67 AND length(split_part(body, ', ', 3)) <= 83 AND length(split_part(body, ', ', 6)) <= 83 THEN 'message'
   ELSE 'whole' END;
 CREATE MACRO mw_postfix_kind(body) AS CASE
   WHEN body = 'removed' THEN 'removed'

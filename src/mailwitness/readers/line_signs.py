@@ -1,0 +1,202 @@
+"""The signs that can stand between the values of a line, in a whole stretch of a log, and what values of it are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mailwitness.readers.byte_words import digits, masked, word
+from mailwitness.readers.known_texts import KnownTexts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mailwitness.readers.byte_words import Text, Words
+    from mailwitness.readers.index import Positions
+    from mailwitness.readers.line_shapes import Value
+
+    Mask = NDArray[np.bool_]
+    Span = tuple[Positions, Positions]
+    Pattern = list[tuple[int, np.uint64, int]]
+
+_WORD_BYTES = 8
+# Behind the last sign: what is looked for there is not found.
+_FURTHER = 64
+# These are the signs: one, and ranges by their first one and how many they are.
+_COMMA = ord(",")
+_RANGES = tuple((np.uint8(ord(first)), np.uint8(number)) for first, number in (("'", 3), (":", 5), ("[", 3)))
+_SIGNS = ",'():;<=>[\\]"
+
+
+def signs_in(text: str) -> list[str]:
+    """Return the signs of a text that can stand between values."""
+    return [letter for letter in text if letter in _SIGNS]
+
+
+def pattern(signs: str) -> Pattern:
+    """Return signs that follow one another as words: the place, the word, and how many signs it is."""
+    cuts = range(0, len(signs), _WORD_BYTES)
+    pieces = [(at, signs[at : at + _WORD_BYTES].encode()) for at in cuts]
+    return [(at, word(piece), len(piece)) for at, piece in pieces]
+
+
+class Signs:
+    """The signs of a stretch that can stand between values, in order: where each is, and which it is."""
+
+    def __init__(self, text: Text) -> None:
+        """Take the stretch."""
+        data = text.data[: text.size]
+        found = data == _COMMA
+        for first, number in _RANGES:
+            found |= (data - first) < number
+        places = np.flatnonzero(found)
+        self.text = text
+        self.at = np.append(places, np.full(_FURTHER, text.size, dtype=np.int64))
+        self._signs = np.append(data[places], np.zeros(_FURTHER, dtype=np.uint8))
+        self._words = np.ndarray((len(self._signs) - 7,), "<u8", buffer=self._signs, strides=(1,))
+        self._ranks: dict[int, Positions] = {}
+
+    def rank(self, places: Positions) -> Positions:
+        """Return the number of the first sign from each place on."""
+        found: Positions = np.searchsorted(self.at[: -_FURTHER + 1], places)
+        return found
+
+    def are(self, ranks: Positions, pattern: Pattern) -> Mask:
+        """Tell where signs of a pattern follow one another from a number on."""
+        good = np.ones(len(ranks), dtype=np.bool_)
+        for at, signs, length in pattern:
+            good &= masked(self._words[ranks + at], length) == signs
+        return good
+
+    def ranks_of(self, sign: int) -> Positions:
+        """Return the numbers of all signs that are this one, and one behind all."""
+        known = self._ranks.get(sign)
+        if known is None:
+            found = np.flatnonzero(self._signs == sign)
+            known = self._ranks[sign] = np.append(found, len(self.at) - _FURTHER)
+        return known
+
+    def behind(self, sign: int, ranks: Positions) -> Positions:
+        """Return the number of the first such sign from each number on."""
+        known = self.ranks_of(sign)
+        found: Positions = known[np.minimum(np.searchsorted(known, ranks), len(known) - 1)]
+        return found
+
+    def last(self, sign: int, stops: Positions) -> Positions:
+        """Return the number of the last such sign before each place; where there is none, some other number."""
+        known = self.ranks_of(sign)
+        found: Positions = known[np.searchsorted(self.at[known], stops) - 1]
+        return found
+
+
+class Literal:
+    """Text that has to stand at a place."""
+
+    def __init__(self, text: str) -> None:
+        self.raw = text.encode()
+        cuts = range(0, len(self.raw), _WORD_BYTES)
+        self._words = [
+            (at, word(self.raw[at : at + _WORD_BYTES]), len(self.raw[at : at + _WORD_BYTES])) for at in cuts
+        ]
+
+    def stands(self, text: Text, places: Positions) -> Mask:
+        """Tell where the text stands."""
+        good = np.ones(len(places), dtype=np.bool_)
+        for at, pattern, length in self._words:
+            good &= masked(text.at(places + at), length) == pattern
+        return good
+
+
+class Check:
+    """What a value has to be."""
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+        pattern = re.compile(value.like.encode())
+        self._known = KnownTexts(lambda text: pattern.fullmatch(text) is not None) if value.like else None
+        self._without = value.without.encode()
+        self._lacks = value.lacks.encode()
+        self._ranges = [_alternative(one) for one in value.signs]
+
+    def passes(self, signs: Signs, rank: Positions, span: Span) -> Mask:
+        """Tell which values are as they have to be.
+
+        Args:
+            signs: the signs of the stretch.
+            rank: number of the first sign from the start of each value on.
+            span: where the values start and stop.
+        """
+        starts, stops = span
+        good: Mask = stops >= starts
+        if self._value.longest:
+            good &= stops - starts <= self._value.longest
+        for sign in self._without:
+            good &= signs.at[signs.behind(sign, rank)] >= stops
+        if self._lacks:
+            good &= ~self._hold(signs, rank, span, good)
+        if self._ranges:
+            good &= _consist(signs.text, starts, stops, self._ranges)
+        if self._known is not None:
+            begin, end = np.where(good, starts, 0), np.where(good, stops, 0)
+            good &= self._known.ask(signs.text, begin, end) > 0
+        return good
+
+    def _hold(self, signs: Signs, rank: Positions, span: Span, good: Mask) -> Mask:
+        """Tell which values hold a text that has an equals sign; few have one."""
+        starts, stops = span
+        found = good & (signs.at[signs.behind(ord("="), rank)] < stops)
+        for row in np.flatnonzero(found).tolist():
+            found[row] = signs.text.raw.find(self._lacks, int(starts[row]), int(stops[row])) >= 0
+        return found
+
+
+def _alternative(text: str) -> tuple[NDArray[np.bool_], int, int]:
+    """Read ``0-9A-F 6-15``: which signs, and the least and largest number of them."""
+    ranges, _, lengths = text.rpartition(" ")
+    least, most = map(int, lengths.split("-"))
+    table = np.zeros(256, dtype=np.bool_)
+    for first, last in re.findall(r"(.)(?:-(.))?", ranges):
+        table[ord(first) : ord(last or first) + 1] = True
+    return table, least, most
+
+
+def _consist(
+    text: Text, starts: Positions, stops: Positions, alternatives: list[tuple[NDArray[np.bool_], int, int]]
+) -> Mask:
+    """Tell which values consist of some signs and are of a fitting length, for one of the alternatives."""
+    good = np.zeros(len(starts), dtype=np.bool_)
+    lengths = stops - starts
+    for table, least, most in alternatives:
+        rows = np.flatnonzero(~good & (lengths >= least) & (lengths <= most))
+        if len(rows):
+            width = int(lengths[rows].max())
+            letters = np.lib.stride_tricks.sliding_window_view(text.data, width)[starts[rows]]
+            fits = table[letters] | (np.arange(width) >= lengths[rows, None])
+            good[rows] = fits.all(axis=1)
+    return good
+
+
+def are_digits(text: Text, starts: Positions, stops: Positions) -> Mask:
+    """Tell which texts are one to eight decimal digits."""
+    return _read(text, starts, stops)[1]
+
+
+def read_number(text: Text, starts: Positions, stops: Positions) -> tuple[Positions, Mask]:
+    """Read numbers of one to eight digits, without zeros before them, and say which are."""
+    values, good, letters = _read(text, starts, stops)
+    good &= (stops - starts == 1) | ((letters & np.uint64(0xFF)) != ord("0"))
+    return values, good
+
+
+def _read(text: Text, starts: Positions, stops: Positions) -> tuple[Positions, Mask, Words]:
+    """Read numbers of one to eight digits, say which are, and what they begin with."""
+    lengths = stops - starts
+    good = (lengths > 0) & (lengths <= _WORD_BYTES)
+    missing = np.where(good, _WORD_BYTES - lengths, 0)
+    letters = text.at(starts)
+    zeros = np.full(len(starts), word(b"0" * _WORD_BYTES))
+    filled = letters << (missing * _WORD_BYTES).astype(np.uint64) | masked(zeros, missing)
+    values, is_number = digits(filled)
+    return values, good & is_number, letters

@@ -1,0 +1,114 @@
+"""The values of lines of strict kinds as columns of one table for each group of kinds: texts that point into the log, numbers, constants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from mailwitness.readers.byte_words import masked
+from mailwitness.readers.line_kinds import Finder, Found
+from mailwitness.readers.line_shapes import Shapes, names
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from mailwitness.readers.byte_words import Text
+    from mailwitness.readers.index import Positions
+
+_INSIDE_BYTES, _WORD_BYTES = 12, 8
+_HALF = np.uint64(32)
+# Before the name of a value in the SQL of columns.
+PREFIX = "mw_"
+
+
+class Groups:
+    """The groups of kinds of one table of content."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        """Take what the lines look like."""
+        self.finder = Finder(shapes)
+        self.columns = shapes.groups
+        self.unread = frozenset(shapes.unread)
+        self._numbers: dict[str, set[str]] = {group: set() for group in shapes.groups}
+        self._texts: dict[str, set[str]] = {group: set() for group in shapes.groups}
+        self._constants: dict[str, dict[str, list[str]]] = {group: {} for group in shapes.groups}
+        for program in shapes.programs:
+            for form in program.forms:
+                for kind in form.kinds:
+                    values = form.values | kind.values
+                    for name in names(form.head + kind.line):
+                        is_number = name in values and values[name].number
+                        (self._numbers if is_number else self._texts)[kind.group].add(name)
+                    for name, constant in kind.constants.items():
+                        known = self._constants[kind.group].setdefault(name, [])
+                        known += [constant] * (constant not in known)
+
+    def values(self, group: str) -> set[str]:
+        """Return the names of all values of a group, as SQL has them."""
+        found = self._numbers[group] | self._texts[group] | set(self._constants[group])
+        return {PREFIX + name for name in found}
+
+    def batches(
+        self, text: Text, found: list[Found], needed: Mapping[str, Collection[str]]
+    ) -> Iterator[tuple[str, Positions, dict[str, pa.Array]]]:
+        """Yield for each group the numbers of its lines, ascending, and the values of theirs that are needed of it."""
+        for group in self.columns:
+            mine = [one for one in found if one.kind.group == group]
+            if mine:
+                rows = np.sort(np.concatenate([one.rows for one in mine]))
+                read = sorted(self.values(group) & set(needed[group]))
+                columns = {name: self._column(text, group, name[len(PREFIX) :], mine, rows) for name in read}
+                yield group, rows, columns
+
+    def _column(self, text: Text, group: str, name: str, found: list[Found], rows: Positions) -> pa.Array:
+        if name in self._constants[group]:
+            return _constants(name, self._constants[group][name], found, rows)
+        if name in self._numbers[group]:
+            return _numbers(name, found, rows)
+        starts, stops = np.zeros((2, len(rows)), dtype=np.int64)
+        for one in found:
+            if name in one.spans:
+                at = np.searchsorted(rows, one.rows)
+                starts[at], stops[at] = one.spans[name]
+        return texts(text, starts, stops)
+
+
+def _constants(name: str, known: list[str], found: list[Found], rows: Positions) -> pa.Array:
+    codes = np.full(len(rows), len(known), dtype=np.int8)
+    for one in found:
+        if name in one.kind.constants:
+            codes[np.searchsorted(rows, one.rows)] = known.index(one.kind.constants[name])
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([*known, ""]))
+
+
+def _numbers(name: str, found: list[Found], rows: Positions) -> pa.Array:
+    values = np.zeros(len(rows), dtype=np.int64)
+    is_missing = np.ones(len(rows), dtype=np.bool_)
+    for one in found:
+        if name in one.numbers:
+            at = np.searchsorted(rows, one.rows)
+            values[at], is_missing[at] = one.numbers[name], False
+    return pa.array(values, mask=is_missing)
+
+
+def texts(text: Text, starts: Positions, stops: Positions) -> pa.Array:
+    """Return the text between starts and stops as strings that point into the stretch; none of them is null.
+
+    It has to be UTF-8 already.
+    """
+    lengths = stops - starts
+    letters = text.at(starts)
+    views = np.empty((len(starts), 2), dtype="<u8")
+    views[:, 0] = lengths.astype(np.uint64) | masked(letters, np.minimum(lengths, 4)) << _HALF
+    is_long = lengths > _INSIDE_BYTES
+    views[:, 1] = starts.astype(np.uint64) << _HALF
+    short = np.flatnonzero(~is_long)
+    if len(short):
+        # Short strings stand inside their views.
+        views[short, 1] = masked(letters[short], lengths[short]) >> _HALF
+        rest = short[lengths[short] > _WORD_BYTES]
+        views[rest, 1] |= masked(text.at(starts[rest] + _WORD_BYTES), lengths[rest] - _WORD_BYTES) << _HALF
+    buffers = [None, pa.py_buffer(views), text.buffer]
+    return pa.Array.from_buffers(pa.string_view(), len(starts), buffers)
