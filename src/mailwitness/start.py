@@ -15,7 +15,7 @@ COLUMNS = 80
 HELP = os.path.join(os.path.dirname(__file__), "help.txt")  # noqa: PTH118, PTH120 - pathlib costs 30 ms here
 # A run makes hundreds of thousands of values that live until its end; looking among them for circles that nobody needs
 # any more took a third of the time in which a large report is written, and found none.
-_VALUES_BEFORE_A_SEARCH = 100_000
+VALUES_BEFORE_A_SEARCH = 100_000
 _ASKS_FOR_HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"])
 
 
@@ -34,7 +34,7 @@ def main() -> None:
             except OSError:
                 os._exit(2)
             sys.exit(0)
-    gc.set_threshold(_VALUES_BEFORE_A_SEARCH, 20, 50)
+    gc.set_threshold(VALUES_BEFORE_A_SEARCH, 20, 50)
     # NumPy's linear algebra, of which nothing here is used, would start a thread for each core that waits in a loop.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mailwitness.cli import main as run  # noqa: PLC0415 - only when it is needed

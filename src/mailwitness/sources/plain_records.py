@@ -13,6 +13,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from mailwitness.loading import line_options
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, select_sql, words_read
 from mailwitness.sources import also_tables
 from mailwitness.tables import identifier, literal
@@ -41,13 +42,9 @@ def module_of(match: Match) -> Any:  # noqa: ANN401 - a module
 
 def reading(path: Path, raw: dict[str, str], largest: int) -> str:
     """Return the SQL that reads members of one JSON record for each line, in order; all null where it is damaged."""
-    size = max(16 * 1024 * 1024, largest + 1024)
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in raw.items())
     # With a single column and without `records`, an odd first line would put the text of whole lines into it.
-    return (
-        f"SELECT * FROM read_json({literal(str(path))}, columns = {{{columns}}}, format = 'newline_delimited', records = true, "
-        f"ignore_errors = true, auto_detect = false, maximum_object_size = {size})"
-    )
+    return f"SELECT * FROM read_json({literal(str(path))}, columns = {{{columns}}}, records = true, {line_options(largest)})"
 
 
 class Earlier:
