@@ -384,18 +384,21 @@ def _time(row: dict[str, Any], *names: str) -> dt.datetime | None:
 
 
 def supporting_rows(row: dict[str, Any]) -> tuple[tuple[str, int], ...]:
-    """Return the supporting rows: the proving one first, then those the rule collected."""
+    """Return the supporting rows: the proving one first, then those the rule collected, in the order of the evidence."""
     found: list[tuple[str, int]] = []
     if row.get("_Exhibit") and row.get("_Position") is not None:
         found.append((str(row["_Exhibit"]), int(row["_Position"])))
     listed = row.get("_Rows") or []
     if isinstance(listed, str):
         listed = json.loads(listed)
-    for item in listed[:_KEPT_ROWS]:
-        value = json.loads(item) if isinstance(item, str) else item
-        if isinstance(value, dict) and value.get("e") and value.get("p") is not None:
-            found.append((str(value["e"]), int(value["p"])))
-    return tuple(dict.fromkeys(found))
+    values = [json.loads(item) if isinstance(item, str) else item for item in listed]
+    places = [
+        (str(value["e"]), int(value["p"]))
+        for value in values
+        if isinstance(value, dict) and value.get("e") and value.get("p") is not None
+    ]
+    # The database collects rows of one group from several threads, in whatever order they come.
+    return tuple(dict.fromkeys([*found, *sorted(places)[:_KEPT_ROWS]]))
 
 
 def _is_blank(value: Any) -> bool:  # noqa: ANN401 - a query cell
