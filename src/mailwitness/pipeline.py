@@ -291,6 +291,8 @@ class _Run:
                     self._refuse(member)
                 else:
                     self._take(member.sealed, known, exhibits, member)
+        # Evidence that was added later comes later, in this run and in one that repeats it.
+        exhibits.sort(key=lambda exhibit: int(exhibit.id[1:]))
         listed = [
             {
                 "id": e.id,
