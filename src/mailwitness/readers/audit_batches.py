@@ -38,6 +38,8 @@ MARGIN_BYTES = 128 << 10
 # So much of the log is in the database's memory before it is written; and so many events wait that are not plain.
 PORTION_BYTES = 64 << 20
 _MOST_ODD = 20_000
+# What a brief event takes: its columns, its id, its place.
+_BRIEF_BYTES = 120
 # Text of a batch whose events do not end within it.
 _MOST_BYTES = 64 << 20
 
@@ -69,13 +71,23 @@ class Stretch(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one stretch of the file holds: events that no rule asks for, those it asks for, and brief ones; their places; all others."""
+    """What one stretch of the file holds.
+
+    Attributes:
+        rows: events with some columns.
+        wanted: those with all of them.
+        brief: those that no rule asks for.
+        places: where all stand.
+        odd: what has to be loaded another way, by number.
+        held: bytes of text and rows that are kept in memory.
+    """
 
     rows: pa.RecordBatch
     wanted: pa.RecordBatch
     brief: pa.RecordBatch
     places: Positions
     odd: list[tuple[int, RawRecord | Damage]]
+    held: int
 
 
 class Portion(NamedTuple):
@@ -118,7 +130,7 @@ class EventBatches:
         first = size = 0
         for stretch in self._ahead():
             batches.append(self._batch(stretch))
-            size += stretch.found.size
+            size += batches[-1].held
             if stretch.is_last or size >= PORTION_BYTES or sum(len(one.odd) for one in batches) >= _MOST_ODD:
                 yield (portion := _portion(batches, first))
                 self._places.append(portion.places)
@@ -154,15 +166,16 @@ class EventBatches:
         size = self._path.stat().st_size
         with self._path.open("rb", buffering=0) as handle:
             while offset < size:
-                found, these, odd, groups, taken = self._cut(handle, offset, size)
+                found, these, odd, groups = self._cut(handle, offset, size)
+                taken = int(these.ends[-1]) if len(these.ends) else found.size
                 is_last = offset + taken >= size
                 yield Stretch(found, these, odd, groups, offset, line, first, list(self._nodes), is_last)
-                line += found.raw.count(b"\n", 0, taken)
+                line += _lines_before(found, these)
                 offset += taken
                 first += len(groups.firsts) + len(odd.damaged)
 
-    def _cut(self, handle: FileIO, offset: int, size: int) -> tuple[Text, Lines, Odd, Groups, int]:
-        """Take the next stretch: whole events, or very much text; and say how many bytes that is."""
+    def _cut(self, handle: FileIO, offset: int, size: int) -> tuple[Text, Lines, Odd, Groups]:
+        """Take the next stretch: whole events, or very much text."""
         wide = CHUNK_BYTES
         while True:
             end = min(offset + wide, size)
@@ -179,21 +192,13 @@ class EventBatches:
             odd = audit_lines.odd(found, these)
             groups = audit_groups.group(these, odd, self._nodes)
             if end == size:
-                return found, these, odd, groups, found.size
+                return found, these, odd, groups
             cut = audit_groups.clean_cut(these, groups, found.size - MARGIN_BYTES)
-            if cut or wide >= _MOST_BYTES:
-                break
+            if cut:
+                return (found, *audit_groups.before(these, odd, groups, cut))
+            if wide >= _MOST_BYTES:
+                return found, these, odd, groups
             wide *= 2
-        if cut:
-            these, odd, groups = self._shortened(these, odd, cut)
-        taken = int(these.ends[-1]) if len(these.ends) else found.size
-        return found, these, odd, groups, taken
-
-    def _shortened(self, these: Lines, odd: Odd, cut: int) -> tuple[Lines, Odd, Groups]:
-        """Leave the lines behind a place for the next stretch."""
-        count = int(np.searchsorted(these.ends, cut, side="right"))
-        these, odd = audit_lines.before(these, odd, count)
-        return these, odd, audit_groups.group(these, odd, self._nodes)
 
     def _batch(self, stretch: Stretch) -> Batch:
         found, these, odd, groups = stretch[:4]
@@ -209,6 +214,8 @@ class EventBatches:
         )
         rest = np.flatnonzero(~chosen)
         own = groups.only(rest)
+        if len(own.firsts) < len(chosen):
+            found, these, own, bases = audit_groups.taken_out(found, these, own, bases)
         this = audit_table.read(found, these, own, bases, self._keys, self._is_deep, self._wanted)
         items: list[tuple[int, RawRecord | Damage]] = []
         for event in np.flatnonzero(~this.columns.is_plain).tolist():
@@ -221,7 +228,15 @@ class EventBatches:
         ]
         ordered = np.empty_like(places)
         ordered[number - stretch.first] = places
-        return Batch(rows[0], rows[1], brief, ordered, items)
+        held = found.size + _BRIEF_BYTES * len(brief)
+        return Batch(rows[0], rows[1], brief, ordered, items, held)
+
+
+def _lines_before(found: Text, these: Lines) -> int:
+    """Return how many line ends there are up to the end of the last line."""
+    if not len(these.ends):
+        return found.raw.count(b"\n", 0, found.size)
+    return int(these.numbers[-1]) + int(found.raw[these.ends[-1] - 1] == ord("\n"))
 
 
 def _read(handle: FileIO, size: int) -> bytes:
@@ -233,9 +248,13 @@ def _read(handle: FileIO, size: int) -> bytes:
 
 
 def _portion(batches: list[Batch], first: int) -> Portion:
+    kinds = (
+        ([one.rows for one in batches], audit_table.SCHEMA),
+        ([one.wanted for one in batches], audit_table.SCHEMA),
+        ([one.brief for one in batches], audit_table.BRIEF),
+    )
     others, wanted, brief = (
-        pa.Table.from_batches([one[i] for one in batches if len(one[i])], schema)
-        for i, schema in enumerate((audit_table.SCHEMA, audit_table.SCHEMA, audit_table.BRIEF))
+        pa.Table.from_batches([one for one in listed if len(one)], schema) for listed, schema in kinds
     )
     odd = [item for one in batches for item in one.odd]
     return Portion(others, wanted, brief, odd, first, np.concatenate([one.places for one in batches]))

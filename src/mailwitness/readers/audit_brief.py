@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mailwitness.readers import audit_event
-from mailwitness.readers.audit_columns import Tokens
-from mailwitness.readers.audit_lines import ALONE, CWD, EXECVE, FIRST_ALONE, PATH, SYSCALL
+from mailwitness.readers.audit_lines import ALONE, CWD, EXECVE, FIRST_ALONE, PATH, SYSCALL, texts
 from mailwitness.readers.audit_wanted import WANTED, is_wanted
-from mailwitness.readers.byte_words import digits
+from mailwitness.readers.byte_words import digits, word
 from mailwitness.readers.known_texts import KnownTexts
 from mailwitness.readers.syscalls import syscall_name
 
@@ -28,14 +27,23 @@ if TYPE_CHECKING:
     from mailwitness.readers.byte_words import Text
     from mailwitness.readers.index import Positions
 
-# Where the fields of a system call stand, see `audit_columns`.
-_ITEMS, _COMM = 8, 22
+# What stands between the id of an event and the first field, and before the number of paths of a system call.
+_BEHIND, _ITEMS = b"): ", b" items="
+# Fields before a program's message.
 _MESSAGE = 4
+# So far are the fields of a system call looked for behind its id and before its end, and so long are the fields of a program's head
+# and of architecture and call.
+_LOOK, _HEAD_BYTES, _CALL_BYTES = 128, 64, 40
+# Longest name of a file in a record (PATH_MAX in hex and quotes).
+_LONGEST_NAME = 8200
+_SIX, _SEVEN = np.uint64(0xFFFFFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFF)
+# A system call that is cut before the number of its paths.
+_CUT = re.compile(rb"[^ ]*(?: [^ ]*){0,8}(?: (?:i(?:t(?:e(?:m(?:s)?)?)?)?)?)?")
 # Records of programs that a rule may ask for by themselves.
 _ALWAYS = tuple(FIRST_ALONE + ALONE.index(name) for name in ("USER_LOGIN", "SERVICE_STOP"))
 # Those that say whose a number is, where a login program wrote them.
 _LOGINS = tuple(FIRST_ALONE + ALONE.index(name) for name in ("USER_ACCT", "USER_START", "CRED_ACQ"))
-_CALL = re.compile(rb"arch=(\w{1,16}) syscall=(\w{1,16})")
+_CALL = re.compile(rb"\): arch=(\w{1,16}) syscall=(\w{1,16}) ")
 _PROGRAM = re.compile(
     rb'comm=(?:"[^"\s]*"|\(null\)) exe=(?:"[^"\s]*"|\(null\))(?: subj=[^"\s]+)?(?: key=(?:"[^"\s]*"|\(null\)))?'
 )
@@ -87,11 +95,9 @@ class Interest:
         for kind in (CWD, PATH):
             chosen = np.flatnonzero((kinds == kind) & is_brief[of_entry])
             line = groups.lines[chosen]
-            start, stop = these.blanks[line], bases[line]
-            begin = found.blanks[start] + 1
+            begin, stop = these.ids[1][line] + len(_BEHIND), bases[line]
             if kind == PATH:
-                # The name ends before the next field; what stands behind it are numbers and none of our words.
-                stop = np.minimum(found.blanks[start + 2], stop)
+                stop = np.minimum(_name_ends(found, begin), stop)
             answers = self._files.ask(found, begin, np.maximum(stop, begin))
             is_brief[of_entry[chosen[answers > 0]]] = False
         self._find_alone(found, these, groups, bases, is_brief)
@@ -122,10 +128,10 @@ class Interest:
         of_entry = np.repeat(np.arange(len(events)), mine.counts)
         is_call = kinds == SYSCALL
         calls, line = of_entry[is_call], mine.lines[is_call]
-        suspect = pc.match_substring_regex(
-            _lines(found, these).take(pa.array(mine.lines)), _SUSPECT
-        ).to_numpy(zero_copy_only=False)
-        items, is_other = _items(found, Tokens(found, these.blanks[line], bases[line]))
+        suspect = pc.match_substring_regex(texts(found, these).take(pa.array(mine.lines)), _SUSPECT).to_numpy(
+            zero_copy_only=False
+        )
+        items, is_other = _items(found, these.ids[1][line], bases[line])
         # More than one call, or a program's record beside others, is for the reader of single records.
         wrong = np.bincount(calls, minlength=len(events)) > 1
         wrong |= (mine.counts > 1) & (np.bincount(of_entry[kinds >= FIRST_ALONE], minlength=len(events)) > 0)
@@ -146,13 +152,11 @@ class Interest:
         heads = groups.lines[groups.firsts]
         events = np.flatnonzero(is_brief & (these.kinds[heads] == SYSCALL))
         line = heads[events]
-        base = bases[line]
-        tokens = Tokens(found, these.blanks[line], base)
-        items, is_other = _items(found, tokens)
-        begin = tokens.start(0)
-        calls = self._calls.ask(found, begin, np.maximum(tokens.stop(1), begin))
-        begin = tokens.start(_COMM)
-        programs = self._programs.ask(found, begin, np.maximum(base, begin))
+        begin, base = these.ids[1][line], bases[line]
+        items, is_other = _items(found, begin, base)
+        calls = self._calls.ask(found, begin, begin + _CALL_BYTES)
+        start = np.maximum(_programs(found, base), begin)
+        programs = self._programs.ask(found, start, np.maximum(base, start))
         is_other |= (calls > 1) | (programs > 1)
         is_brief[events[is_other | (calls > 0) | (programs > 0)]] = False
         counted = np.zeros(len(groups.firsts), dtype=np.int64)
@@ -170,28 +174,68 @@ class Interest:
         is_brief[np.isin(kinds, _ALWAYS)] = False
         events = np.flatnonzero(is_brief & np.isin(kinds, _LOGINS))
         line = heads[events]
-        begin = Tokens(found, these.blanks[line], bases[line]).start(_MESSAGE)
+        begin = _messages(found, these.ids[1][line])
         answers = self._messages.ask(found, begin, np.maximum(bases[line], begin))
         is_brief[events[answers > 0]] = False
 
 
-def _items(found: Text, tokens: Tokens) -> tuple[Positions, Mask]:
-    """Return how many paths the kernel counted on each line of a system call; and where that is not written as usual."""
-    start, stop, is_other = tokens.named(_ITEMS, "items")
-    length = (stop - start).astype(np.uint64)
-    shift = (np.uint64(8) - np.minimum(length, np.uint64(8))) * np.uint64(8)
-    items, is_number = digits(
-        found.at(start) << shift | np.uint64(0x3030303030303030) >> (np.uint64(64) - shift)
+def _items(found: Text, ids: Positions, bases: Positions) -> tuple[Positions, Mask]:
+    """Return how many paths the kernel counted on each line of a system call; and where that is not written as usual.
+
+    Args:
+        found: the stretch.
+        ids: where the id of the event ends on each line.
+        bases: where each line ends.
+    """
+    shown = found.bytes_at(ids, _LOOK)
+    # No other field ends so.
+    place = np.argmax(
+        (shown[:, :-2] == ord("m")) & (shown[:, 1:-1] == ord("s")) & (shown[:, 2:] == ord("=")), axis=1
     )
-    return items, is_other | ~is_number | (length > _WORD)
+    start = ids + place + len("ms=")
+    is_there = (found.at(np.maximum(start - len(_ITEMS), 0)) & _SEVEN) == word(_ITEMS)
+    is_there &= (start > ids + len(_ITEMS)) & (start < bases)
+    digit = found.at(start)
+    length = np.minimum(found.find(digit, ord(" ")), bases - start).astype(np.uint64)
+    shift = (np.uint64(_WORD) - np.minimum(length, np.uint64(_WORD))) * np.uint64(8)
+    items, is_number = digits(digit << shift | np.uint64(0x3030303030303030) >> (np.uint64(64) - shift))
+    is_other = is_there & (~is_number | (length >= np.uint64(_WORD)))
+    for row in np.flatnonzero(~is_there).tolist():
+        is_other[row] = _CUT.fullmatch(found.raw, int(ids[row]), int(bases[row])) is None
+    return np.where(is_there, items, 0), is_other
 
 
-def _lines(found: Text, these: Lines) -> pa.Array:
-    """Return the lines, of which there are some, as texts: each up to where the next one starts."""
-    offsets = np.append(these.starts, these.ends[-1:])
-    return pa.Array.from_buffers(
-        pa.large_binary(), len(these.starts), [None, pa.py_buffer(offsets), pa.py_buffer(found.raw)]
-    )
+def _programs(found: Text, bases: Positions) -> Positions:
+    """Return where the fields of the program begin on each line that ends there; 0 where that is not near its end."""
+    first = np.maximum(bases - _LOOK, 0)
+    shown = found.bytes_at(first, _LOOK)
+    # Letters at the end of "comm=", then all of it.
+    found_last = (shown[:, :-2] == ord("m")) & (shown[:, 1:-1] == ord("m")) & (shown[:, 2:] == ord("="))
+    last = found_last.shape[1] - 1 - np.argmax(found_last[:, ::-1], axis=1)
+    start = first + last - len("co")
+    is_it = (found.at(np.maximum(start - 1, 0)) & _SIX) == word(b" comm=")
+    return np.where(is_it & (start > 0), start, 0)
+
+
+def _name_ends(found: Text, begins: Positions) -> Positions:
+    """Return where the name ends on each line of a path, by where its fields begin: ``item=0 name="/x" inode=1``."""
+    shown = found.bytes_at(begins, _LOOK) == ord(" ")
+    # What stands behind the name are numbers and none of our words.
+    length = len("item=0 ")
+    ends: Positions = begins + length + np.argmax(shown[:, length:], axis=1)
+    is_found = shown[:, length - 1] & ~shown[:, : length - 1].any(axis=1) & (ends > begins + length)
+    rest = np.flatnonzero(~is_found)
+    if len(rest):
+        second = found.first(begins[rest], ord(" "), _LONGEST_NAME)
+        ends[rest] = found.first(np.minimum(second + 1, found.size), ord(" "), _LONGEST_NAME)
+    return ends
+
+
+def _messages(found: Text, ids: Positions) -> Positions:
+    """Return where a program's message begins, behind pid, uid, auid and ses; where the id of the event ends if that is far."""
+    blanks = np.cumsum(found.bytes_at(ids, _HEAD_BYTES) == ord(" "), axis=1, dtype=np.int8)
+    begins: Positions = ids + np.argmax(blanks > _MESSAGE, axis=1)
+    return begins
 
 
 def _foreign(found: Text, these: Lines, groups: Groups, of_entry: Positions) -> Mask:
@@ -206,8 +250,8 @@ def _foreign(found: Text, these: Lines, groups: Groups, of_entry: Positions) -> 
 
 
 def _judge_call(text: bytes) -> int:
-    """Return 0 for a call such as ``arch=c000003e syscall=257`` that starts no program, 1 for one that does, 2 for anything else."""
-    match = _CALL.fullmatch(text)
+    """Return 0 for a call such as ``): arch=c000003e syscall=257 `` that starts no program, 1 for one that does, 2 for anything else."""
+    match = _CALL.match(text)
     if match is None:
         return 2
     architecture, number = (part.decode("ascii") for part in match.groups())

@@ -182,9 +182,10 @@ def add_calls(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
     heads = groups.lines[groups.firsts]
     events = np.flatnonzero(columns.is_plain & (these.kinds[heads] == SYSCALL))
     line = heads[events]
-    is_whole = columns.found.blanks[these.blanks[line] + len(_CALL)] < bases[line]
+    blanks = these.blanks(columns.found, line)
+    is_whole = columns.found.blanks[blanks + len(_CALL)] < bases[line]
     if is_whole.all():
-        return events, _calls(columns, events, these.blanks[line], bases[line], these.stops[line])
+        return events, _calls(columns, events, blanks, bases[line], these.stops[line])
     places: Places = {
         name: (np.zeros(len(events), dtype=np.int64), np.zeros(len(events), dtype=np.int64))
         for name in (*_CALL, "key")
@@ -194,7 +195,7 @@ def add_calls(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
         mine = _calls(
             columns,
             events[chosen],
-            these.blanks[line[chosen]],
+            blanks[chosen],
             bases[line[chosen]],
             these.stops[line[chosen]],
         )
@@ -264,7 +265,7 @@ def add_alone(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
     if not len(events):
         return
     line = heads[events]
-    base, blank = bases[line], these.blanks[line]
+    base, blank = bases[line], these.blanks(found, line)
     tokens = Tokens(found, blank, base)
     wrong = np.zeros(len(events), dtype=np.bool_)
     for number, name in enumerate(_HEAD):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from mailwitness.readers import audit_lines
 from mailwitness.readers.audit_lines import EOE, FIRST_ALONE, OTHER, PATH, SYSCALL
+from mailwitness.readers.byte_words import Text
 
 if TYPE_CHECKING:
     from mailwitness.readers.audit_lines import Lines, Mask, Odd
@@ -147,3 +149,55 @@ def clean_cut(these: Lines, groups: Groups, before: int) -> int:
     is_clean = (reach == np.arange(len(last))) & (these.ends <= before)
     found = np.flatnonzero(is_clean)
     return int(these.ends[found[-1]]) if len(found) else 0
+
+
+def before(these: Lines, odd: Odd, groups: Groups, cut: int) -> tuple[Lines, Odd, Groups]:
+    """Leave out the lines behind a clean cut, with what the patterns found on them, and their events."""
+    count = int(np.searchsorted(these.ends, cut, side="right"))
+    these, odd = audit_lines.before(these, odd, count)
+    heads = groups.lines[groups.firsts]
+    # Events stand in the order of their first lines.
+    events = int(np.searchsorted(heads, count))
+    entries = int(groups.firsts[events]) if events < len(heads) else len(groups.lines)
+    parts = {event: mine for event, mine in groups.parts.items() if event < events}
+    return (
+        these,
+        odd,
+        Groups(
+            groups.lines[:entries],
+            groups.firsts[:events],
+            groups.counts[:events],
+            groups.is_plain[:events],
+            parts,
+        ),
+    )
+
+
+def taken_out(
+    found: Text, these: Lines, groups: Groups, bases: Positions
+) -> tuple[Text, Lines, Groups, Positions]:
+    """Return the text of some events by itself, with their lines and where the enriched part of each begins.
+
+    What is done with these events then costs no more than they are.
+    """
+    is_taken = np.zeros(len(these.starts), dtype=np.bool_)
+    is_taken[groups.lines] = True
+    lines = np.flatnonzero(is_taken)
+    texts = audit_lines.texts(found, these).take(pa.array(lines))
+    _, offsets, content = texts.buffers()
+    starts = np.frombuffer(offsets, dtype=np.int64)[:-1]
+    moved = starts - these.starts[lines]
+    first, stop = these.ids
+    kept = audit_lines.Lines(
+        starts,
+        these.stops[lines] + moved,
+        these.ends[lines] + moved,
+        these.numbers[lines],
+        these.kinds[lines],
+        these.nodes[lines],
+        these.times[lines],
+        these.serials[lines],
+        (first[lines] + moved, stop[lines] + moved),
+    )
+    own = groups._replace(lines=(np.cumsum(is_taken) - 1)[groups.lines])
+    return Text(content.to_pybytes()), kept, own, bases[lines] + moved

@@ -9,9 +9,11 @@ through the patterns of the reader of small files.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from mailwitness.readers.audit_event import moment
 from mailwitness.readers.audit_fields import text
@@ -28,7 +30,7 @@ from mailwitness.readers.byte_words import digits, masked, word
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mailwitness.readers.byte_words import Text
+    from mailwitness.readers.byte_words import Text, Words
     from mailwitness.readers.index import Positions
 
     Mask = NDArray[np.bool_]
@@ -54,13 +56,15 @@ ALONE = (
 KINDS = ("", "SYSCALL", "SOCKADDR", "EXECVE", "CWD", "PATH", "PROCTITLE", "EOE", *ALONE)
 # What any other line is: the patterns say what of.
 OTHER = 0
-# Hosts of one log that are told apart many lines at once; further ones take their lines one by one.
-_MOST_NODES = 16
-_LONGEST_TYPE, _SERIAL_AT = 16, 15
+# Hosts of one log that are told apart many lines at once; further ones take their lines one by one. So many lines are asked for them.
+_MOST_NODES, _SAMPLED = 16, 64
+_SERIAL_AT = 15
 _BEGIN = b" msg=audit("
 _EACH = re.compile(re.escape(_BEGIN))
 _USUAL_ID = re.compile(rb"\d{10}\.\d{3}:\d{1,9}")
 _ZEROS = np.uint64(0x3030303030303030)
+_THREE = np.uint64(0xFFFFFF)
+_FACTORS, _SLOT_BITS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0x91B7584A2265B1F5)), 7
 _RETURN, _NEWLINE = 0x0D, 0x0A
 
 
@@ -73,7 +77,6 @@ class Lines(NamedTuple):
         ends: where the next line starts.
         numbers: its number in the stretch, from 0.
         kinds: index into `KINDS`; 0 for what is no usual line.
-        blanks: index of the blank before its first field in the blanks of the stretch.
         nodes: index of its host in the names of hosts.
         times: milliseconds since 1970 UTC.
         serials: serial of its event; below 0 for one whose id is not written as usual.
@@ -85,11 +88,43 @@ class Lines(NamedTuple):
     ends: Positions
     numbers: Positions
     kinds: Codes
-    blanks: Positions
     nodes: Positions
     times: Positions
     serials: Positions
     ids: tuple[Positions, Positions]
+
+    def blanks(self, found: Text, chosen: Positions) -> Positions:
+        """Return for some of the lines the index of the blank before the first field in the blanks of the stretch."""
+        # Behind the id stand a bracket and a colon.
+        before: Positions = np.searchsorted(found.blanks, self.ids[1][chosen] + 2)
+        return before
+
+
+def _heads() -> tuple[Words, Words]:
+    """Return the first eight bytes from the name of each kind on, and the next three: no two kinds share both."""
+    texts = [name.encode() + _BEGIN for name in KINDS[1:]]
+    one, two = (np.array([word(text[i : i + 8]) for text in texts], dtype=np.uint64) for i in (0, 8))
+    return one, two & _THREE
+
+
+def _slots(one: Words, two: Words) -> Positions:
+    """Return the slot of each head; the factors were chosen so that no two kinds share one."""
+    mixed: Positions = (((one ^ (two * _FACTORS[0])) * _FACTORS[1]) >> np.uint64(64 - _SLOT_BITS)).astype(
+        np.int64
+    )
+    return mixed
+
+
+def _filled(values: Words | Positions | Codes, kind: str) -> NDArray[Any]:  # Any: of that kind
+    """Return what is known of kinds by the slots of their heads."""
+    table = np.zeros(1 << _SLOT_BITS, dtype=kind)
+    table[_slots(*_heads())] = values
+    return table
+
+
+_FIRST_WORDS, _SECOND_WORDS = (_filled(words, "<u8") for words in _heads())
+_LENGTHS = _filled(np.array([len(name) for name in KINDS[1:]]), "<i8")
+_KIND_OF = _filled(np.arange(1, len(KINDS)), "<i1")
 
 
 class Part(NamedTuple):
@@ -120,17 +155,17 @@ def lines(found: Text, nodes: dict[bytes, int]) -> Lines:
     stops = ends - (data[ends - 1] == _NEWLINE)
     stops -= (stops > starts) & (data[stops - 1] == _RETURN)
     numbers = np.flatnonzero(stops > starts)
-    starts, stops, ends = starts[numbers], stops[numbers], ends[numbers]
-    blank = np.searchsorted(found.blanks, starts)
-    codes, types, blank = _nodes(found, starts, blank, nodes)
-    kinds, blank, ids = _kinds(found, types, blank)
+    if len(numbers) < len(starts):
+        starts, stops, ends = starts[numbers], stops[numbers], ends[numbers]
+    codes, types = _nodes(found, starts, stops, nodes)
+    kinds, ids = _kinds(found, types)
     times, serials, closes = _ids(found, ids)
     is_usual = (
         (kinds > 0) & (codes >= 0) & (serials >= 0) & (closes + 2 <= stops) & (stops - starts <= LONGEST_LINE)
     )
     kinds[~is_usual] = OTHER
     kinds[_joined(found, starts, stops, kinds)] = OTHER
-    return Lines(starts, stops, ends, numbers, kinds, blank, codes, times, serials, (ids, closes))
+    return Lines(starts, stops, ends, numbers, kinds, codes, times, serials, (ids, closes))
 
 
 def _joined(found: Text, starts: Positions, stops: Positions, kinds: Codes) -> Positions:
@@ -153,66 +188,97 @@ def _joined(found: Text, starts: Positions, stops: Positions, kinds: Codes) -> P
 
 
 def _nodes(
-    found: Text, starts: Positions, blank: Positions, nodes: dict[bytes, int]
-) -> tuple[Positions, Positions, Positions]:
-    """Return the number of each line's host, where its type starts and the index of the blank behind that; -1 for no host's line."""
-    has_node = masked(found.at(starts), 5) == word(b"node=")
-    codes = np.where(has_node, -1, nodes.setdefault(b"", 0))
-    after = np.where(has_node, found.blanks[blank] + 1, starts)
-    left = np.flatnonzero(has_node & (after - starts > len(b"node= ")) & (after < found.size))
-    for _ in range(_MOST_NODES):
-        if not len(left):
-            break
-        first = found.raw[starts[left[0]] : after[left[0]]]
-        same = after[left] - starts[left] == len(first)
-        for place in range(0, len(first), 8):
-            piece = first[place : place + 8]
-            same &= masked(found.at(starts[left] + place), len(piece)) == word(piece)
-        codes[left[same]] = nodes.setdefault(first[5:-1], len(nodes))
-        left = left[~same]
+    found: Text, starts: Positions, stops: Positions, nodes: dict[bytes, int]
+) -> tuple[Positions, Positions]:
+    """Return the number of each line's host, -1 where none is written as usual, and where the name of its type starts."""
+    nodes.setdefault(b"", 0)
+    codes = np.full(len(starts), -1, dtype=np.int64)
+    types = starts.copy()
+    left = np.arange(len(starts))
+    for node in _common_nodes(found, starts, stops):
+        sign = (b"node=" + node + b" " if node else b"") + b"type="
+        same = found.begins(starts[left], sign)
+        mine = left if same.all() else left[same]
+        codes[mine] = nodes.setdefault(node, len(nodes))
+        types[mine] = starts[mine] + len(sign)
+        left = left[:0] if same.all() else left[~same]
+    left = left[masked(found.at(starts[left]), len(b"node=")) == word(b"node=")]
     for line in left.tolist():
-        codes[line] = nodes.setdefault(found.raw[starts[line] + 5 : after[line] - 1], len(nodes))
-    return codes, after, blank + has_node
+        name = _node(found, int(starts[line]), int(stops[line]))
+        if name is not None:
+            codes[line] = nodes.setdefault(name, len(nodes))
+            types[line] = starts[line] + len(name) + len(b"node= type=")
+    return codes, types
 
 
-def _kinds(found: Text, types: Positions, blank: Positions) -> tuple[Codes, Positions, Positions]:
-    """Return the kind of each line's record, the index of the blank before its first field, and where its id starts."""
-    start = types + len(b"type=")
-    stop = found.blanks[blank]
-    length = np.clip(stop - start, 0, _LONGEST_TYPE)
-    one, two = masked(found.at(start), length), masked(found.at(start + 8), np.maximum(length - 8, 0))
-    is_typed = (masked(found.at(types), 5) == word(b"type=")) & (found.at(stop + 1) == word(b"msg=audi"))
-    is_typed &= masked(found.at(stop + 9), 2) == word(b"t(")
-    kinds = np.zeros(len(types), dtype=np.int8)
-    for kind, name in enumerate(KINDS[1:FIRST_ALONE], 1):
-        kinds[one == word(name.encode()[:8])] = kind
-    left = np.flatnonzero((kinds == OTHER) & is_typed)
-    for kind, name in enumerate(ALONE, FIRST_ALONE):
-        kinds[left[(one[left] == word(name.encode()[:8])) & (two[left] == word(name.encode()[8:]))]] = kind
-    kinds[(two != 0) & (kinds < FIRST_ALONE) & ((kinds != PROCTITLE) | (two != word(b"E")))] = OTHER
-    kinds[~is_typed] = OTHER
-    return kinds, blank + 1, stop + 11
+def _common_nodes(found: Text, starts: Positions, stops: Positions) -> list[bytes]:
+    """Return the hosts that some of the lines name, the most frequent first, and none."""
+    some = slice(None, None, 1 + len(starts) // _SAMPLED)
+    listed = Counter(
+        _node(found, start, stop)
+        for start, stop in zip(starts[some].tolist(), stops[some].tolist(), strict=True)
+    )
+    named = (name for name, _ in listed.most_common(_MOST_NODES) if name is not None)
+    return list(dict.fromkeys([*named, b""]))
+
+
+def _node(found: Text, start: int, stop: int) -> bytes | None:
+    """Return the name of a line's host, empty when it names none; None when the line does not begin as usual."""
+    if found.raw.startswith(b"type=", start):
+        return b""
+    end = found.raw.find(b" ", start, stop)
+    if end <= start + len(b"node=") or not found.raw.startswith(b"type=", end + 1):
+        return None
+    return found.raw[start + len(b"node=") : end] if found.raw.startswith(b"node=", start) else None
+
+
+def _kinds(found: Text, types: Positions) -> tuple[Codes, Positions]:
+    """Return the kind of each line's record, by where its name starts, and where the event's id starts."""
+    head = found.words_at(types, 2)
+    one, two = head[:, 0], head[:, 1] & _THREE
+    slot = _slots(one, two)
+    is_known = (_FIRST_WORDS[slot] == one) & (_SECOND_WORDS[slot] == two)
+    ends = types + _LENGTHS[slot]
+    sign = found.words_at(ends, 2)
+    is_known &= (sign[:, 0] == word(_BEGIN[:8])) & ((sign[:, 1] & _THREE) == word(_BEGIN[8:]))
+    kinds: Codes = np.where(is_known, _KIND_OF[slot], np.int8(OTHER))
+    return kinds, ends + len(_BEGIN)
 
 
 def _ids(found: Text, starts: Positions) -> tuple[Positions, Positions, Positions]:
     """Return milliseconds, serial (-1: not written as usual) and end of ids such as 1772442201.349:851 with ``):`` behind them."""
-    one, two, three = found.at(starts), found.at(starts + 8), found.at(starts + 16)
+    words = found.words_at(starts, 3)
+    one, two, three = words[:, 0], words[:, 1], words[:, 2]
+    close = found.find(three, ord(")"))
+    stop = starts + _SERIAL_AT + 1 + close
+    three = masked(three, close)
+    # Most lines belong to the event of the line before.
+    is_new = np.ones(len(starts), dtype=np.bool_)
+    is_new[1:] = (one[1:] != one[:-1]) | (two[1:] != two[:-1]) | (three[1:] != three[:-1])
+    run = np.cumsum(is_new) - 1
+    one, two, three, close = one[is_new], two[is_new], three[is_new], close[is_new]
     seconds, is_seconds = digits(one)
     # Two digits of the seconds, a dot, three of the milliseconds, a colon, the first one of the serial.
     rest, is_rest = digits((two & np.uint64(0xFF00FFFFFF00FFFF)) | np.uint64(0x0030000000300000))
     is_written = (
         is_seconds & is_rest & ((two & np.uint64(0x00FF000000FF0000)) == np.uint64(0x003A0000002E0000))
     )
-    close = found.find(three, ord(")"))
     bits = close.astype(np.uint64) * np.uint64(8)
     later, is_later = digits(three << (np.uint64(64) - bits) | _ZEROS >> bits)
     is_written &= is_later
-    stop = starts + _SERIAL_AT + 1 + close
-    is_written &= masked(found.at(stop), 2) == word(b"):")
     # Of the rest: dd0mmm0s.
     seconds = seconds * 100 + rest // 1_000_000
-    serials = rest % 10 * 10**close + later
-    return seconds * 1000 + rest // 100 % 1000, np.where(is_written, serials, -1), stop
+    serials = np.where(is_written, rest % 10 * 10**close + later, -1)[run]
+    times = (seconds * 1000 + rest // 100 % 1000)[run]
+    return times, np.where(masked(found.at(stop), 2) == word(b"):"), serials, -1), stop
+
+
+def texts(found: Text, these: Lines) -> pa.Array:
+    """Return the lines, of which there are some, as texts: each up to where the next one starts."""
+    offsets = np.append(these.starts, these.ends[-1:])
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(these.starts), [None, pa.py_buffer(offsets), pa.py_buffer(found.raw)]
+    )
 
 
 def odd(found: Text, these: Lines) -> Odd:
@@ -249,7 +315,6 @@ def before(these: Lines, odd: Odd, count: int) -> tuple[Lines, Odd]:
         these.ends[:count],
         these.numbers[:count],
         these.kinds[:count],
-        these.blanks[:count],
         these.nodes[:count],
         these.times[:count],
         these.serials[:count],

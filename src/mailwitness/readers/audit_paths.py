@@ -101,7 +101,7 @@ def add_records(columns: Columns, these: Lines, groups: Groups, bases: Positions
     for kind, name, key in ((CWD, "cwd", "cwd"), (PROCTITLE, "proctitle", "title")):
         chosen = np.flatnonzero(mine & (kinds == kind))
         events, line = of_entry[chosen], groups.lines[chosen]
-        tokens = Tokens(columns.found, these.blanks[line], bases[line])
+        tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line])
         start, stop, is_other = tokens.named(0, name)
         columns.give_up(events, is_other | tokens.is_there(1))
         if kind == CWD:
@@ -115,7 +115,7 @@ def add_records(columns: Columns, these: Lines, groups: Groups, bases: Positions
 def _paths(columns: Columns, these: Lines, events: Positions, line: Positions, bases: Positions) -> Paths:
     """Read PATH records: item=0 name="/x" inode=1 dev=fe:00 mode=0100644 ouid=0 ogid=0 rdev=00:00 [obj=...] nametype=NORMAL."""
     found = columns.found
-    tokens = Tokens(found, these.blanks[line], bases[line])
+    tokens = Tokens(found, these.blanks(found, line), bases[line])
     places, wrong = {}, np.zeros(len(line), dtype=np.bool_)
     for number, name in enumerate(_PATH):
         start, stop, is_other = tokens.named(number, name)

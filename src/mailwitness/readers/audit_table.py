@@ -43,8 +43,8 @@ BRIEF = pa.schema(
     [
         ("position", pa.int64()),
         ("micros", pa.int64()),
-        ("id", pa.string_view()),
-        ("serial", pa.string_view()),
+        ("id", pa.string()),
+        ("serial", pa.string()),
         ("node", _NAMED),
         ("type", _NAMED),
         ("salvaged", pa.bool_()),
@@ -187,8 +187,9 @@ def brief_rows(
     arrays = [
         pa.array(numbers),
         pa.array(these.times[heads] * 1000),
-        found.strings(start, stop),
-        found.strings(start + _SERIAL_AT, stop),
+        # Their texts are copied, so that no more of the stretch has to stay in memory.
+        found.strings(start, stop).cast(pa.string()),
+        found.strings(start + _SERIAL_AT, stop).cast(pa.string()),
         *(
             pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), pa.array(listed, pa.string()))
             for listed, which in words

@@ -85,7 +85,7 @@ class Wanted:
             start, stop = these.ids[1][line] + len(sign), bases[line]
             if kind == PATH:
                 # The name ends before the next field; what stands behind it are numbers and none of our words.
-                stop = np.minimum(found.blanks[these.blanks[line] + 2], stop)
+                stop = np.minimum(found.blanks[these.blanks(found, line) + 2], stop)
             answers = (self._arguments if kind == EXECVE else self._known).ask(
                 found, start, np.maximum(stop, start)
             )

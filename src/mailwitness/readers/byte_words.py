@@ -26,6 +26,8 @@ PADDING = 128
 _FURTHER = 64
 _MASKS = np.array([(1 << 8 * length) - 1 for length in range(9)], dtype=np.uint64)
 _INSIDE_BYTES = 12
+# So many bytes of a text are compared in one look.
+_WIDE_BYTES = 64
 # Just below the largest block that glibc keeps (DEFAULT_MMAP_THRESHOLD_MAX).
 _KEPT_BYTES = 31 << 20
 _ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
@@ -97,6 +99,30 @@ class Text:
         """Return the word at each place; a little behind the text there is NUL."""
         found: Words = self._words[places]
         return found
+
+    def words_at(self, places: Positions, count: int) -> Words:
+        """Return so many words in a row from each place on: they cost as much as one, and no more than `PADDING` bytes."""
+        size = count * 8
+        wide = np.ndarray((len(self.data) - size + 1,), f"V{size}", buffer=self.data, strides=(1,))
+        found: Words = wide[places].view("<u8").reshape(-1, count)
+        return found
+
+    def bytes_at(self, places: Positions, size: int) -> NDArray[np.uint8]:
+        """Return so many bytes from each place on, in rows; no more than `PADDING`."""
+        wide = np.ndarray((len(self.data) - size + 1,), f"V{size}", buffer=self.data, strides=(1,))
+        found: NDArray[np.uint8] = wide[places].view(np.uint8).reshape(-1, size)
+        return found
+
+    def begins(self, places: Positions, sign: bytes) -> Mask:
+        """Tell from which places on a text stands."""
+        same = np.ones(len(places), dtype=np.bool_)
+        for done in range(0, len(sign), _WIDE_BYTES):
+            piece = sign[done : done + _WIDE_BYTES]
+            words = self.words_at(np.minimum(places + done, self.size), -(-len(piece) // 8))
+            for number in range(words.shape[1]):
+                part = piece[number * 8 : number * 8 + 8]
+                same &= masked(words[:, number], len(part)) == word(part)
+        return same
 
     @staticmethod
     def find(words: Words, letter: int) -> Positions:

@@ -22,6 +22,8 @@ _MOST_KNOWN = 100_000
 
 # Answers are found by the first bits of a digest; two texts that share them take turns.
 _SLOT_BITS = 15
+# So many words of a text are taken at once.
+_SPAN = 8
 _ANSWER = np.uint64(0xFF)
 
 
@@ -69,11 +71,17 @@ class KnownTexts:
         factor, first = self._key
         # One more, so that no text has the digest of an empty slot.
         digests: Words = (lengths + 1).astype(np.uint64) * first
-        rows = np.flatnonzero(lengths > 0)
-        done = 0
+        rows, done = np.flatnonzero(lengths > 0), 0
         while len(rows):
-            mixed = (digests[rows] ^ masked(found.at(starts[rows] + done), lengths[rows] - done)) * factor
-            digests[rows] = mixed ^ (mixed >> np.uint64(29))
-            done += 8
-            rows = rows[lengths[rows] > done]
+            left = lengths[rows] - done
+            count = min(_SPAN, -(-int(left.max()) // 8))
+            words, mixed = found.words_at(np.minimum(starts[rows] + done, found.size), count), digests[rows]
+            for number in range(count):
+                rest = left - 8 * number
+                some = slice(None) if rest.min() > 0 else np.flatnonzero(rest > 0)
+                one = (mixed[some] ^ masked(words[some, number], rest[some])) * factor
+                mixed[some] = one ^ (one >> np.uint64(29))
+            digests[rows] = mixed
+            done += 8 * _SPAN
+            rows = rows[left > 8 * _SPAN]
         return digests
