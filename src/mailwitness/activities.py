@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailwitness import occurring, sql_domains
+from mailwitness import direct_reads, occurring, sql_domains
 from mailwitness.bag_values import taken_at_once
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from mailwitness.content.schemas import Column, Parser
+    from mailwitness.direct_reads import Read
     from mailwitness.kql import KqlEngine
 
 # MailboxActivity with acts that only chains, the proof and the questions ask for, as far as they were computed at the start.
@@ -66,24 +67,27 @@ def wanted(
         for_ledger: the message ledger will be computed; it also reads what rules do not.
     """
     known = loader.tables()
-    columns_of: dict[str, set[str]] = {}
     whole: set[str] = set()
+    reads: dict[str, list[Read]] = {}
     for query in queries:
-        named = words(query)
         for table in referenced_tables(query, known) - {TABLE}:
-            columns_of.setdefault(table, set()).update(
-                c.name for c in known[table].columns if c.name in named
-            )
+            names = {column.name for column in known[table].columns} & words(query)
+            reads.setdefault(table, []).append(direct_reads.of_query(query, table, names))
             whole.add(table)
-    direct = {table: set(names) for table, names in columns_of.items()}
+    parsed: dict[str, list[Read]] = {}
     for parser in parsers:
-        columns_of.setdefault(parser.table, set()).update(_read_columns(engine, parser, now=now))
+        read = frozenset(_read_columns(engine, parser, now=now))
+        parsed.setdefault(parser.table, []).append(direct_reads.of_query(parser.query, parser.table, read))
+    columns_of = {
+        table: set[str]().union(*(read.columns for read in [*reads.get(table, []), *parsed.get(table, [])]))
+        for table in parsed | reads
+    }
     bulk: dict[str, list[str]] = {}
     for parser in parsers:
         without = left_out(parser, first_of(parser, needed, early)) + ([] if for_ledger else parser.shallow)
         # What one parser of a table can do without, another may read.
         bulk[parser.table] = [name for name in without if name in bulk.get(parser.table, without)]
-    return Wanted(columns=columns_of, bulk=bulk, whole=whole, direct=direct)
+    return Wanted(columns=columns_of, bulk=bulk, whole=whole, parsed=parsed, reads=reads)
 
 
 def _read_columns(engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> set[str]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mailwitness import direct_reads
 from mailwitness.content import loader
 from mailwitness.content.schemas import Mapping
+from mailwitness.direct_reads import Read
 from mailwitness.kql import DUCKDB_TYPES
 from mailwitness.row_select import (
     EXHIBIT_KEY,
@@ -24,11 +26,13 @@ from mailwitness.tables import STATE, Segment, identifier, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping as Facts
     from pathlib import Path
 
     import duckdb
 
     from mailwitness.content.schemas import Column, Table
+    from mailwitness.direct_reads import Fact
     from mailwitness.tables import TableStore
 
 _TIME_COLUMNS = ("timegenerated", "timestamp", "createddatetime", "activitydatetime")
@@ -201,13 +205,19 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         columns: table -> columns that parsers and rules on it name.
         bulk: table -> operations of which no rule needs nested values.
         whole: tables whose nested values are stored for every row, because a rule reads them directly.
-        direct: table -> columns that rules name, and not only parsers.
+        parsed: table -> what each of its parsers reads.
+        reads: table -> what each query that names it reads of it by itself.
     """
 
     columns: dict[str, set[str]]
     bulk: dict[str, list[str]] = {}
     whole: set[str] = set()
-    direct: dict[str, set[str]] = {}
+    parsed: dict[str, list[Read]] = {}
+    reads: dict[str, list[Read]] = {}
+
+    def asked(self, table: str, facts: Facts[str, Fact]) -> set[str]:
+        """Return the columns that queries, and not parsers, can ask of rows of which the facts are known."""
+        return direct_reads.columns_of(self.reads.get(table, []), facts)
 
 
 def _written(reply: list[tuple[Any, ...]]) -> tuple[int, bool]:  # Any: query cells
@@ -310,11 +320,12 @@ class Writer:
         if mapping.table in COMPLETE_TABLES:
             # Evidence of what is there is asked by other means than rules, and it is small beside the logs.
             return set(mapping.columns) | always
-        return (self.wanted.columns.get(mapping.table, set()) if self.wanted else set()) | always
+        wanted = self.wanted.columns.get(mapping.table, set()) if self.wanted else set()
+        return wanted.difference(mapping.unasked) | always
 
     def may_lack(self, table: str, columns: frozenset[str]) -> bool:
         """Tell whether rows that no parser reads need none but these columns in this run."""
-        return self.wanted is not None and self.wanted.direct.get(table, set()) <= columns
+        return self.wanted is not None and self.wanted.asked(table, {}) <= columns
 
     def gated(self, mapping: Mapping) -> Mapping:
         """Say for which rows nested values are stored in this run."""

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from mailwitness import loading, row_select, tables
 from mailwitness.content import loader
+from mailwitness.direct_reads import Read
 from mailwitness.models import Exhibit
 from mailwitness.readers import line_batches, syslog_fast
 from mailwitness.sources import Intake
+from mailwitness.sources.segments import Segments
 
 from ..case_runs import PUBLIC
 
@@ -197,11 +199,28 @@ def test_lines_that_imitate_fields_are_read_alike_in_large_logs(
     path = tmp_path / "mail.log"
     path.write_text("\n".join(lines), encoding="utf-8")
 
+    events: dict[str, set[str]] = {}
+    store = Segments.store
+
+    def stored(self: Segments, parts: list[str], *rest: Any, **named: Any) -> loading.Stored:
+        found = store(self, parts, *rest, **named)
+        file = tables.literal(str(self.writer.store.path(found.segment)))
+        rows = DATABASE.execute(f"SELECT DISTINCT MailEvent FROM read_parquet({file})").fetchall()
+        events.setdefault(parts[-1], set()).update(event for (event,) in rows)
+        return found
+
+    monkeypatch.setattr(Segments, "store", stored)
+
     large = load(path, tmp_path / "a", monkeypatch, is_large=True)
     small = load(path, tmp_path / "b", monkeypatch, is_large=False)
 
     assert large == small
     assert sum(row["MailEvent"] != "" for row in large[0]) > 1000
+    # What a run leaves out follows from what is known of each group of lines.
+    groups = syslog_fast.groups()
+    for group in groups.columns.keys() & events.keys():
+        assert events[group] <= groups.events.get(group, {""})
+    assert {"message", "sent", "login", "refused", "passing"} <= events.keys()
 
 
 def test_the_usual_lines_are_of_strict_kinds() -> None:
@@ -233,7 +252,7 @@ def test_the_usual_lines_are_of_strict_kinds() -> None:
     assert (len(stretch.patterns[0]), len(stretch.others)) == (0, 0)
     assert {group: rows.tolist() for group, rows, _ in stretch.groups} == {
         "passing": [9, 10, 11],
-        "delivery": [12, 13],
+        "sent": [12, 13],
         "message": [0, 1, 2, 14],
         "session": [5, 6],
         "filed": [3, 4],
@@ -243,16 +262,8 @@ def test_the_usual_lines_are_of_strict_kinds() -> None:
 
 
 def test_no_parser_reads_the_lines_of_which_less_is_stored() -> None:
-    shapes = syslog_fast.groups()
-    listed = loader.read_yaml(loader.CONTENT / "tables" / "_lines.yaml")["Syslog"]["programs"]
-    events = {
-        kind["constants"]["event"]
-        for program in listed
-        for form in program.get("forms", [])
-        for kind in form["kinds"]
-        if kind["group"] in shapes.unread
-    }
-    events = (events - {"removed"}) | {"queue-done", "queue-gone"}
+    groups = syslog_fast.groups()
+    unread = set[str]().union(*(groups.events.get(group, ()) for group in groups.unread))
     # "startswith" and "!=" of the parser only say more of what these lead to an activity.
     compared = re.compile(r'MailEvent (?:==|in) (\("[^)]*\)|"[^"]*")')
     read = {
@@ -262,9 +273,9 @@ def test_no_parser_reads_the_lines_of_which_less_is_stored() -> None:
         for name in re.findall('"([^"]*)"', one)
     }
 
-    assert events == {"client", "message-id", "queue", "queue-done", "queue-gone", "sieve-store"}
+    assert unread == {"client", "message-id", "queue", "queue-done", "queue-gone", "sieve-store"}
     assert {"expunge", "deliver", "disconnect"} <= read
-    assert not events & read
+    assert not unread & read
 
 
 def test_what_a_run_leaves_out_is_not_there_and_not_empty(
@@ -276,8 +287,12 @@ def test_what_a_run_leaves_out_is_not_there_and_not_empty(
     for name in ("work", "index", "tables"):
         (tmp_path / name).mkdir()
     store = tables.TableStore(tmp_path / "tables")
+    asked = Read(frozenset({"MailEvent"}))
+    parsed = Read(frozenset({"MailQueueId", "MailUser"}))
     wanted = loading.Wanted(
-        columns={"Syslog": {"MailEvent", "MailQueueId", "MailUser"}}, direct={"Syslog": {"MailEvent"}}
+        columns={"Syslog": {*asked.columns, *parsed.columns}},
+        reads={"Syslog": [asked]},
+        parsed={"Syslog": [parsed]},
     )
     intake = Intake(DATABASE, store, wanted=wanted, work=tmp_path / "work", index_folder=tmp_path / "index")
 

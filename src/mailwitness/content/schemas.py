@@ -385,6 +385,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             nested is read when this is a further table of the same records.
         each: SQL over the raw keys that gives a list; a mapping named under ``also`` then makes one row of each element,
             which its columns know as ``mw_each``.
+        unasked: columns that nobody asks of these records in a run; not written in content.
     """
 
     id: str
@@ -401,6 +402,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     accept: str = "true"
     first: str = ""
     each: str = ""
+    unasked: list[str] = []
     tests: list[dict[str, Any]] = []  # Any: record and expected cells as written in YAML
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mailwitness.readers.line_shapes import NOTHING, VALUE, Kind, Value
+from mailwitness.readers.line_shapes import NOTHING, OTHER, VALUE, Kind, Value
 from mailwitness.readers.line_signs import Check, Literal, pattern, read_number, signs_in
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _among(rows: Positions, some: Positions) -> Mask:
     return found
 
 
-_NO_KIND = Kind(NOTHING, "")
+_NO_KIND, _OTHERS = Kind(NOTHING, ""), Kind(OTHER, "")
 
 
 class Finder:
@@ -259,7 +259,7 @@ class Finder:
             rows: their numbers, ascending.
         """
         lines = _Lines(rows, *message, {}, {})
-        found = [Found(_NO_KIND, rows[program == len(self._programs)], {}, {})]
+        found = [Found(_OTHERS, rows[program == len(self._programs)], {}, {})]
         for number, one in enumerate(self._programs):
             found += one.find(signs, lines.only(program == number))
         return [one for one in found if len(one.rows)]

@@ -8,6 +8,8 @@ import msgspec
 
 # What becomes of a line of a program that is of no kind: it says nothing, or the patterns read it.
 NOTHING, PATTERNS = "nothing", "patterns"
+# Lines of all programs that are not named.
+OTHER = "other"
 VALUE = re.compile(r"\{(\w+)\}")
 
 
@@ -59,12 +61,15 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Shapes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The lines of a table: programs, of which the first that fits counts, and the SQL of columns of each group.
 
-    No parser reads the groups in `unread`.
+    No parser reads the groups in `unread`; `events` are the values that MailEvent has in a group.
+    Columns in `kept` are stored of all lines.
     """
 
     programs: list[Program]
     groups: dict[str, dict[str, str]]
     unread: list[str] = []
+    kept: list[str] = []
+    events: dict[str, list[str]] = {}
 
 
 def names(line: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,11 +10,12 @@ import pyarrow as pa
 
 from mailwitness.readers.byte_words import masked
 from mailwitness.readers.line_kinds import Finder, Found
-from mailwitness.readers.line_shapes import Shapes, names
+from mailwitness.readers.line_shapes import NOTHING, Shapes, names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from mailwitness.direct_reads import Fact
     from mailwitness.readers.byte_words import Text
     from mailwitness.readers.index import Positions
 
@@ -31,6 +33,9 @@ class Groups:
         self.finder = Finder(shapes)
         self.columns = shapes.groups
         self.unread = frozenset(shapes.unread)
+        self.kept = frozenset(shapes.kept)
+        self.events = {group: frozenset(events) for group, events in shapes.events.items()}
+        self._facts = {group: _facts(shapes, group) for group in shapes.groups}
         self._numbers: dict[str, set[str]] = {group: set() for group in shapes.groups}
         self._texts: dict[str, set[str]] = {group: set() for group in shapes.groups}
         self._constants: dict[str, dict[str, list[str]]] = {group: {} for group in shapes.groups}
@@ -44,6 +49,10 @@ class Groups:
                     for name, constant in kind.constants.items():
                         known = self._constants[kind.group].setdefault(name, [])
                         known += [constant] * (constant not in known)
+
+    def facts(self, group: str) -> dict[str, Fact]:
+        """Return what is known of all lines of a group: the values of some columns, patterns of others."""
+        return dict(self._facts[group])
 
     def values(self, group: str) -> set[str]:
         """Return the names of all values of a group, as SQL has them."""
@@ -73,6 +82,21 @@ class Groups:
                 at = np.searchsorted(rows, one.rows)
                 starts[at], stops[at] = one.spans[name]
         return texts(text, starts, stops)
+
+
+def _facts(shapes: Shapes, group: str) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {}
+    if group in shapes.events:
+        facts["MailEvent"] = frozenset(shapes.events[group])
+    programs = [
+        program.process
+        for program in shapes.programs
+        if any(kind.group == group for form in program.forms for kind in form.kinds)
+        or (group == program.otherwise == NOTHING)
+    ]
+    if programs:
+        facts["ProcessName"] = re.compile("|".join(f"(?:{one})" for one in programs))
+    return facts
 
 
 def _constants(name: str, known: list[str], found: list[Found], rows: Positions) -> pa.Array:

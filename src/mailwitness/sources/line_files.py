@@ -8,6 +8,7 @@ for the patterns), and ``other`` (how anything else is read, and ``damage``, wha
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from mailwitness import direct_reads
+from mailwitness.content import loader
 from mailwitness.loading import Lines
 from mailwitness.readers import index as line_index
 from mailwitness.readers import line_batches, syslog_time
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
 PORTION_BYTES = 32 << 20
 # So many lines for the patterns are gathered: an expression of that size costs the same for one line as for many.
 _MOST_WAITING = 200_000
+
+# SQL of a text.
+_CONSTANT = re.compile("'([^']*)'")
 
 Columns = dict[str, pa.Array]
 
@@ -80,7 +86,8 @@ class _Store:
         self._relation = f"SELECT {literal(exhibit.id)} AS {EXHIBIT_KEY}, false AS {SALVAGED_KEY}, * FROM ({module.RELATION})"
         mapping = intake.writer.mapping(match.mapping, match.table)
         columns = {name: sql for name, sql in mapping.columns.items() if name not in module.WITHOUT}
-        self.mapping = msgspec.structs.replace(mapping, columns=columns | module.COLUMNS)
+        # Every one of these lines has a time: none lacks what a record has to have.
+        self.mapping = msgspec.structs.replace(mapping, columns=columns | module.COLUMNS, required=["'+'"])
         self._patterns = msgspec.structs.replace(self.mapping, columns=self.mapping.columns | module.PATTERNS)
         self._mappings = {group: self._of_group(group) for group in module.groups().columns}
         self.needed = self._needed()
@@ -98,11 +105,21 @@ class _Store:
         instead = {
             name: groups.columns[group].get(name, other) for name in derived_columns(self.mapping.table)
         }
-        if wanted is not None and group in groups.unread:
-            direct = wanted.direct.get(self.mapping.table, set())
-            instead = {name: sql if name in direct else "" for name, sql in instead.items()}
         values = {name: name for name in groups.values(group)}
-        return msgspec.structs.replace(self.mapping, columns=self.mapping.columns | values, instead=instead)
+        mapping = msgspec.structs.replace(
+            self.mapping, columns=self.mapping.columns | values, instead=instead
+        )
+        if wanted is None:
+            return mapping
+        # Of a column that these lines do not fill it is known that it is empty.
+        filled = {*self.mapping.columns, *(name for name, sql in instead.items() if sql)}
+        facts = {name: frozenset({""}) for name in _texts(mapping.table) - filled}
+        facts |= _constants(mapping.columns | instead) | groups.facts(group)
+        asked = wanted.asked(mapping.table, facts) | groups.kept
+        if group not in groups.unread:
+            asked |= direct_reads.columns_of(wanted.parsed.get(mapping.table, []), facts)
+        unasked = wanted.columns.get(mapping.table, set()) - asked
+        return msgspec.structs.replace(mapping, unasked=sorted(unasked))
 
     def _needed(self) -> dict[str, frozenset[str]]:
         """Return the names of the columns and values that are read of each group."""
@@ -161,6 +178,17 @@ class _Store:
         stored = self._intake.segments.store([*self._digests, *parts], mapping, self._relation)
         self._intake.connection.unregister("mw_lines")
         self.rows += stored.segment.rows
+
+
+def _texts(table: str) -> set[str]:
+    """Return the columns of a table that hold text."""
+    return {column.name for column in loader.tables()[table].columns if column.type == "string"}
+
+
+def _constants(columns: dict[str, str]) -> dict[str, frozenset[str]]:
+    """Return the columns that are the same text in all rows."""
+    found = {name: _CONSTANT.fullmatch(sql) for name, sql in columns.items()}
+    return {name: frozenset({match.group(1)}) for name, match in found.items() if match}
 
 
 class _Left:
