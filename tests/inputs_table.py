@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from mailwitness.early import Early
 from mailwitness.evidence import store
 from mailwitness.pipeline import Progress, Settings, _Run
 from mailwitness.report.text import visible
@@ -58,6 +59,7 @@ def load(sample: str, paths: list[Path]) -> list[Row]:
             store.CaseFolder(Path(folder) / "case"),
             Settings(now=NOW, memory="1GB", threads=1, proof="never"),
             Progress(),
+            Early(),
         )
         try:
             # The stages of a run, without its rules.

@@ -22,25 +22,27 @@ if TYPE_CHECKING:
     import duckdb
 
     from mailwitness.content.pack import Pack
+    from mailwitness.early import Early
 
 
 class Ahead:
     """Two databases on their way; whoever needs one waits for it."""
 
-    def __init__(self, knowledge: Pack, *, memory: str, threads: int, temporary: Path) -> None:
+    def __init__(self, early: Early, knowledge: Pack, *, memory: str, threads: int, temporary: Path) -> None:
         """Begin in a thread of its own.
 
         Args:
+            early: makes the databases.
             knowledge: the content of the run.
             memory: limit of each database, such as ``1GB``.
             threads: worker threads of each.
             temporary: folder for what does not fit into memory.
         """
-        connect = partial(tables.connect, memory=memory, threads=threads, temporary=temporary)
+        limit = partial(tables.limit, memory=memory, threads=threads, temporary=temporary)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
-        self._loading = self._pool.submit(connect, in_order=True)
+        self._loading = self._pool.submit(_limited, early.loading, limit)
         self._read = self._pool.submit(_read, knowledge)
-        self._asking = self._pool.submit(_empty, connect, temporary)
+        self._asking = self._pool.submit(_limited, early.asking, limit)
 
     def loading(self) -> duckdb.DuckDBPyConnection:
         """Return the database that loads records; it belongs to the caller, who asks once."""
@@ -59,10 +61,11 @@ class Ahead:
             _release(made)
 
 
-def _empty(connect: Callable[..., duckdb.DuckDBPyConnection], folder: Path) -> duckdb.DuckDBPyConnection:
-    """Return a database that has a view of every table; most will stay empty."""
-    connection = connect(maps=False)
-    tables.TableStore(folder / "no-tables").create_views(connection)
+def _limited(
+    made: Callable[[], duckdb.DuckDBPyConnection], limit: Callable[[duckdb.DuckDBPyConnection], None]
+) -> duckdb.DuckDBPyConnection:
+    connection = made()
+    limit(connection)
     return connection
 
 

@@ -28,13 +28,13 @@ def pack(*, case: Path, out: Path, with_originals: bool = False, now: str | None
     now
         When it is made, ISO 8601 UTC; default the present time. The same case at the same time gives the same bytes.
     """
-    from mailwitness import signing
+    from mailwitness import signing, signing_key
     from mailwitness.bundles.make import make
     from mailwitness.report.text import visible
     from mailwitness.settings import clock
     from mailwitness.witness.heads import public_text
 
-    key = signing.load(signing.key_path())
+    key = signing.load(signing_key.path())
     made = make(case, out, key, with_originals=with_originals, now=clock(now))
     print(f"{visible(str(out))}: {len(made.members)} members, signed with the key {public_text(key)}")
     print("Give the key to the receiver by another way than the bundle.")
@@ -79,8 +79,8 @@ def verify(
 @bundle_app.command
 def key() -> int:
     """Make the key that signs your bundles and custody logs, if there is none, and print its public half."""
-    from mailwitness import signing
+    from mailwitness import signing, signing_key
 
-    path = signing.key_path()
+    path = signing_key.path()
     print(signing.make(path))
     return CLEAR

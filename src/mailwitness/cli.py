@@ -136,26 +136,38 @@ def investigate(  # noqa: PLR0913 - one for each flag
     config
         TOML file with defaults for these flags; default ./mailwitness.toml where it exists.
     """
-    from mailwitness import pipeline, signing
-    from mailwitness.settings import settings
-    from mailwitness.terminal import TerminalProgress
+    from contextlib import closing
+
+    from mailwitness import signing_key
+    from mailwitness.early import Early
 
     if not evidence and not (case and (case / "case.json").is_file()):
         raise ConfigError("no evidence was given", remedy="Name at least one file or folder.")
-    chosen = settings(
-        config,
-        case=case,
-        rules=rules,
-        watchlists=watchlists,
-        sources=sources,
-        parameters=set_,
-        memory=memory,
-        threads=threads,
-        now=now,
-        proof=proof,
-    )
-    result = pipeline.investigate(evidence, chosen.case, chosen.run, TerminalProgress())
-    signing.sign_if_possible(result.case, now=chosen.run.now)
+    with closing(Early(evidence)) as begun:
+        from mailwitness import pipeline
+        from mailwitness.settings import settings
+        from mailwitness.terminal import TerminalProgress
+
+        chosen = settings(
+            config,
+            case=case,
+            rules=rules,
+            watchlists=watchlists,
+            sources=sources,
+            parameters=set_,
+            memory=memory,
+            threads=threads,
+            now=now,
+            proof=proof,
+        )
+        result = pipeline.investigate(evidence, chosen.case, chosen.run, TerminalProgress(), begun)
+    if signing_key.path().exists():
+        from mailwitness import signing
+        from mailwitness.evidence.store import CaseFolder
+
+        signing.sign_custody(
+            CaseFolder(result.case, create=False), signing.load(signing_key.path()), now=chosen.run.now
+        )
     _show(result.report, result.case, as_json=json)
     return {"found": FOUND, "clear": CLEAR}.get(result.report["summary"]["outcome"], FAILED)
 
@@ -202,14 +214,15 @@ def report(
     now
         Clock with which the case book is opened, ISO 8601 UTC; default the present time. It changes nothing in a report.
     """
-    from mailwitness import pipeline
     from mailwitness.evidence.store import CaseFolder
+    from mailwitness.report import written
     from mailwitness.verification import read_report
 
     folder = CaseFolder(case, create=False)
     found = read_report(folder)
     if for_ is None and format == "html" and out is None:
-        pipeline.write_reports(folder, found)
+        with written.pages(folder, found):
+            pass
         _show(found, folder.path, as_json=json)
         return CLEAR
     from mailwitness import report_pages

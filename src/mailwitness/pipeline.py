@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ from mailwitness import outcome as outcome_document
 from mailwitness.ahead import Ahead
 from mailwitness.chain_matches import as_finding
 from mailwitness.content import exclusions, pack
+from mailwitness.early import Early
 from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import containers, custody, seal, store, walk
 from mailwitness.evidence.names import display_name
@@ -48,7 +51,6 @@ from mailwitness.open_case import (
     questioned,
 )
 from mailwitness.proof import computing, ledger, recoverability, setting_summary, sight, summary
-from mailwitness.readers.index import LinesWhileSealing
 from mailwitness.snapshots import taking
 from mailwitness.sources import Intake
 from mailwitness.tuning import Setting
@@ -128,7 +130,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     case: Path
 
 
-def investigate(paths: Iterable[Path], case: Path, settings: Settings, progress: Progress) -> Result:
+def investigate(
+    paths: Iterable[Path], case: Path, settings: Settings, progress: Progress, begun: Early | None = None
+) -> Result:
     """Investigate evidence and write the case.
 
     Args:
@@ -136,15 +140,17 @@ def investigate(paths: Iterable[Path], case: Path, settings: Settings, progress:
         case: the case folder; a new or an existing one, whose earlier exhibits stay part of it.
         settings: see Settings.
         progress: is told what happens.
+        begun: what was begun for these paths before; the caller closes it.
 
     Raises:
         MailwitnessError: the run as a whole cannot be done; single bad inputs never raise.
     """
     folder = store.CaseFolder(case)
-    with folder.lock():
-        run = _Run(folder, settings, progress)
+    given = list(paths)
+    with folder.lock(), closing(Early(given)) if begun is None else nullcontext(begun) as early:
+        run = _Run(folder, settings, progress, early)
         try:
-            return run.all(list(paths))
+            return run.all(given)
         finally:
             run.close()
 
@@ -152,7 +158,9 @@ def investigate(paths: Iterable[Path], case: Path, settings: Settings, progress:
 class _Run:
     """State of one run: the custody log, the exhibits, and the database."""
 
-    def __init__(self, folder: store.CaseFolder, settings: Settings, progress: Progress) -> None:
+    def __init__(
+        self, folder: store.CaseFolder, settings: Settings, progress: Progress, early: Early
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.progress = progress
@@ -173,12 +181,14 @@ class _Run:
         self.work = folder.path / f"work.tmp-{os.getpid()}"
         self.work.mkdir(mode=0o700)
         self.ahead = Ahead(
+            early,
             self.knowledge,
             memory=settings.memory_limit(),
             threads=settings.thread_count(),
             temporary=self.work,
         )
-        self.lines = LinesWhileSealing()
+        self.early = early
+        self.lines = early.lines
         self.digests: dict[str, Future[str]] = {}
         self.sealed: dict[str, seal.Sealed] = {}
         self.not_evaluated = [refused.as_not_evaluated() for refused in self.knowledge.refused]
@@ -276,6 +286,7 @@ class _Run:
             now=self.settings.now,
             threads=self.settings.thread_count(),
             watch=self.lines.watch,
+            begun=self.early.measured,
         ):
             if isinstance(sealed, Refused):
                 self._refuse(sealed)
@@ -386,6 +397,8 @@ class _Run:
 
     def _load(self, exhibits: list[Exhibit]) -> Intake:
         connection = self.ahead.loading()
+        # The database loads without the interpreter, which has time for what is only needed at the end.
+        self.beside.submit(importlib.import_module, "mailwitness.report.written")
         self.given_proof = _proof_of(exhibits, self.settings.proof)
         # Where the proof reads nested values, there is no first pass that could leave them out.
         proved = questioned(self.knowledge) | ledger.activities() if self.given_proof is not None else set()
@@ -605,10 +618,12 @@ class _Run:
     def _write(self, report: dict[str, Any]) -> None:
         self.progress.stage("reporting")
         (self.work / "quarantine.jsonl").replace(self.folder.path / "quarantine.jsonl")
-        self.folder.write_json("report.json", report)
-        write_reports(self.folder, report)
+        from mailwitness.report import written  # noqa: PLC0415 - jinja2 is slow to import
+
+        with written.pages(self.folder, report):
+            self.folder.write_json("report.json", report)
+            digest = outcome_document.digest(report)
         verdict = report["summary"]
-        digest = outcome_document.digest(report)
         self.log.append(
             "evaluated",
             now=self.settings.now,
@@ -645,14 +660,6 @@ def _written(path: Path) -> dt.datetime | None:
     """Return when a file was last written, naive UTC; None for a member of an archive that does not say."""
     seconds = int(path.stat().st_mtime)
     return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None) if seconds else None
-
-
-def write_reports(folder: store.CaseFolder, report: dict[str, Any]) -> None:
-    """Write the pages people read beside report.json."""
-    from mailwitness.report import html, markdown  # noqa: PLC0415 - jinja2 is slow to import
-
-    folder.write_bytes("report.html", html.render_html(report).encode("utf-8", "replace"))
-    folder.write_bytes("report.md", markdown.render_markdown(report).encode("utf-8", "replace"))
 
 
 def open_tables(

@@ -126,13 +126,13 @@ def baseline(*, out: Path, root: Path = Path("/"), seal: Path | None = None, now
     now
         When it is taken, ISO 8601 UTC; default the present time.
     """
-    from mailwitness import signing
+    from mailwitness import signing, signing_key
     from mailwitness.posture import baseline as files
     from mailwitness.posture.sealing import seal as hand_over
     from mailwitness.report.text import visible
     from mailwitness.settings import clock
 
-    key = signing.load(signing.key_path())
+    key = signing.load(signing_key.path())
     taken = files.sign(files.take(root, now=clock(now)), key)
     files.write(taken, out)
     print(f"{visible(str(out))}: {len(taken.entries)} files and folders, signed with the key {taken.key}")

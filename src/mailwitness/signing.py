@@ -13,8 +13,6 @@ The signature covers this text, with a line feed behind every line::
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,12 +25,12 @@ from mailwitness.witness.heads import is_signed, public_text, write_private
 
 if TYPE_CHECKING:
     import datetime as dt
+    from pathlib import Path
 
     from mailwitness.evidence.store import CaseFolder
 
 HEAD_FILE = "custody.head.json"
 _HEAD = "mailwitness custody head v1"
-_KEY_FILE = "signing.pem"
 _MOST_BYTES = 10_000
 
 
@@ -48,13 +46,6 @@ class CustodyHead(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> bytes:
         """Return the bytes that are signed."""
         return "".join(f"{part}\n" for part in (_HEAD, self.head, self.entries, self.time)).encode()
-
-
-def key_path() -> Path:
-    """Return where the key of this user is: below XDG_CONFIG_HOME, else ~/.config (XDG Base Directory, 0.8)."""
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(base) if base.startswith("/") else Path.home() / ".config"
-    return folder / "mailwitness" / _KEY_FILE
 
 
 def make(path: Path) -> str:
@@ -131,15 +122,6 @@ def sign_custody(folder: CaseFolder, key: Ed25519PrivateKey, *, now: dt.datetime
     head = msgspec.structs.replace(head, signature=key.sign(head.text()).hex())
     folder.write_json(HEAD_FILE, msgspec.to_builtins(head))
     return head
-
-
-def sign_if_possible(case: Path, *, now: dt.datetime) -> None:
-    """Sign a case's custody head when this user has a key; a case without signature is no fault."""
-    from mailwitness.evidence.store import CaseFolder  # noqa: PLC0415 - only runs that have a key need it
-
-    path = key_path()
-    if path.exists():
-        sign_custody(CaseFolder(case, create=False), load(path), now=now)
 
 
 def signed_head(path: Path) -> CustodyHead | None:

@@ -16,6 +16,7 @@ HELP = os.path.join(os.path.dirname(__file__), "help.txt")  # noqa: PTH118, PTH1
 # A run makes hundreds of thousands of values that live until its end; looking among them for circles that nobody needs
 # any more took a third of the time in which a large report is written, and found none.
 VALUES_BEFORE_A_SEARCH = 100_000
+SWITCH_SECONDS = 0.0005
 _ASKS_FOR_HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"])
 
 
@@ -35,6 +36,8 @@ def main() -> None:
                 os._exit(2)
             sys.exit(0)
     gc.set_threshold(VALUES_BEFORE_A_SEARCH, 20, 50)
+    # A thread that comes back from the database or from hashing waits for the interpreter at most this long, not 5 ms.
+    sys.setswitchinterval(SWITCH_SECONDS)
     # NumPy's linear algebra, of which nothing here is used, would start a thread for each core that waits in a loop.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mailwitness.cli import main as run  # noqa: PLC0415 - only when it is needed

@@ -60,12 +60,23 @@ def connect(
         maps: records will become rows here; without, the macros of the mappings are left out, which take longer to
             read than most queries to run.
     """
+    connection = new_database(in_order=in_order, maps=maps)
+    limit(connection, memory=memory, threads=threads, temporary=temporary)
+    return connection
+
+
+def limit(connection: duckdb.DuckDBPyConnection, *, memory: str, threads: int, temporary: Path) -> None:
+    """Set the limits of a new database."""
+    connection.execute(
+        f"SET memory_limit = {literal(memory)}; SET threads = {threads}; SET temp_directory = {literal(str(temporary))}"
+    )
+
+
+def new_database(*, in_order: bool, maps: bool) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory database with our macros, whose limits the caller sets before it holds anything."""
     connection = duckdb.connect(
         ":memory:",
         config={
-            "memory_limit": memory,
-            "threads": threads,
-            "temp_directory": str(temporary),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "preserve_insertion_order": True,

@@ -18,7 +18,7 @@ from blake3 import blake3
 from mailwitness.errors import ChangedWhileRead, CustodyBroken, Unreadable
 from mailwitness.evidence.custody import CustodyLog, verify
 from mailwitness.evidence.opening import Found, Refused
-from mailwitness.evidence.seal import SMALL_BYTES, Sealed, _finish, _measure, _Measured, rehash, seal
+from mailwitness.evidence.seal import SMALL_BYTES, Measured, Sealed, _finish, _measure, rehash, seal
 from mailwitness.evidence.walk import collect
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def test_a_large_file_changed_before_its_second_digest_is_not_sealed(tmp_path: P
     path = tmp_path / "a.csv"
     path.write_bytes(LARGE)
     measured = _measure(path, 0, None)
-    assert isinstance(measured, _Measured)
+    assert isinstance(measured, Measured)
 
     with path.open("r+b") as file:
         file.write(b"forged")

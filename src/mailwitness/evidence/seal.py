@@ -76,7 +76,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
         ensure_unchanged(self.path, self.stat)
 
 
-class _Measured(msgspec.Struct, frozen=True, kw_only=True):
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """A file with its quick digest, not yet in the custody log; ``sha256`` is empty for large files."""
 
     found: Found
@@ -92,6 +92,7 @@ def seal(
     now: dt.datetime,
     threads: int = 0,
     watch: Watch | None = None,
+    begun: dict[Path, Future[Measured | Refused]] | None = None,
 ) -> Iterator[Sealed | Refused]:
     """Hash each file, write that into the custody log, and only then yield it, in the order given.
 
@@ -105,15 +106,16 @@ def seal(
         now: time for the entries.
         threads: threads for BLAKE3; 0 means one for each core.
         watch: called before each large file is hashed; what it returns is given the blocks that are hashed.
+        begun: files that :func:`measure` was begun for already.
 
     Raises:
         CustodyBroken: the log cannot be written; then nothing may be read.
     """
     background = ThreadPoolExecutor(1, thread_name_prefix="sha256", initializer=_step_back)
-    batch: list[_Measured | Refused] = []
+    batch: list[Measured | Refused] = []
     try:
         for one in evidence:
-            batch.append(_measure(one, threads, watch))
+            batch.append(_begun(one, begun or {}) or _measure(one, threads, watch))
             if _is_full(batch):
                 yield from _record(batch, log, now, background)
                 batch = []
@@ -144,7 +146,24 @@ def rehash(path: Path) -> Digests:
         raise explain(path, error) from error
 
 
-def _measure(one: Path | Found | Refused, threads: int, watch: Watch | None) -> _Measured | Refused:
+def measure(path: Path, watch: Watch) -> Measured | Refused:
+    """Return the quick digest of a file the user named, before there is a custody log to write it to.
+
+    Whoever calls this looks at nothing but digests and line ends until :func:`seal` has written the line of the file.
+    """
+    return _measure(Found(path), 1, watch)
+
+
+def _begun(
+    one: Path | Found | Refused, begun: dict[Path, Future[Measured | Refused]]
+) -> Measured | Refused | None:
+    if not isinstance(one, Found) or one.root is not None:
+        return None
+    waiting = begun.pop(one.path, None)
+    return None if waiting is None else waiting.result()
+
+
+def _measure(one: Path | Found | Refused, threads: int, watch: Watch | None) -> Measured | Refused:
     if isinstance(one, Refused):
         return one
     found = one if isinstance(one, Found) else Found(Path(one))
@@ -154,7 +173,7 @@ def _measure(one: Path | Found | Refused, threads: int, watch: Watch | None) -> 
         return refuse(found.path, error)
 
 
-def _attempt(found: Found, threads: int, watch: Watch | None) -> _Measured:
+def _attempt(found: Found, threads: int, watch: Watch | None) -> Measured:
     for _ in range(_ATTEMPTS - 1):
         try:
             return _digest(found, threads, watch)
@@ -163,7 +182,7 @@ def _attempt(found: Found, threads: int, watch: Watch | None) -> _Measured:
     return _digest(found, threads, watch)
 
 
-def _digest(found: Found, threads: int, watch: Watch | None) -> _Measured:
+def _digest(found: Found, threads: int, watch: Watch | None) -> Measured:
     try:
         with open_evidence(found) as descriptor:
             stat = FileStat.of(os.fstat(descriptor))
@@ -181,27 +200,27 @@ def _digest(found: Found, threads: int, watch: Watch | None) -> _Measured:
     if size != stat.size_bytes:
         remedy = "Copy it to a file and give the copy."
         raise Unreadable("it holds other bytes than its size says", place=found.display_name, remedy=remedy)
-    return _Measured(found=found, stat=stat, blake3=quick, sha256=slow)
+    return Measured(found=found, stat=stat, blake3=quick, sha256=slow)
 
 
-def _is_full(batch: list[_Measured | Refused]) -> bool:
+def _is_full(batch: list[Measured | Refused]) -> bool:
     last = batch[-1]
     # A large file is yielded at once: loading it is the long work.
-    if isinstance(last, _Measured) and not last.sha256:
+    if isinstance(last, Measured) and not last.sha256:
         return True
-    size = sum(one.stat.size_bytes for one in batch if isinstance(one, _Measured))
+    size = sum(one.stat.size_bytes for one in batch if isinstance(one, Measured))
     return len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES
 
 
 def _record(
-    batch: list[_Measured | Refused], log: CustodyLog, now: dt.datetime, background: ThreadPoolExecutor
+    batch: list[Measured | Refused], log: CustodyLog, now: dt.datetime, background: ThreadPoolExecutor
 ) -> Iterator[Sealed | Refused]:
     log.append_many(map(_entry, batch), now=now)
     for one in batch:
         yield one if isinstance(one, Refused) else _sealed(one, log, now, background)
 
 
-def _entry(one: _Measured | Refused) -> tuple[str, dict[str, Any]]:
+def _entry(one: Measured | Refused) -> tuple[str, dict[str, Any]]:
     if isinstance(one, Refused):
         return "refused", {"file": display_name(one.path.absolute()), "reason": one.reason}
     fields = {
@@ -212,7 +231,7 @@ def _entry(one: _Measured | Refused) -> tuple[str, dict[str, Any]]:
     return ("sealed", {**fields, "sha256": one.sha256}) if one.sha256 else ("received", fields)
 
 
-def _sealed(one: _Measured, log: CustodyLog, now: dt.datetime, background: ThreadPoolExecutor) -> Sealed:
+def _sealed(one: Measured, log: CustodyLog, now: dt.datetime, background: ThreadPoolExecutor) -> Sealed:
     if one.sha256:
         sha256 = Future[str]()
         sha256.set_result(one.sha256)
@@ -228,7 +247,7 @@ def _sealed(one: _Measured, log: CustodyLog, now: dt.datetime, background: Threa
     )
 
 
-def _finish(one: _Measured, log: CustodyLog, now: dt.datetime) -> str:
+def _finish(one: Measured, log: CustodyLog, now: dt.datetime) -> str:
     """Compute the SHA-256 of a large file in the background and log it."""
     _, fields = _entry(one)
     try:

@@ -30,7 +30,7 @@ CARRIAGE_RETURN = 0x0D
 # Whitespace at the start of a line is walked byte by byte for all lines at once, this far; then line by line.
 WALK_BYTES = 64
 # NumPy is quickest on blocks that stay in the processor's cache.
-_FED_BYTES = 1 << 20
+_FED_BYTES = 4 << 20
 # Indexes of files that wait for their turn to be loaded may take about 120 MB; later files are read again.
 MOST_LINES_WHILE_SEALING = 5_000_000
 
