@@ -63,7 +63,7 @@ def load(sample: str, paths: list[Path]) -> list[Row]:
         )
         try:
             # The stages of a run, without its rules.
-            exhibits = run._exhibits(paths)
+            exhibits = run.exhibits.take_in(paths)
             intake = run._load(exhibits)
             opened = run._open()
             try:

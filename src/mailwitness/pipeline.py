@@ -33,9 +33,8 @@ from mailwitness.chain_matches import as_finding
 from mailwitness.content import exclusions, pack
 from mailwitness.early import Early
 from mailwitness.errors import MailwitnessError
-from mailwitness.evidence import containers, custody, seal, store, walk
-from mailwitness.evidence.names import display_name
-from mailwitness.evidence.opening import Refused
+from mailwitness.evidence import custody, store
+from mailwitness.exhibits import Exhibits
 from mailwitness.investigation import investigation
 from mailwitness.kql import KqlEngine
 from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
@@ -51,9 +50,8 @@ from mailwitness.open_case import (
     questioned,
 )
 from mailwitness.proof import computing, ledger, recoverability, setting_summary, sight, summary
-from mailwitness.snapshots import taking
+from mailwitness.run_settings import Progress, Settings
 from mailwitness.sources import Intake
-from mailwitness.tuning import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,64 +61,24 @@ if TYPE_CHECKING:
     from mailwitness.blind_rules import Evidence
     from mailwitness.content.schemas import Rule
 
+__all__ = [
+    "PROOF_BYTES",
+    "TOOL",
+    "Progress",
+    "Result",
+    "Settings",
+    "elapsed_since_start",
+    "given_of",
+    "investigate",
+    "open_tables",
+]
+
 TOOL = f"mailwitness {__version__}"
 _ABSENT_AUDIT = "Export the audit log without that filter, and check that auditing was on."
 _ABSENT_APART = "Give them too if you have them: they are exported by themselves, and none exist where nothing of the kind was done."
 _ABSENT_HOST = "Turn that logging on for the next time; the mail store, its index files and a copy of the logs may still show it."
 # The proof needs values that a first pass leaves out; up to this size nobody notices what that costs.
 PROOF_BYTES = 256 * 1024 * 1024
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is done; nothing here changes what is true about the evidence.
-
-    Attributes:
-        now: the clock of the run, aware UTC; verdicts can be derived again with the same clock.
-        memory: limit of the database, such as ``1GB``; empty takes a quarter of the machine.
-        threads: worker threads; 0 takes one for each core.
-        rules: folders of further rules in Sentinel's YAML.
-        watchlists: folders of watchlists with local knowledge.
-        sources: folders of further sources.
-        parameters: values for parameters of rules and explanations.
-        fused: evaluate leading filters of all rules in one scan (the result is the same).
-        proof: compute ledger and visibility: ``always``, ``never``, or ``auto`` for evidence of at most PROOF_BYTES.
-    """
-
-    now: dt.datetime
-    memory: str = ""
-    threads: int = 0
-    rules: tuple[Path, ...] = ()
-    watchlists: tuple[Path, ...] = ()
-    sources: tuple[Path, ...] = ()
-    parameters: tuple[Setting, ...] = ()
-    fused: bool = True
-    proof: str = "auto"
-
-    def memory_limit(self) -> str:
-        """Return the database's limit with its unit."""
-        if self.memory:
-            return self.memory
-        pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        # The rest of a run (digests, indexes, report) needs about 300 MB beside the database.
-        return f"{max(512, min(pages // 4, 1200 * 1024 * 1024) // (1024 * 1024))}MB"
-
-    def thread_count(self) -> int:
-        """Return the number of worker threads."""
-        return (
-            self.threads or len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else self.threads or 2
-        )
-
-
-class Progress:
-    """What a run tells while it works; the entry points subclass it."""
-
-    def stage(self, name: str, done: int = 0, total: int = 0) -> None:
-        """Say which stage runs and how far it is."""
-
-    def first_finding(self, finding: Finding) -> None:
-        """Say the first finding as soon as there is one."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,19 +145,8 @@ class _Run:
             threads=settings.thread_count(),
             temporary=self.work,
         )
-        self.early = early
-        self.lines = early.lines
-        self.digests: dict[str, Future[str]] = {}
-        self.sealed: dict[str, seal.Sealed] = {}
+        self.exhibits = Exhibits(folder, self.log, settings, progress, early)
         self.not_evaluated = [refused.as_not_evaluated() for refused in self.knowledge.refused]
-        self.given: list[Path] = []
-        # Evidence may hold a hundred thousand files: none of them is compared with all others.
-        self.taken: set[tuple[str, str]] = set()
-        self.by_digest: dict[str, Exhibit] = {}
-        self.last_number = 0
-        self.named: dict[tuple[str, str], str] = {}
-        # By exhibit: further places at which the same bytes lie.
-        self.others: dict[str, list[str]] = {}
         self.given_proof: list[ledger.Given] | None = None
         self.has_found = False
         self.beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
@@ -214,7 +161,8 @@ class _Run:
 
     def all(self, paths: list[Path]) -> Result:
         """Do every stage in order."""
-        exhibits = self._exhibits(paths)
+        exhibits = self.exhibits.take_in(paths)
+        self.not_evaluated += self.exhibits.not_evaluated
         loaded = self._load(exhibits)
         opened = self._open()
         try:
@@ -239,14 +187,15 @@ class _Run:
         finally:
             self.beside.shutdown(wait=True, cancel_futures=True)
             opened.close()
-        self._confirm(exhibits)
+        self.progress.stage("confirming digests")
+        self.not_evaluated += self.exhibits.confirm()
         report = outcome_document.build(
             stories=stories,
             outcomes=outcomes,
             chains=followed,
             intake=loaded,
             exhibits=exhibits,
-            sha256=self._sha256(),
+            sha256=self.exhibits.sha256(),
             not_evaluated=[*self.not_evaluated, *loaded.not_evaluated],
             rule_pack=outcome_document.RulePack(
                 digest=self.knowledge.digest,
@@ -265,133 +214,6 @@ class _Run:
         )
         self._write(report)
         return Result(report=report, case=self.folder.path)
-
-    # -- evidence ----------------------------------------------------------------------------
-
-    def _exhibits(self, paths: list[Path]) -> list[Exhibit]:
-        """Seal every input and give it its name within the case; the same bytes keep their name."""
-        described = self.folder.description()
-        earlier = list(described.get("exhibits", []))
-        known = {(item["blake3"], item["path"]): item["id"] for item in earlier}
-        self.named = {(item["blake3"], item["location"]): item["path"] for item in earlier}
-        self.last_number = max((int(name[1:]) for name in known.values()), default=0)
-        exhibits: list[Exhibit] = []
-        self.progress.stage("sealing")
-        paths = list(dict.fromkeys([*paths, *taking.files(self.folder.path)]))
-        self.given = [*paths, *_still_there(earlier, paths)]
-        found = list(walk.collect(self.given, exclude=[self.folder.path]))
-        for sealed in seal.seal(
-            found,
-            self.log,
-            now=self.settings.now,
-            threads=self.settings.thread_count(),
-            watch=self.lines.watch,
-            begun=self.early.measured,
-        ):
-            if isinstance(sealed, Refused):
-                self._refuse(sealed)
-                continue
-            self.progress.stage("sealing", len(exhibits), len(found))
-            if containers.kind_of(sealed) is None:
-                self._take(sealed, known, exhibits)
-                continue
-            for member in containers.expand(
-                sealed, self.folder.originals, containers.Limits(), self.log, now=self.settings.now
-            ):
-                if isinstance(member, Refused):
-                    self._refuse(member)
-                else:
-                    self._take(member.sealed, known, exhibits, member)
-        # Evidence that was added later comes later, in this run and in one that repeats it.
-        exhibits.sort(key=lambda exhibit: int(exhibit.id[1:]))
-        listed = [
-            {
-                "id": e.id,
-                "path": e.path,
-                "blake3": e.blake3,
-                "location": str(e.location),
-                "size_bytes": e.size_bytes,
-                "kept": e.kept,
-            }
-            for e in exhibits
-        ]
-        given = list(dict.fromkeys([*described.get("given", []), *(str(path.absolute()) for path in paths)]))
-        self.folder.describe(
-            exhibits=listed,
-            given=given,
-            rules=[str(path.absolute()) for path in self.settings.rules],
-            proof=self.settings.proof,
-            watchlists=[str(path.absolute()) for path in self.settings.watchlists],
-            sources=[str(path.absolute()) for path in self.settings.sources],
-            others=self.others,
-            parameters=msgspec.to_builtins(self.settings.parameters),
-        )
-        return exhibits
-
-    def _take(
-        self,
-        sealed: seal.Sealed,
-        known: dict[tuple[str, str], str],
-        exhibits: list[Exhibit],
-        member: containers.Member | None = None,
-    ) -> None:
-        # The same bytes at the same place keep the name by which they were first given, and with it their number.
-        place = (sealed.blake3, str(sealed.path.absolute()))
-        shown = self.named.get(place) or self._shown(sealed.display_name)
-        key = (sealed.blake3, shown)
-        if key in self.taken:
-            return
-        same = self.by_digest.get(sealed.blake3)
-        if same is not None:
-            self.others.setdefault(same.id, []).append(shown)
-            self.taken.add(key)
-            return
-        if key not in known:
-            self.last_number += 1
-            known[key] = f"E{self.last_number}"
-        name = known[key]
-        exhibit = Exhibit(
-            id=name,
-            path=shown,
-            location=sealed.path.absolute(),
-            size_bytes=sealed.size_bytes,
-            blake3=sealed.blake3,
-            kept=member is not None,
-        )
-        exhibits.append(exhibit)
-        self.taken.add(key)
-        if exhibit.size_bytes:
-            self.by_digest[exhibit.blake3] = exhibit
-        self.digests[name] = sealed.sha256
-        if member is not None and (member.truncated or member.notes):
-            reason = "; ".join(member.notes) or "its end is missing"
-            self.not_evaluated.append(
-                NotEvaluated(
-                    what=shown,
-                    reason=reason,
-                    remedy="Get the archive from its source again.",
-                    blocking=member.truncated,
-                )
-            )
-        self.sealed[name] = sealed
-
-    def _shown(self, name: str) -> str:
-        """Return a path from the given file or folder on: the same wherever a run is repeated."""
-        for path in self.given:
-            full = display_name(path)
-            if name == full or name.startswith(full.rstrip("/") + "/"):
-                return display_name(path.absolute().name or "root") + name[len(full.rstrip("/")) :]
-        return name
-
-    def _refuse(self, refused: Refused) -> None:
-        self.not_evaluated.append(
-            NotEvaluated(
-                what=self._shown(refused.display_name),
-                reason=refused.reason,
-                remedy=refused.remedy,
-                blocking=refused.blocking,
-            )
-        )
 
     # -- tables ------------------------------------------------------------------------------
 
@@ -421,30 +243,17 @@ class _Run:
             wanted=wanted,
             work=self.work,
             index_folder=self.folder.index,
-            sealed_lines=self.lines,
+            sealed_lines=self.exhibits.early.lines,
             own=self.own_sources,
-            neighbours=Neighbours(exhibits, self.others),
+            neighbours=Neighbours(exhibits, self.exhibits.others),
         )
         for i, exhibit in enumerate(exhibits):
             self.progress.stage("loading", i, len(exhibits))
             intake.add(exhibit)
         intake.finish()
-        self._note_same(exhibits, intake.placed)
+        self.not_evaluated += self.exhibits.same(intake.placed)
         connection.close()
         return intake
-
-    def _note_same(self, exhibits: list[Exhibit], placed: set[str]) -> None:
-        """Say which inputs were left out because their bytes are an exhibit already."""
-        self.not_evaluated += [
-            NotEvaluated(
-                what=name,
-                reason=f"the same bytes are already exhibit {exhibit.id} ({exhibit.path})",
-                remedy="Nothing is lost; leave one of them out.",
-            )
-            for exhibit in exhibits
-            if exhibit.id not in placed
-            for name in self.others.get(exhibit.id, [])
-        ]
 
     # -- rules -------------------------------------------------------------------------------
 
@@ -599,22 +408,6 @@ class _Run:
 
     # -- the end -----------------------------------------------------------------------------
 
-    def _confirm(self, exhibits: list[Exhibit]) -> None:
-        """Wait for the SHA-256 of every exhibit; one that changed meanwhile is no evidence."""
-        self.progress.stage("confirming digests")
-        for exhibit in exhibits:
-            try:
-                self.digests[exhibit.id].result()
-                self.sealed[exhibit.id].ensure_unchanged()
-            except MailwitnessError as error:
-                self.digests[exhibit.id] = _ready("")
-                self.not_evaluated.append(
-                    NotEvaluated(what=exhibit.path, reason=error.message, remedy=error.remedy, blocking=True)
-                )
-
-    def _sha256(self) -> dict[str, str]:
-        return {name: digest.result() for name, digest in self.digests.items()}
-
     def _write(self, report: dict[str, Any]) -> None:
         self.progress.stage("reporting")
         (self.work / "quarantine.jsonl").replace(self.folder.path / "quarantine.jsonl")
@@ -671,23 +464,6 @@ def open_tables(
     )
     tables.TableStore(case / "tables").create_views(connection)
     return connection, new_engine(knowledge)
-
-
-def _still_there(earlier: list[dict[str, Any]], paths: list[Path]) -> list[Path]:  # Any: case.json
-    """Return originals of earlier runs that were not given again: a case grows, it does not shrink."""
-    given = {path.resolve() for path in paths}
-    locations = [Path(item["location"]) for item in earlier if not item["kept"]]
-    return [
-        path
-        for path in locations
-        if path.exists() and not any(path.resolve().is_relative_to(g) for g in given)
-    ]
-
-
-def _ready(value: str) -> Future[str]:
-    done: Future[str] = Future()
-    done.set_result(value)
-    return done
 
 
 def elapsed_since_start() -> float:
