@@ -10,7 +10,7 @@ from mailwitness.bag_values import taken_at_once
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
 from mailwitness.kql import DUCKDB_TYPES, at_clock, referenced_tables, words
-from mailwitness.loading import Wanted
+from mailwitness.loading import Wanted, query_digest
 from mailwitness.needs import TABLE, Needs
 from mailwitness.sql_nesting import nested
 from mailwitness.tables import empty, identifier, literal
@@ -67,13 +67,13 @@ def wanted(
         for_ledger: the message ledger will be computed; it also reads what rules do not.
     """
     known = loader.tables()
-    whole: set[str] = set()
+    whole: dict[str, set[str]] = {}
     reads: dict[str, list[Read]] = {}
     for query in queries:
         for table in referenced_tables(query, known) - {TABLE}:
             names = {column.name for column in known[table].columns} & words(query)
             reads.setdefault(table, []).append(direct_reads.of_query(query, table, names))
-            whole.add(table)
+            whole.setdefault(table, set()).add(query_digest(query))
     parsed: dict[str, list[Read]] = {}
     for parser in parsers:
         read = frozenset(_read_columns(engine, parser, now=now))

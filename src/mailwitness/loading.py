@@ -204,20 +204,26 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         columns: table -> columns that parsers and rules on it name.
         bulk: table -> operations of which no rule needs nested values.
-        whole: tables whose nested values are stored for every row, because a rule reads them directly.
+        whole: table -> digests of the queries that read it directly; its nested values are stored for every row, unless its mapping
+            says of all of these (``Mapping.rules``) that they need no others than it keeps.
         parsed: table -> what each of its parsers reads.
         reads: table -> what each query that names it reads of it by itself.
     """
 
     columns: dict[str, set[str]]
     bulk: dict[str, list[str]] = {}
-    whole: set[str] = set()
+    whole: dict[str, set[str]] = {}
     parsed: dict[str, list[Read]] = {}
     reads: dict[str, list[Read]] = {}
 
     def asked(self, table: str, facts: Facts[str, Fact]) -> set[str]:
         """Return the columns that queries, and not parsers, can ask of rows of which the facts are known."""
         return direct_reads.columns_of(self.reads.get(table, []), facts)
+
+
+def query_digest(query: str) -> str:
+    """Return by what a mapping knows the query of a rule (``Mapping.rules``)."""
+    return hashlib.sha256(query.encode()).hexdigest()[:16]
 
 
 def _written(reply: list[tuple[Any, ...]]) -> tuple[int, bool]:  # Any: query cells
@@ -331,7 +337,7 @@ class Writer:
         """Say for which rows nested values are stored in this run."""
         if self.wanted is None:
             return msgspec.structs.replace(mapping, nested=[], slim={})
-        if mapping.table in self.wanted.whole:
+        if self.wanted.whole.get(mapping.table, set()) - set(mapping.rules.values()):
             gated = msgspec.structs.replace(mapping, nested=[], slim={})
         else:
             bulk = ", ".join(literal(name) for name in self.wanted.bulk.get(mapping.table, [])) or "''"

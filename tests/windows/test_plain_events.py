@@ -91,17 +91,16 @@ _FORMS = {
 }
 
 
-def _in_database(source: str, records: list[Json], folder: Path, asked: Json | None) -> list[Json]:
+def _in_database(source: str, records: list[Json], folder: Path, asked: windows_plain.Asked) -> list[Json]:
     """Return what the database makes of the records, None for those that are not plain."""
     path = folder / "events.json"
     path.write_bytes(b"".join(json.dumps(record).encode() + b"\n" for record in records))
     shape = windows_plain.SHAPES[source]
     with duckdb.connect() as connection:
-        connection.execute(
-            f"CREATE TABLE given AS {windows_plain.given(shape, reading(path, shape.raw, 1000), asked=asked)}"
-        )
+        relation = windows_plain.relation(shape, reading(path, shape.raw, 1000), asked=asked)
+        shown = ", ".join(windows_plain.COLUMNS)
         cursor = connection.execute(
-            f"SELECT * REPLACE (Data::VARCHAR AS Data) FROM ({windows_plain.relation('given')})"
+            f"SELECT {shown} FROM (SELECT * REPLACE (Data::VARCHAR AS Data) FROM ({relation}))"
         )
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -117,28 +116,31 @@ def _as_row(event: Json | None) -> Json:
 # What a run may ask for: everything, or little.
 _ASKED_NUMBERS = (4662, 4688, 4700)
 _ASKED = [
-    None,
-    dict.fromkeys(windows_plain.PARTLY, "")
-    | dict.fromkeys(("Data", "UserSid", "Message"), f"EventID IN {_ASKED_NUMBERS}"),
+    windows_plain.EVERYTHING,
+    windows_plain.Asked(
+        probed="EventID > 4690",
+        told={"is_row": f"EventID IN {_ASKED_NUMBERS} AND coalesce(Data.User, '') <> 'x'"},
+        kept={"is_kept": "CASE WHEN is_row THEN true END"},
+        partly=dict.fromkeys(windows_plain.PARTLY, "")
+        | dict.fromkeys(("Data", "UserSid", "Message"), "is_kept"),
+    ),
 ]
 
 
-def _as_asked(row: Json, asked: Json | None) -> Json:
+def _as_asked(row: Json, asked: windows_plain.Asked) -> Json:
     """Leave out of a row what was not asked for."""
-    if asked is None:
+    if asked == windows_plain.EVERYTHING:
         return row
     is_asked = row["EventID"] in _ASKED_NUMBERS
-    is_always = row["EventID"] in (4104, 4656, 4658, 4660, 4663) or "sysmon" in row["Provider"].lower()
-    kept = {name: is_asked and bool(asked[name]) for name in windows_plain.PARTLY} | {
-        "Data": is_asked or is_always
-    }
+    kept = {name: is_asked and bool(asked.partly[name]) for name in windows_plain.PARTLY}
+    kept["Data"] = is_asked or row["EventID"] == 4104
     return row | {name: {} if name == "Data" else "" for name, is_kept in kept.items() if not is_kept}
 
 
 @pytest.mark.parametrize("asked", _ASKED, ids=["everything", "little"])
 @pytest.mark.parametrize("source", sorted(_FORMS))
 def test_what_the_database_takes_for_plain_it_reads_as_python_does(
-    source: str, asked: Json | None, tmp_path: Path
+    source: str, asked: windows_plain.Asked, tmp_path: Path
 ) -> None:
     plain = 0
 

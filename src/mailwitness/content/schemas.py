@@ -379,6 +379,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         slim: raw key -> the only members worth parsing in a first pass, which stores nested values in part.
         slim_columns: columns written otherwise over the slim members.
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
+        rules: id of a rule that reads the table directly -> digest of its query, where ``keep`` holds for every row that it looks for;
+            with any other such rule the nested columns are stored for all rows.
         required: raw keys of which a sound record has at least one; a record without goes to quarantine.
         accept: SQL over the raw keys; records for which it does not hold are no rows of this table.
         first: SQL over those raw keys that need no parsing, true for every record that ``accept`` takes: of all others nothing
@@ -398,6 +400,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     slim: dict[str, Any] = {}  # Any: a structure as json_transform takes it
     nested: list[str] = []
     keep: str = "true"
+    rules: dict[str, str] = {}
     required: list[str]
     accept: str = "true"
     first: str = ""

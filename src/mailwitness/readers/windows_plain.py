@@ -7,6 +7,7 @@ Handles are followed there too: a 4660 is never plain, and `HANDLES` tells what 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,39 @@ _SAME = (
 COLUMNS = ("Time", *_SAME, "Data", "Script")
 # Columns that a run may need of some events only, or of none.
 PARTLY = ("Level", "Task", "Keywords", "UserSid", "UserName", "Message", "Data")
-# Whose event data say more than the columns of a run need: UTC of Sysmon, whole scripts, what a handle stood for.
-ASKED = "contains(lower(Provider), 'sysmon') OR EventID IN (4104, 4656, 4658, 4660, 4663)"
-# Events from which a later 4660 learns what its handle stood for: the values that `windows_state.Preparer.follow` takes.
-HANDLES = (
-    "SELECT {number}, EventID, Computer, Data->>'$.ProcessId', Data->>'$.HandleId', Data->>'$.ObjectName', Data->>'$.ObjectType' "
-    "FROM {table} WHERE EventID IN (4656, 4658, 4663) AND Time IS NOT NULL"
-)
+# What the events have that a later 4660 learns from, what its handle stood for: column -> member of the event data.
+_OF_HANDLES = {
+    "HandleProcess": "ProcessId",
+    "HandleId": "HandleId",
+    "HandleName": "ObjectName",
+    "HandleType": "ObjectType",
+}
+_ON_HANDLES = "EventID IN (4656, 4658, 4663)"
+# The values that `windows_state.Preparer.follow` takes.
+HANDLES = f"SELECT {{number}}, EventID, Computer, {', '.join(_OF_HANDLES)} FROM {{table}} WHERE {_ON_HANDLES} AND Time IS NOT NULL"
+_IS_SYSMON = "contains(lower(Provider), 'sysmon')"
 # A clock that is further off is told of in a note; seconds.
 _SAME_CLOCK = 440
+_MEMBER = re.compile(r'\bData\."?(\w+)')
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a run makes of events; SQL over the columns of the common shape.
+
+    Attributes:
+        probed: true for events into whose data the conditions below look.
+        told: name -> condition, which may look into members of ``Data``; each is a column beside those of the shape.
+        kept: the same, over the names above too.
+        partly: column of `PARTLY` -> condition over all these names, true for the events of which it is handed on; empty for none.
+    """
+
+    probed: str
+    told: dict[str, str]
+    kept: dict[str, str]
+    partly: dict[str, str]
+
+
+EVERYTHING = Asked("false", {}, {}, dict.fromkeys(PARTLY, "true"))
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -51,13 +76,17 @@ class Shape(msgspec.Struct, frozen=True):
         raw: members of a record -> DuckDB type.
         columns: column of the common shape -> SQL over the members; those that are missing are empty.
         usual: SQL that is true for a record of this form, whatever the event says.
-        flat: SQL that is true for event data that are read as they stand.
+        flat: SQL that is true for event data, the text ``mw_text``, that are read as they stand.
+        probed: the same for event data of which only some members are read.
+        without: SQL that is true for a record that has its data in no other place either, if it has no event data.
     """
 
     raw: dict[str, str]
     columns: dict[str, str]
     usual: str
     flat: str
+    probed: str
+    without: str = "true"
 
 
 def _attribute(name: str) -> str:
@@ -77,11 +106,18 @@ def _is_something(*texts: str) -> str:
     return " AND ".join(f"coalesce({sql}, '') NOT IN ('0', 'false')" for sql in texts)
 
 
-def _is_flat(sql: str) -> str:
-    """Return SQL that is true for an object without objects in it and without values that have no name."""
-    return f"""(left({sql}, 1) = '{{' AND NOT contains({sql}, ':{{') AND NOT contains({sql}, '"Data":'))"""
-
-
+# An object without objects in it and without values that have no name. The database looks for the first character of a text first: a quote is in
+# every one.
+_FLAT = (
+    """left(mw_text, 1) = '{' AND NOT contains(mw_text, ':{') """
+    """AND CASE WHEN contains(mw_text, 'Data":') THEN NOT contains(mw_text, '"Data":') ELSE true END"""
+)
+# Names with marks are attributes.
+_UNMARKED = (
+    """CASE WHEN contains(mw_text, '@') THEN NOT contains(mw_text, '"@') ELSE true END """
+    """AND CASE WHEN contains(mw_text, '#') THEN NOT contains(mw_text, '"#') ELSE true END AND NOT contains(mw_text, '_attributes":')"""
+)
+_NAMED = """left(mw_text, 1) = '{' AND Data."Data" IS NULL"""
 _SYSTEM = (
     f'STRUCT(Provider {_attribute("Name")}, EventID JSON, "Level" VARCHAR, Task VARCHAR, Keywords VARCHAR, '
     f"TimeCreated {_attribute('SystemTime')}, EventRecordID VARCHAR, Channel VARCHAR, Computer VARCHAR, Security {_attribute('UserID')})"
@@ -108,8 +144,9 @@ _TREE = Shape(
         "Data": "Event.EventData",
     },
     usual=f"{_ID} = {_number(_ID)}::VARCHAR AND {_is_number(_LEVEL)} AND {_is_number('Event.System.Task')} AND Event.RenderingInfo IS NULL",
-    flat=f"CASE WHEN Event.EventData IS NULL THEN coalesce({', '.join(f'Event.{name}' for name in _OTHERS)}) IS NULL "
-    f"ELSE {_is_flat('Event.EventData')} END",
+    flat=_FLAT,
+    probed=_NAMED,
+    without=f"coalesce({', '.join(f'Event.{name}' for name in _OTHERS)}) IS NULL",
 )
 _WORD = """lower(coalesce(nullif(log."level", ''), nullif(winlog."level", ''), "level", ''))"""
 _DOMAIN, _NAME = 'winlog."user"."domain"', 'winlog."user"."name"'
@@ -143,8 +180,10 @@ _WINLOG = Shape(
     f"AND {_is_something('winlog.computer_name', 'winlog.time_created', _DOMAIN, _NAME)} "
     f"AND {_WORD} IN ('', 'critical', 'error', 'warning', 'information', 'info', 'verbose')",
     # Event data without names (param1, param2, ...) are read one by one.
-    flat="CASE WHEN winlog.event_data IS NULL THEN winlog.user_data IS NULL "
-    """ELSE left(winlog.event_data, 1) = '{' AND winlog.event_data <> '{}' AND NOT contains(winlog.event_data, '"param') END""",
+    flat="""left(mw_text, 1) = '{' AND mw_text <> '{}' AND NOT contains(mw_text, '"param')""",
+    # What has no event data in truth has user data.
+    probed="""left(mw_text, 1) = '{' AND mw_text <> '{}'""",
+    without="winlog.user_data IS NULL",
 )
 _TEXTS = (
     "TimeGenerated",
@@ -182,9 +221,9 @@ _TABLE = Shape(
     # A row of the table Event is another form.
     usual=f"EventLog IS NULL AND EventID = {_number('EventID')}::VARCHAR AND EventLevel = {_number('EventLevel')}::VARCHAR AND {_is_number('Task')} "
     "AND Computer <> '' AND EventRecordId <> '' AND Provider <> ''",
-    # Names with marks are attributes.
-    flat=f"""{_is_flat("EventData")} AND NOT contains(EventData, '"@') """
-    """AND NOT contains(EventData, '"#') AND NOT contains(EventData, '_attributes":')""",
+    flat=f"{_FLAT} AND {_UNMARKED}",
+    probed=_NAMED,
+    without="false",
 )
 # By the id of the source.
 SHAPES = {
@@ -204,9 +243,9 @@ _KINDS = {
 
 # Texts that are objects or lists in truth come as JSON.
 _NESTING = " AND ".join(
-    f"coalesce(left({name}, 1), '') NOT IN ('{{', '[')"
+    f"NOT coalesce({name} >= '[' AND {name} < '\\' OR {name} >= '{{' AND {name} < '|', false)"
     for name in (
-        "Time",
+        "Stated",
         "Provider",
         "Channel",
         "Computer",
@@ -220,73 +259,104 @@ _NESTING = " AND ".join(
 _SYSMON_TIME = r"'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3}){0,2}'"
 _ISO_TIME = r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?'"
 _PLAIN = (
-    "coalesce(usual AND Time <> '' AND Provider IS NOT NULL AND Channel IS NOT NULL AND Computer IS NOT NULL AND RecordId IS NOT NULL "
-    rf"AND {_NESTING} AND NOT coalesce(contains(Data, '\u0000'), false) "
+    "mw_usual AND Stated <> '' AND Provider IS NOT NULL AND Channel IS NOT NULL AND Computer IS NOT NULL AND RecordId IS NOT NULL "
+    f"AND {_NESTING} "
     # Deletions have the handle of an earlier event, long scripts several parts, Exchange cmdlets positions instead of names.
     "AND EventID <> 4660 AND (parts IS NULL OR parts = '1') "
-    "AND NOT (EventID IN (1, 6) AND (lower(Channel) = 'msexchange management' OR lower(Provider) = 'msexchange cmdletlogs')) "
-    f"AND (utc IS NULL OR (regexp_full_match(utc, {_SYSMON_TIME}) AND regexp_full_match(Time, {_ISO_TIME}) "
-    f"AND abs(epoch(try_cast(utc AS TIMESTAMP)) - epoch(try_cast(Time AS TIMESTAMP))) <= {_SAME_CLOCK})), false)"
+    "AND CASE WHEN EventID IN (1, 6) THEN NOT (lower(Channel) = 'msexchange management' OR lower(Provider) = 'msexchange cmdletlogs') ELSE true END "
+    f"AND CASE WHEN utc IS NULL THEN true ELSE regexp_full_match(utc, {_SYSMON_TIME}) AND regexp_full_match(Stated, {_ISO_TIME}) "
+    f"AND abs(epoch(try_cast(utc AS TIMESTAMP)) - epoch(try_cast(Stated AS TIMESTAMP))) <= {_SAME_CLOCK} END"
 )
 
 
-def given(
-    shape: Shape, reading: str, carried: tuple[str, ...] = (), asked: Mapping[str, str] | None = None
-) -> str:
-    """Return the SELECT of what the records give: one row for each, in their order.
+def relation(shape: Shape, reading: str, carried: tuple[str, ...] = (), asked: Asked = EVERYTHING) -> str:
+    """Return the SELECT of the common shape: one row for each record, in their order, without a time where a record is not plain.
+
+    Step by step, so that the database works out once what several conditions need.
 
     Args:
         shape: form of the records.
         reading: SQL of the records with the members of ``shape.raw``, and those that are carried.
         carried: further columns to hand on.
-        asked: column of `PARTLY` -> SQL over the others, true for the events of which anything is made of it, empty for none; None
-            for all of all. Event data that nothing is made of are not judged either.
+        asked: what is made of the events; event data that nothing is made of are not judged either.
     """
-    columns = {name: _value(shape, name) for name in ("Time", *_SAME, "Data")}
-    flat = shape.flat
-    if asked is not None:
-        data = _over_members(shape, " OR ".join(filter(None, [asked["Data"], ASKED])))
-        flat = f"CASE WHEN {data} THEN {flat} ELSE true END"
-        held = {name: _over_members(shape, asked[name]) for name in PARTLY} | {"Data": data}
-        columns |= {
-            name: f"CASE WHEN {sql} THEN {columns[name]} END"
-            if sql
-            else f"NULL::{_KINDS.get(name, 'VARCHAR')}"
-            for name, sql in held.items()
-        }
-    shown = [f"{sql} AS {name}" for name, sql in (columns | _looked_for(shape)).items()]
-    return f"SELECT {', '.join([*shown, *carried])}, ({shape.usual}) AND {flat} AS usual FROM ({reading})"
+    members = _members(asked)
+    sql = _probed(_named(shape, reading, carried, asked), members, asked)
+    for told in (asked.told, asked.kept):
+        if told:
+            listed = _listed({name: f"coalesce({one}, false)" for name, one in told.items()})
+            sql = f"SELECT *, {listed} FROM ({sql})"
+    sql = _judged(sql, asked)
+    plain = f"coalesce({_PLAIN} AND {_flat(shape, members)}, false)"
+    shown = {"Time": f"CASE WHEN {plain} THEN coalesce(utc, Stated) END"}
+    shown |= {name: name for name in _SAME}
+    shown |= {"Data": "CASE WHEN mw_whole THEN coalesce(mw_text, '{}') ELSE '{}' END", "Script": "Script"}
+    shown |= {name: name for name in (*asked.told, *asked.kept)}
+    shown |= {name: f"CASE WHEN {_ON_HANDLES} THEN Data.{member} END" for name, member in _OF_HANDLES.items()}
+    return f"SELECT {_listed(shown)}{_more(carried)} FROM ({sql})"
 
 
-def _looked_for(shape: Shape) -> dict[str, str]:
-    """Return SQL of what only some events say: it is looked for in those alone, and once."""
-    data, number = shape.columns["Data"], _value(shape, "EventID")
-    return {
-        "utc": f"CASE WHEN contains(lower({_value(shape, 'Provider')}), 'sysmon') THEN {data}->>'$.UtcTime' END",
-        "parts": f"CASE WHEN {number} = 4104 THEN coalesce({data}->>'$.MessageTotal', '') END",
-        "Script": f"CASE WHEN {number} = 4104 THEN coalesce({data}->>'$.ScriptBlockText', '') END",
+def _named(shape: Shape, reading: str, carried: tuple[str, ...], asked: Asked) -> str:
+    """Return the SQL of the members under the names of the common shape, the event data as text."""
+    columns = {name: shape.columns.get(name) or _nothing(name) for name in _SAME}
+    columns |= {name: _nothing(name) for name in PARTLY if name in columns and not asked.partly[name]}
+    columns |= {"Stated": shape.columns["Time"], "mw_text": shape.columns["Data"]}
+    columns |= {"mw_usual": shape.usual, "mw_without": shape.without}
+    return f"SELECT {_listed(columns)}{_more(carried)} FROM ({reading})"
+
+
+def _probed(sql: str, members: list[str], asked: Asked) -> str:
+    """Add the members of event data that conditions look at, of those events alone that may meet one."""
+    probed = f"coalesce(({asked.probed}) OR {_IS_SYSMON} OR {_ON_HANDLES}, false)"
+    structure = json.dumps({**dict.fromkeys(members, "VARCHAR"), "Data": "JSON"})
+    data = f"CASE WHEN mw_probed THEN json_transform(mw_text, '{structure}') END AS Data"
+    return f"SELECT *, {data} FROM (SELECT *, {probed} AS mw_probed FROM ({sql}))"
+
+
+def _judged(sql: str, asked: Asked) -> str:
+    """Leave out what is not handed on of each event, and add what only some say."""
+    held = {
+        name: f"CASE WHEN {one} THEN {name} END"
+        for name, one in asked.partly.items()
+        if one not in {"", "true"} and name != "Data"
     }
+    columns = f"* REPLACE ({_listed(held)})" if held else "*"
+    whole = f"coalesce(({asked.partly['Data'] or 'false'}) OR EventID = 4104, false)"
+    return f"SELECT {columns}, {whole} AS mw_whole, {_listed(_LOOKED_FOR)} FROM ({sql})"
 
 
-def _value(shape: Shape, name: str) -> str:
-    return shape.columns.get(name) or f"NULL::{_KINDS.get(name, 'VARCHAR')}"
+def _flat(shape: Shape, members: list[str]) -> str:
+    """Return SQL that is true for event data that are read as they stand, as far as anything of them is read."""
+    nested = " OR ".join(f"starts_with(Data.\"{name}\", '{{')" for name in members)
+    whole = f"{shape.flat} AND NOT contains(mw_text, '{_NUL}')"
+    probed = f"{shape.probed} AND NOT coalesce({nested}, false)"
+    judged = f"WHEN mw_text IS NULL THEN mw_without WHEN mw_whole THEN {whole} ELSE {probed}"
+    return f"CASE WHEN NOT (mw_whole OR mw_probed) THEN true {judged} END"
 
 
-def _over_members(shape: Shape, sql: str) -> str:
-    """Write SQL over columns of the common shape as SQL over the members of a record."""
-    return re.sub(
-        r"'[^']*'|\b[A-Z]\w+\b",
-        lambda match: f"({_value(shape, match[0])})" if match[0] in _SAME else match[0],
-        sql,
-    )
+_NUL = r"\u0000"
+# What only some events say: it is looked for in those alone.
+_LOOKED_FOR = {
+    "utc": f"CASE WHEN {_IS_SYSMON} THEN Data.UtcTime END",
+    "parts": "CASE WHEN EventID = 4104 THEN coalesce(mw_text->>'$.MessageTotal', '') END",
+    "Script": "CASE WHEN EventID = 4104 THEN coalesce(mw_text->>'$.ScriptBlockText', '') END",
+}
 
 
-def relation(table: str, carried: tuple[str, ...] = ()) -> str:
-    """Return the SELECT of the common shape, in the same order, without a time where a record is not plain.
+def _nothing(name: str) -> str:
+    return f"NULL::{_KINDS.get(name, 'VARCHAR')}"
 
-    Args:
-        table: holds what `given` gives; in one statement with it this would cost half as much again.
-        carried: further columns to hand on.
-    """
-    shown = ", ".join([*_SAME, "coalesce(Data, '{}') AS Data", "Script", *carried])
-    return f"SELECT CASE WHEN {_PLAIN} THEN coalesce(utc, Time) END AS Time, {shown} FROM {table}"
+
+def _listed(columns: Mapping[str, str]) -> str:
+    return ", ".join(sql if sql == name else f'{sql} AS "{name}"' for name, sql in columns.items())
+
+
+def _more(carried: tuple[str, ...]) -> str:
+    return "".join(f", {name}" for name in carried)
+
+
+def _members(asked: Asked) -> list[str]:
+    """Return the members of event data that conditions look at."""
+    named = {name for sql in asked.told.values() for name in _MEMBER.findall(sql)}
+    named |= {name for sql in asked.kept.values() for name in _MEMBER.findall(sql)}
+    return sorted(named | {*_OF_HANDLES.values(), "UtcTime"})

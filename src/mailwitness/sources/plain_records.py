@@ -1,7 +1,7 @@
 """Load records that are prepared one by one, except those that the database brings into the same shape by itself.
 
-A module of ``mailwitness.readers`` that prepares records may offer this by a module ``PLAIN`` with ``SHAPES`` (by source), ``given``,
-``relation`` (see `readers.windows_plain`) and ``HANDLES``. The records of a portion become one table in memory, from which every table of the case
+A module of ``mailwitness.readers`` that prepares records may offer this by a module ``PLAIN`` with ``SHAPES`` (by source), ``relation``,
+``Asked`` (see `readers.windows_plain`) and ``HANDLES``. The records of a portion become one table in memory, from which every table of the case
 gets its rows; what is not plain in it has no time, and goes the way of single records.
 """
 
@@ -13,21 +13,29 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from mailwitness.content.schemas import Mapping
 from mailwitness.loading import line_options
-from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY, select_sql, words_read
+from mailwitness.row_select import (
+    EXHIBIT_KEY,
+    POSITION_KEY,
+    SALVAGED_KEY,
+    derived_columns,
+    select_sql,
+    words_read,
+)
 from mailwitness.sources import also_tables
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
-    from mailwitness.content.schemas import Mapping
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake
 
 _TABLE = "mw_plain"
-_GIVEN = "mw_given"
 _OWN = (EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY)
 OWN_KINDS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
 
@@ -45,6 +53,28 @@ def reading(path: Path, raw: dict[str, str], largest: int) -> str:
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in raw.items())
     # With a single column and without `records`, an odd first line would put the text of whole lines into it.
     return f"SELECT * FROM read_json({literal(str(path))}, columns = {{{columns}}}, records = true, {line_options(largest)})"
+
+
+class _Table(msgspec.Struct, frozen=True):
+    """How plain records become rows of a table.
+
+    Attributes:
+        mapping: of the table, without its conditions.
+        brief: the same for the records of which only some columns are stored; None where there are none.
+        is_row: name of the column that tells whether a record is a row of it.
+        is_kept: name of the column that tells whether its nested values are stored.
+        accept: SQL of the first, over the common shape.
+        keep: SQL of the second, over the common shape and the first.
+        probed: SQL that is true for events into whose data these look; empty for none.
+    """
+
+    mapping: Mapping
+    brief: Mapping | None
+    is_row: str
+    is_kept: str
+    accept: str
+    keep: str
+    probed: str
 
 
 class Earlier:
@@ -76,12 +106,54 @@ class Loader:
         self._plain = module_of(match)
         self._shape = self._plain.SHAPES[match.source]
         self._rows = 0
-        self._mapping = intake.writer.mapping(match.mapping, match.table)
-        mappings = [self._mapping, *intake.segments.further(match)]
-        self._asked = {
-            name: " OR ".join(f"({sql})" for one in mappings if (sql := self._reads(one, name)))
-            for name in self._plain.PARTLY
-        }
+        own = intake.writer.mapping(match.mapping, match.table)
+        self._tables = [
+            self._table(number, one) for number, one in enumerate([own, *intake.segments.further(match)])
+        ]
+        self._asked = self._plain.Asked(
+            probed=" OR ".join(f"({one.probed})" for one in self._tables if one.probed) or "false",
+            told={one.is_row: one.accept for one in self._tables},
+            kept={one.is_kept: one.keep for one in self._tables},
+            partly={name: self._reads(name) for name in self._plain.PARTLY},
+        )
+
+    def _table(self, number: int, mapping: Mapping) -> _Table:
+        """Return how the records become rows of a table, the conditions of its mapping worked out before."""
+        is_row, has_parts = f"mw_row_{number}", bool(mapping.nested) and mapping.keep != "true"
+        conditions = " ".join([mapping.accept, mapping.keep if has_parts else ""])
+        whole = msgspec.structs.replace(mapping, accept="true", first="", keep="true", nested=[])
+        return _Table(
+            whole,
+            brief=self._brief(mapping) if has_parts else None,
+            is_row=is_row,
+            is_kept=f"mw_keep_{number}",
+            accept=self._over_shape(mapping, mapping.accept),
+            keep=f"CASE WHEN {is_row} THEN {self._over_shape(mapping, mapping.keep)} END"
+            if has_parts
+            else is_row,
+            probed=self._over_shape(mapping, mapping.first or mapping.accept)
+            if "Data." in conditions
+            else "",
+        )
+
+    def _brief(self, mapping: Mapping) -> Mapping:
+        """Return a mapping without the columns that are only stored where its ``keep`` holds."""
+        _, _, partial = select_sql(mapping, "", self._intake.writer.stored_columns(mapping), own=True)
+        left_out = {*mapping.nested, *partial}
+        return msgspec.structs.replace(
+            mapping,
+            columns={name: sql for name, sql in mapping.columns.items() if name not in left_out},
+            instead=mapping.instead | dict.fromkeys(left_out & derived_columns(mapping.table).keys(), ""),
+            accept="true",
+            first="",
+            keep="true",
+            nested=[],
+        )
+
+    def _over_shape(self, mapping: Mapping, sql: str) -> str:
+        """Write SQL over the raw keys of a mapping over the common shape: what only single records have (a cmdlet) is nothing here."""
+        apart = "|".join(sorted(mapping.raw.keys() - {*self._plain.COLUMNS}))
+        return re.sub(rf"\b(?:{apart})\b", "NULL", sql) if apart else sql
 
     def take(self, path: Path, largest: int, *, exhibit: str = "", first: int = 0) -> int:
         """Read a portion behind those that wait to be stored, and return how many records it has.
@@ -95,16 +167,13 @@ class Loader:
         """
         carried = () if exhibit else _OWN
         raw = self._shape.raw | ({} if exhibit else OWN_KINDS)
-        given = self._plain.given(self._shape, reading(path, raw, largest), carried, self._asked)
+        relation = self._plain.relation(self._shape, reading(path, raw, largest), carried, self._asked)
         connection = self._intake.connection
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {_GIVEN} AS {given}")
-        relation = self._plain.relation(_GIVEN, carried)
         if self._rows:
             further = f"SELECT * REPLACE ({POSITION_KEY} - {self._rows} AS {POSITION_KEY}) FROM ({relation})"
             connection.execute(f"INSERT INTO {_TABLE} {further}")
         else:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} AS {relation}")
-        connection.execute(f"DROP TABLE {_GIVEN}")
         if exhibit:
             self._own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, {first} + rowid AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
         else:
@@ -145,9 +214,13 @@ class Loader:
             Exhibit -> records that are rows now, and how many of them are salvaged.
         """
         segments, connection = self._intake.segments, self._intake.connection
-        segments.store(parts, self._mapping, self._relation(self._mapping))
-        for further in segments.further(self._match):
-            segments.store_further(further, parts, self._relation(further))
+        kept = self._kept()
+        for table, number in zip(self._tables, kept, strict=True):
+            if table.brief is not None:
+                condition = f"{table.is_row} AND NOT {table.is_kept}"
+                segments.store_further(table.brief, [*parts, "brief"], self._relation(table.brief, condition))
+            if number:
+                segments.store_further(table.mapping, parts, self._relation(table.mapping, table.is_kept))
         counted = connection.execute(
             f"SELECT {EXHIBIT_KEY}, count(*), count(*) FILTER ({SALVAGED_KEY}) FROM "
             f"(SELECT {self._own} FROM {_TABLE} WHERE Time IS NOT NULL) GROUP BY ALL"
@@ -167,40 +240,41 @@ class Loader:
         self._rows = 0
         self._intake.connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
 
-    def _relation(self, mapping: Mapping) -> str:
-        """Return the SQL of the plain records with the raw keys of a mapping."""
+    def _kept(self) -> list[int]:
+        """Return for each table how many of its rows are stored with all columns."""
+        counted = ", ".join(f"count(*) FILTER ({one.is_kept})" for one in self._tables)
+        [row] = self._intake.connection.execute(
+            f"SELECT {counted} FROM {_TABLE} WHERE Time IS NOT NULL"
+        ).fetchall()
+        return list(row)
+
+    def _relation(self, mapping: Mapping, condition: str) -> str:
+        """Return the SQL of plain records with the raw keys of a mapping.
+
+        Args:
+            mapping: of all their columns, or of some.
+            condition: SQL that says which records are meant.
+        """
         read = self._read(mapping)
-        kept = mapping.keep if self._is_kept_in_part(mapping, "Data") else ""
-        shown = [self._value(key, kind, read, kept) for key, kind in mapping.raw.items()]
-        held = (
-            f" AND ({mapping.first or mapping.accept})"
-            if mapping.first or "Data." not in mapping.accept
-            else ""
-        )
-        return f"SELECT {', '.join(shown)}, {self._own} FROM {_TABLE} WHERE Time IS NOT NULL{held}"
+        shown = [self._value(key, kind, read) for key, kind in mapping.raw.items() if key.lower() in read]
+        return f"SELECT {', '.join(shown)}, {self._own} FROM {_TABLE} WHERE Time IS NOT NULL AND {condition}"
 
-    def _read(self, mapping: Mapping, without: Iterable[str] = ()) -> set[str]:
-        """Return the words of all that is computed for a mapping's stored columns, or for those that are not left out."""
+    def _read(self, mapping: Mapping) -> set[str]:
+        """Return the words of all that is computed for a mapping's stored columns."""
         writer = self._intake.writer
-        wanted = None if writer.wanted is None else writer.stored_columns(mapping).difference(without)
-        return words_read(mapping, wanted)
+        return words_read(mapping, None if writer.wanted is None else writer.stored_columns(mapping))
 
-    def _is_kept_in_part(self, mapping: Mapping, key: str) -> bool:
-        """Tell whether a key is only read for columns that are stored where the mapping's ``keep`` holds."""
-        _, _, partial = select_sql(mapping, "", self._intake.writer.stored_columns(mapping), own=True)
-        return key.lower() not in self._read(mapping, {*mapping.nested, *partial})
+    def _reads(self, key: str) -> str:
+        """Return SQL that is true for the events of which some table reads a key; empty for none."""
+        found = []
+        for one in self._tables:
+            if one.brief is not None and key.lower() in self._read(one.brief):
+                found.append(one.is_row)
+            elif key.lower() in self._read(one.mapping):
+                found.append(one.is_kept)
+        return " OR ".join(found)
 
-    def _reads(self, mapping: Mapping, key: str) -> str:
-        """Return SQL over the common shape, true for the events of which a mapping reads a key; empty for none."""
-        if key.lower() not in self._read(mapping):
-            return ""
-        is_in_part = self._is_kept_in_part(mapping, key)
-        sql = mapping.keep if is_in_part else mapping.first or mapping.accept
-        # What only single records have (a cmdlet) is nothing here.
-        apart = "|".join(sorted(mapping.raw.keys() - {*self._plain.COLUMNS}))
-        return re.sub(rf"\b(?:{apart})\b", "NULL", sql) if apart else sql
-
-    def _value(self, key: str, kind: str, read: set[str], kept: str) -> str:
+    def _value(self, key: str, kind: str, read: set[str]) -> str:
         name = identifier(key)
         if key not in self._plain.COLUMNS:
             return f"NULL::{kind} AS {name}"
@@ -209,7 +283,4 @@ class Loader:
         structure = also_tables.structure(kind)
         # Only members that something is computed from are worth taking out of the text.
         members = {member: inner for member, inner in structure.items() if member.lower() in read}
-        value = f"json_transform({name}, {literal(json.dumps(members or structure))})"
-        return (
-            f"CASE WHEN {kept} THEN {value} END AS {name}" if kept and key == "Data" else f"{value} AS {name}"
-        )
+        return f"json_transform({name}, {literal(json.dumps(members or structure))}) AS {name}"
