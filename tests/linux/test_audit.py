@@ -287,7 +287,13 @@ def fast(path: Path, raw: dict[str, str], *, is_brief: bool) -> list[tuple[Any, 
                 number = data.pop("_mw_position")
                 found[number] = data | {"few": name == "others"} if "AuditId" in data else {}
         again = [number for number, data in found.items() if data == {}]
-        items = [*portion.odd, *batches.again(portion, again)]
+        content = path.read_bytes()
+        items = list(batches.again(portion, again))
+        for leftover in portion.odd:
+            items += leftover.apart + [(number, damage) for number, damage, _ in leftover.damaged]
+            assert all(
+                content[one.offset :][: one.length].startswith(text) for _, one, text in leftover.damaged
+            )
         found |= {
             n: item.data | {"_mw_salvaged": item.salvaged} if isinstance(item, RawRecord) else item
             for n, item in items

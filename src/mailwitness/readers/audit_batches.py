@@ -40,6 +40,10 @@ PORTION_BYTES = 64 << 20
 _MOST_ODD = 20_000
 # What a brief event takes: its columns, its id, its place.
 _BRIEF_BYTES = 120
+# What Python needs for a damaged line beside its text.
+_ITEM_BYTES = 300
+# So much of a damaged line is kept: more than the quarantine shows.
+_SHOWN_BYTES = 1024
 # Text of a batch whose events do not end within it.
 _MOST_BYTES = 64 << 20
 
@@ -70,6 +74,13 @@ class Stretch(NamedTuple):
     is_last: bool
 
 
+class Leftover(NamedTuple):
+    """What of a stretch is no plain event, by number: records that were taken apart, and lines that are damaged, with their text."""
+
+    apart: list[tuple[int, RawRecord | Damage]]
+    damaged: list[tuple[int, Damage, bytes]]
+
+
 class Batch(NamedTuple):
     """What one stretch of the file holds.
 
@@ -78,7 +89,7 @@ class Batch(NamedTuple):
         wanted: those with all of them.
         brief: those that no rule asks for.
         places: where all stand.
-        odd: what has to be loaded another way, by number.
+        odd: what has to be loaded another way.
         held: bytes of text and rows that are kept in memory.
     """
 
@@ -86,7 +97,7 @@ class Batch(NamedTuple):
     wanted: pa.RecordBatch
     brief: pa.RecordBatch
     places: Positions
-    odd: list[tuple[int, RawRecord | Damage]]
+    odd: Leftover
     held: int
 
 
@@ -97,7 +108,7 @@ class Portion(NamedTuple):
         others: rows of `audit_table.SCHEMA`.
         wanted: the same.
         brief: rows of `audit_table.BRIEF`.
-        odd: what has to be loaded another way, by number.
+        odd: what has to be loaded another way.
         first: number of the first record.
         places: where the records stand.
     """
@@ -105,7 +116,7 @@ class Portion(NamedTuple):
     others: pa.Table
     wanted: pa.Table
     brief: pa.Table
-    odd: list[tuple[int, RawRecord | Damage]]
+    odd: list[Leftover]
     first: int
     places: Positions
 
@@ -117,8 +128,12 @@ class EventBatches:
         """Take the file, the raw keys that are read, and whether events of no interest may be brief."""
         keep_memory()
         self._path = path
-        self._keys = audit_table.texts(needs)
-        self._is_deep = bool(needs & {f"a{i}" for i in range(10)} | needs & {"argc"}), "Paths" in needs
+        self._asked = audit_table.Asked(
+            audit_table.texts(needs),
+            has_arguments=bool(needs & {f"a{i}" for i in range(10)} | needs & {"argc"}),
+            has_paths="Paths" in needs,
+            is_whole=not is_brief,
+        )
         self._nodes: dict[bytes, int] = {}
         self._wanted = Wanted()
         self._interest = Interest() if is_brief else None
@@ -131,7 +146,11 @@ class EventBatches:
         for stretch in self._ahead():
             batches.append(self._batch(stretch))
             size += batches[-1].held
-            if stretch.is_last or size >= PORTION_BYTES or sum(len(one.odd) for one in batches) >= _MOST_ODD:
+            if (
+                stretch.is_last
+                or size >= PORTION_BYTES
+                or sum(len(one.odd.apart) for one in batches) >= _MOST_ODD
+            ):
                 yield (portion := _portion(batches, first))
                 self._places.append(portion.places)
                 first += len(portion.places)
@@ -216,20 +235,22 @@ class EventBatches:
         own = groups.only(rest)
         if len(own.firsts) < len(chosen):
             found, these, own, bases = audit_groups.taken_out(found, these, own, bases)
-        this = audit_table.read(found, these, own, bases, self._keys, self._is_deep, self._wanted)
+        this = audit_table.read(found, these, own, bases, self._asked, self._wanted)
         items: list[tuple[int, RawRecord | Damage]] = []
         for event in np.flatnonzero(~this.columns.is_plain).tolist():
             place = _place(places[rest[event]])
             items.append((int(number[rest[event]]), _apart(found, these, own, odd, event, place)))
-        for which, (_, reason) in enumerate(odd.damaged, len(groups.firsts)):
-            items.append((int(number[which]), Damage(*_place(places[which]), reason)))
         rows = [
             audit_table.rows(this, these, own, number[rest], nodes, is_wanted) for is_wanted in (False, True)
         ]
         ordered = np.empty_like(places)
         ordered[number - stretch.first] = places
-        held = found.size + _BRIEF_BYTES * len(brief)
-        return Batch(rows[0], rows[1], brief, ordered, items, held)
+        damaged = _damaged(stretch, number, places)
+        if damaged and not damaged[0][1].offset:
+            # The mark of its encoding was taken for blanks: what the file says is read again.
+            items.append(damaged.pop(0)[:2])
+        held = found.size + _BRIEF_BYTES * len(brief) + sum(_ITEM_BYTES + len(text) for *_, text in damaged)
+        return Batch(rows[0], rows[1], brief, ordered, Leftover(items, damaged), held)
 
 
 def _lines_before(found: Text, these: Lines) -> int:
@@ -256,15 +277,21 @@ def _portion(batches: list[Batch], first: int) -> Portion:
     others, wanted, brief = (
         pa.Table.from_batches([one for one in listed if len(one)], schema) for listed, schema in kinds
     )
-    odd = [item for one in batches for item in one.odd]
-    return Portion(others, wanted, brief, odd, first, np.concatenate([one.places for one in batches]))
+    return Portion(
+        others,
+        wanted,
+        brief,
+        [one.odd for one in batches],
+        first,
+        np.concatenate([one.places for one in batches]),
+    )
 
 
 def _placed(stretch: Stretch) -> tuple[Positions, Positions]:
     """Return numbers and places of the events and of the damaged lines behind them."""
     these, groups = stretch.these, stretch.groups
     heads, tails = groups.lines[groups.firsts], groups.lines[groups.firsts + groups.counts - 1]
-    bad = np.array([line for line, _ in stretch.odd.damaged], dtype=np.int64)
+    bad = stretch.odd.damaged
     firsts = np.concatenate([heads, bad])
     number = np.empty(len(firsts), dtype=np.int64)
     number[np.argsort(firsts, kind="stable")] = np.arange(len(firsts)) + stretch.first
@@ -272,6 +299,22 @@ def _placed(stretch: Stretch) -> tuple[Positions, Positions]:
     starts = these.starts[firsts]
     lines = these.numbers[firsts] + stretch.line
     return number, np.stack([starts + stretch.offset, stops - starts, lines], axis=1)
+
+
+def _damaged(stretch: Stretch, numbers: Positions, places: Positions) -> list[tuple[int, Damage, bytes]]:
+    """Return the damaged lines with numbers, places and what begins there."""
+    events, raw, first = len(stretch.groups.firsts), stretch.found.raw, stretch.offset
+    listed = zip(
+        numbers[events:].tolist(), places[events:].tolist(), stretch.odd.reasons.tolist(), strict=True
+    )
+    return [
+        (
+            number,
+            Damage(offset, length, line, audit_lines.REASONS[reason]),
+            raw[offset - first : offset - first + min(length, _SHOWN_BYTES)],
+        )
+        for number, (offset, length, line), reason in listed
+    ]
 
 
 def _apart(

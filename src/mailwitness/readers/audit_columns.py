@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from mailwitness.readers.audit_lines import FIRST_ALONE, SYSCALL
 from mailwitness.readers.byte_words import digits, masked, word
@@ -108,6 +109,8 @@ class Columns:
         self.keys = keys
         self.places: dict[str, tuple[Positions, Positions]] = {}
         self.marks: dict[str, Mask] = {}
+        # Texts that do not stand in the stretch as they are, and which of them each event has; -1 for none.
+        self.made: dict[str, tuple[pa.Array, Positions]] = {}
 
     def put(self, name: str, events: Positions, starts: Positions, stops: Positions) -> None:
         """Take the places of a column's texts for some events."""
@@ -117,6 +120,16 @@ class Columns:
             self.places[name] = (np.zeros(self.events, dtype=np.int64), np.zeros(self.events, dtype=np.int64))
         mine = self.places[name]
         mine[0][events], mine[1][events] = starts, stops
+
+    def text(self, name: str, rows: Positions) -> pa.Array:
+        """Return a column's texts for some events; null where there is none."""
+        if name in self.made:
+            texts, which = self.made[name]
+            return texts.take(pa.array(which[rows], mask=which[rows] < 0))
+        if name not in self.places:
+            return pa.nulls(len(rows), pa.string_view())
+        starts, stops = self.places[name]
+        return self.found.strings(starts[rows], stops[rows])
 
     def give_up(self, events: Positions, wrong: Mask) -> None:
         """Leave events to be taken apart record by record."""

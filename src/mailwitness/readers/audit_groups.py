@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mailwitness.readers import audit_lines
-from mailwitness.readers.audit_lines import EOE, FIRST_ALONE, OTHER, PATH, SYSCALL
+from mailwitness.readers.audit_lines import EOE, EXECVE, FIRST_ALONE, OTHER, PATH, SYSCALL
 from mailwitness.readers.byte_words import Text
 
 if TYPE_CHECKING:
@@ -126,10 +126,13 @@ def _events(keys: tuple[Positions, ...]) -> Positions:
 
 
 def _plain(these: Lines, lines: Positions, event: Positions, firsts: Positions, counts: Positions) -> Mask:
-    """Tell which events are one system call with its records in order, or one record of a program."""
+    """Tell which events are one system call with its records in order, or one record of a program.
+
+    Of a program that was started the call itself may be missing.
+    """
     kinds = these.kinds[lines]
     head = kinds[firsts]
-    is_plain: Mask = (head == SYSCALL) | ((head >= FIRST_ALONE) & (counts == 1))
+    is_plain: Mask = (head == SYSCALL) | (head == EXECVE) | ((head >= FIRST_ALONE) & (counts == 1))
     wrong = np.zeros(len(lines), dtype=np.bool_)
     follows = event[1:] == event[:-1]
     wrong[1:] = follows & (

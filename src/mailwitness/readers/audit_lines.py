@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mailwitness.readers.audit_event import moment
 from mailwitness.readers.audit_fields import text
@@ -66,6 +67,10 @@ _ZEROS = np.uint64(0x3030303030303030)
 _THREE = np.uint64(0xFFFFFF)
 _FACTORS, _SLOT_BITS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0x91B7584A2265B1F5)), 7
 _RETURN, _NEWLINE = 0x0D, 0x0A
+# Why a line is damaged.
+REASONS = (NO_RECORD, NO_TIME, TOO_LONG)
+# Lines that may be neither a record nor damage begin so: blank ones, and what ausearch writes between events.
+_BEGINS_APART = np.isin(np.arange(256), np.frombuffer(b" \t\r\v\f-t<", dtype=np.uint8))
 
 
 class Lines(NamedTuple):
@@ -138,10 +143,17 @@ class Part(NamedTuple):
 
 
 class Odd(NamedTuple):
-    """What the patterns find on lines that are not usual: records, and damage as line and reason."""
+    """What the patterns find on lines that are not usual.
+
+    Attributes:
+        parts: records.
+        damaged: the lines that hold none, in their order.
+        reasons: why, as indexes of `REASONS`.
+    """
 
     parts: list[Part]
-    damaged: list[tuple[int, str]]
+    damaged: Positions
+    reasons: Codes
 
 
 def lines(found: Text, nodes: dict[bytes, int]) -> Lines:
@@ -172,11 +184,9 @@ def _joined(found: Text, starts: Positions, stops: Positions, kinds: Codes) -> P
     """Return the usual lines that hold another record behind their own: the line end between them is lost."""
     first = int(starts[0]) if len(starts) else 0
     usual = np.count_nonzero(kinds)
-    elsewhere = (
-        found.raw.count(_BEGIN, start, stop)
-        for start, stop in zip(starts[kinds == OTHER].tolist(), stops[kinds == OTHER].tolist(), strict=True)
-    )
-    if found.raw.count(_BEGIN, first, found.size) - sum(elsewhere) <= usual:
+    other = np.flatnonzero(kinds == OTHER)
+    elsewhere = pc.sum(pc.count_substring(_pieces(found, starts[other], stops[other]), _BEGIN)).as_py() or 0
+    if found.raw.count(_BEGIN, first, found.size) - elsewhere <= usual:
         # Every usual line begins with one.
         return np.zeros(0, dtype=np.int64)
     places = np.array(
@@ -281,22 +291,47 @@ def texts(found: Text, these: Lines) -> pa.Array:
     )
 
 
+def _pieces(found: Text, starts: Positions, stops: Positions) -> pa.Array:
+    """Return some texts that stand one behind the other, without what stands between them."""
+    offsets = np.stack([starts, stops], axis=1).reshape(-1)
+    both = pa.Array.from_buffers(
+        pa.large_binary(),
+        max(len(offsets) - 1, 0),
+        [
+            None,
+            pa.py_buffer(offsets if len(offsets) else np.zeros(1, dtype=np.int64)),
+            pa.py_buffer(found.raw),
+        ],
+    )
+    return both.take(pa.array(np.arange(0, len(both), 2)))
+
+
 def odd(found: Text, these: Lines) -> Odd:
-    """Read the lines that are not usual with the patterns of small files."""
-    answer = Odd([], [])
-    for line in np.flatnonzero(these.kinds == OTHER).tolist():
-        content = found.raw[these.starts[line] : these.stops[line]]
-        if len(content) > LONGEST_LINE:
-            answer.damaged.append((line, TOO_LONG))
-            continue
-        matches, host = records_of(content)
-        timed = [(match, part) for match, part in matches if moment(text(match[3])) is not None]
-        for match, part in timed:
-            node, kind, key = match.groups(b"")
-            answer.parts.append(Part(line, node or host, key, kind, part[match.end() :]))
-        if not timed and content.strip() and not _SEPARATOR.match(content):
-            answer.damaged.append((line, NO_TIME if matches else NO_RECORD))
-    return answer
+    """Read the lines that are not usual with the patterns of small files; most of them hold nothing that could be a record."""
+    other = np.flatnonzero(these.kinds == OTHER)
+    starts, stops = these.starts[other], these.stops[other]
+    has_id = pc.match_substring(_pieces(found, starts, stops), "audit(").to_numpy(zero_copy_only=False)
+    may_be = has_id | _BEGINS_APART[found.data[starts]] | (stops - starts > LONGEST_LINE)
+    reasons = np.full(len(other), REASONS.index(NO_RECORD), dtype=np.int8)
+    parts: list[Part] = []
+    for row in np.flatnonzero(may_be).tolist():
+        line = int(other[row])
+        reasons[row] = _read(found.raw[starts[row] : stops[row]], line, parts)
+    return Odd(parts, other[reasons >= 0], reasons[reasons >= 0])
+
+
+def _read(content: bytes, line: int, parts: list[Part]) -> int:
+    """Add the records of a line; return why it is damaged, -1 when it is not."""
+    if len(content) > LONGEST_LINE:
+        return REASONS.index(TOO_LONG)
+    matches, host = records_of(content)
+    timed = [(match, part) for match, part in matches if moment(text(match[3])) is not None]
+    for match, part in timed:
+        node, kind, key = match.groups(b"")
+        parts.append(Part(line, node or host, key, kind, part[match.end() :]))
+    if timed or not content.strip() or _SEPARATOR.match(content):
+        return -1
+    return REASONS.index(NO_TIME if matches else NO_RECORD)
 
 
 def usual_id(key: bytes) -> tuple[int, int] | None:
@@ -320,6 +355,7 @@ def before(these: Lines, odd: Odd, count: int) -> tuple[Lines, Odd]:
         these.serials[:count],
         (first[:count], stop[:count]),
     )
+    damaged = int(np.searchsorted(odd.damaged, count))
     return kept, Odd(
-        [part for part in odd.parts if part.line < count], [one for one in odd.damaged if one[0] < count]
+        [part for part in odd.parts if part.line < count], odd.damaged[:damaged], odd.reasons[:damaged]
     )

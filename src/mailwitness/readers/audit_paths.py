@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from mailwitness.readers import audit_event
 from mailwitness.readers.audit_columns import Tokens, unquoted
 from mailwitness.readers.audit_lines import CWD, EXECVE, PATH, PROCTITLE
+from mailwitness.readers.audit_titles import decode
 from mailwitness.readers.byte_words import masked, word
 from mailwitness.readers.syscalls import ARCHITECTURES, syscall_name
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mailwitness.readers.audit_columns import Columns, Places
     from mailwitness.readers.audit_groups import Groups
     from mailwitness.readers.audit_lines import Lines, Mask
+    from mailwitness.readers.audit_titles import Titles
     from mailwitness.readers.index import Positions
 
 ROLES = ("", "NORMAL", "PARENT", "CREATE", "DELETE", "UNKNOWN")
@@ -98,18 +101,34 @@ def add_records(columns: Columns, these: Lines, groups: Groups, bases: Positions
     kinds = these.kinds[groups.lines]
     of_entry = np.repeat(np.arange(columns.events), groups.counts)
     mine = (columns.is_plain & wanted)[of_entry]
-    for kind, name, key in ((CWD, "cwd", "cwd"), (PROCTITLE, "proctitle", "title")):
-        chosen = np.flatnonzero(mine & (kinds == kind))
-        events, line = of_entry[chosen], groups.lines[chosen]
-        tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line])
-        start, stop, is_other = tokens.named(0, name)
-        columns.give_up(events, is_other | tokens.is_there(1))
-        if kind == CWD:
-            columns.give_up(events, (stop > start) & (columns.found.data[start] != _QUOTE))
-            start, stop = unquoted(columns, events, start, stop, bases[line])
-        columns.put(key, events, start, stop)
+    chosen = np.flatnonzero(mine & (kinds == CWD))
+    events, line = of_entry[chosen], groups.lines[chosen]
+    tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line])
+    start, stop, is_other = tokens.named(0, "cwd")
+    columns.give_up(events, is_other | tokens.is_there(1))
+    columns.give_up(events, (stop > start) & (columns.found.data[start] != _QUOTE))
+    columns.put("cwd", events, *unquoted(columns, events, start, stop, bases[line]))
     chosen = np.flatnonzero(mine & (kinds == PATH))
     return _paths(columns, these, of_entry[chosen], groups.lines[chosen], bases)
+
+
+def add_titles(
+    columns: Columns, these: Lines, groups: Groups, bases: Positions, asked: Mask
+) -> tuple[Titles, Positions]:
+    """Read the titles of some events; return them and their events."""
+    kinds = these.kinds[groups.lines]
+    of_entry = np.repeat(np.arange(columns.events), groups.counts)
+    chosen = np.flatnonzero((columns.is_plain & asked)[of_entry] & (kinds == PROCTITLE))
+    events, line = of_entry[chosen], groups.lines[chosen]
+    tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line])
+    start, stop, is_other = tokens.named(0, "proctitle")
+    titles = decode(columns.found, start, stop)
+    columns.give_up(events, is_other | tokens.is_there(1) | ~titles.is_text)
+    which = np.full(columns.events, -1, dtype=np.int64)
+    which[events] = np.where(titles.is_text, np.arange(len(events)), -1)
+    texts = titles.found.strings(titles.starts, np.where(titles.is_text, titles.stops, titles.starts))
+    columns.made["title"] = texts.cast(pa.string()), which
+    return titles, events
 
 
 def _paths(columns: Columns, these: Lines, events: Positions, line: Positions, bases: Positions) -> Paths:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from mailwitness.readers import audit_columns, audit_event, audit_lines, audit_paths
+from mailwitness.readers import audit_columns, audit_event, audit_paths
 from mailwitness.readers.audit_fields import text
-from mailwitness.readers.audit_lines import KINDS
+from mailwitness.readers.audit_lines import CWD, EOE, EXECVE, KINDS, PATH, PROCTITLE, SYSCALL
 
 if TYPE_CHECKING:
     from mailwitness.readers.audit_columns import Columns
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 _NAMED = pa.dictionary(pa.int32(), pa.string())
 _OF_FILES = ("cwd", "title", "path", "owner", "source")
 _TEXTS = (
-    "id", "serial", *audit_event.KEPT, "a0", "a1", "a2", "a3", "login", "account", "effective", "arguments", *_OF_FILES,
+    "id", "serial", *audit_event.KEPT, "a0", "a1", "a2", "a3", "login", "account", "effective", "arguments", "started", *_OF_FILES,
 )  # fmt: skip
 _WORDS = ("node", "type", "types", "architecture", "call", "flags", "action", "role")
 _MARKS = ("is_exec", "is_relative", "is_source_relative", "is_truncated", "is_replacement", "salvaged")
+# Commands come again and again: what they do is asked once of each. Titles are decoded.
+_KINDS = {"arguments": _NAMED, "started": _NAMED, "title": pa.string()}
 SCHEMA = pa.schema(
     [
         ("position", pa.int64()),
         ("micros", pa.int64()),
-        *((name, _NAMED if name == "arguments" else pa.string_view()) for name in _TEXTS),
+        *((name, _KINDS.get(name, pa.string_view())) for name in _TEXTS),
         *((name, _NAMED) for name in _WORDS),
         *((name, pa.bool_()) for name in _MARKS),
     ]
@@ -62,14 +64,30 @@ def texts(needs: frozenset[str]) -> frozenset[str]:
         "UserName": ("account", "uid"),
         "EffectiveUser": ("effective", "euid"),
         "Cwd": ("cwd",),
-        "CommandLine": ("arguments", "title"),
-        "IsExec": ("arguments",),
+        "CommandLine": ("arguments", "started", "title"),
+        "IsExec": ("arguments", "started"),
         "Path": ("path", "cwd"),
         "Name": ("path",),
         "Owner": ("owner",),
         "SourcePath": ("source", "cwd"),
     }
     return frozenset(name for key in needs for name in behind.get(key, (key,)) if name in _TEXTS)
+
+
+class Asked(NamedTuple):
+    """What is asked of events.
+
+    Attributes:
+        keys: columns of texts.
+        has_arguments: arguments are columns of their own.
+        has_paths: so are the paths of one event.
+        is_whole: every event is worth all its columns.
+    """
+
+    keys: frozenset[str]
+    has_arguments: bool
+    has_paths: bool
+    is_whole: bool
 
 
 class Read(NamedTuple):
@@ -88,51 +106,80 @@ def read(
     these: Lines,
     groups: Groups,
     bases: Positions,
-    keys: frozenset[str],
-    is_deep: tuple[bool, bool],
+    asked: Asked,
     known: Wanted,
 ) -> Read:
     """Find the columns of plain events."""
-    columns = audit_columns.Columns(found, len(groups.firsts), groups.is_plain, keys)
+    columns = audit_columns.Columns(found, len(groups.firsts), groups.is_plain, asked.keys)
     of_entry = np.repeat(np.arange(columns.events), groups.counts)
-    _give_up_foreign(columns, these, groups, of_entry)
+    hurt = _give_up_foreign(columns, these, groups, of_entry)
     kinds = these.kinds[groups.lines]
-    if is_deep[0]:
-        columns.is_plain[of_entry[kinds == audit_lines.EXECVE]] = False
+    if asked.has_arguments:
+        columns.is_plain[of_entry[kinds == EXECVE]] = False
     events, places = audit_columns.add_calls(columns, these, groups, bases)
     audit_columns.add_alone(columns, these, groups, bases)
     calls = audit_paths.calls(columns, events, places)
-    counted = np.bincount(of_entry[kinds == audit_lines.PATH], minlength=columns.events)
+    counted = np.bincount(of_entry[kinds == PATH], minlength=columns.events)
     salvaged = np.zeros(columns.events, dtype=np.bool_)
     salvaged[events] = columns.number(events, *places["items"]) > counted[events]
     columns.marks["salvaged"] = salvaged
-    if is_deep[1]:
+    if asked.has_paths:
         columns.give_up(events, counted[events] > 1)
-    started = np.array([call.is_executing for call in calls[0]] or [False])[calls[1]]
-    # The command line of a program that is started without its arguments is in its title.
-    columns.give_up(
-        events,
-        started & (np.bincount(of_entry[kinds == audit_lines.EXECVE], minlength=columns.events)[events] == 0),
-    )
+    bare = _bare(columns, events, calls, of_entry[kinds == EXECVE])
     wanted = known.find(columns, these, groups, bases, events, places)
+    wanted |= asked.is_whole
     audit_paths.add_arguments(columns, these, groups, bases)
+    titles, titled = audit_paths.add_titles(columns, these, groups, bases, wanted | bare)
+    known.find_titles(titles, titled, bare, wanted)
+    _add_started(columns, bare)
+    # What is read of these only stands in the call and its arguments.
+    columns.is_plain[wanted & (hurt | (these.kinds[groups.lines[groups.firsts]] == EXECVE)) | bare & hurt] = (
+        False
+    )
     paths = audit_paths.add_records(columns, these, groups, bases, wanted)
     chosen = np.flatnonzero(wanted[events])
     mine = {name: (starts[chosen], stops[chosen]) for name, (starts, stops) in places.items()}
     files = audit_paths.files(columns, events[chosen], (calls[0], calls[1][chosen]), mine, paths)
-    heads = groups.lines[groups.firsts]
-    columns.put("id", np.arange(columns.events), these.ids[0][heads], these.ids[1][heads])
-    columns.put("serial", np.arange(columns.events), these.ids[0][heads] + _SERIAL_AT, these.ids[1][heads])
+    _add_ids(columns, these, groups)
     return Read(columns, wanted, calls, events, files, events[chosen])
 
 
-def _give_up_foreign(columns: Columns, these: Lines, groups: Groups, of_entry: Positions) -> None:
-    """Leave events with bytes that are no plain text to be taken apart."""
+def _add_ids(columns: Columns, these: Lines, groups: Groups) -> None:
+    """Hand on the ids of all events."""
+    heads = groups.lines[groups.firsts]
+    starts, stops = (place[heads] for place in these.ids)
+    columns.put("id", np.arange(columns.events), starts, stops)
+    columns.put("serial", np.arange(columns.events), starts + _SERIAL_AT, stops)
+
+
+def _bare(
+    columns: Columns, events: Positions, calls: tuple[list[Call], Positions], with_arguments: Positions
+) -> Mask:
+    """Return the events that start a program whose arguments are not there: its command line is its title."""
+    bare = np.zeros(columns.events, dtype=np.bool_)
+    bare[events] = np.array([call.is_executing for call in calls[0]] or [False])[calls[1]]
+    bare[with_arguments] = False
+    return bare
+
+
+def _add_started(columns: Columns, bare: Mask) -> None:
+    """Hand on the titles of programs whose arguments are not there."""
+    texts, which = columns.made["title"]
+    columns.made["started"] = texts, np.where(bare, which, -1)
+
+
+def _give_up_foreign(columns: Columns, these: Lines, groups: Groups, of_entry: Positions) -> Mask:
+    """Leave events whose call, arguments or message is no plain text to be taken apart; return those of which any line is not."""
+    hurt = np.zeros(columns.events, dtype=np.bool_)
     lines = columns.found.foreign_lines(these.starts, these.ends)
     if len(lines):
-        hurt = np.zeros(len(these.starts), dtype=np.bool_)
-        hurt[lines] = True
-        columns.is_plain[of_entry[hurt[groups.lines]]] = False
+        is_foreign = np.zeros(len(these.starts), dtype=np.bool_)
+        is_foreign[lines] = True
+        entries = is_foreign[groups.lines]
+        kinds = these.kinds[groups.lines]
+        hurt[of_entry[entries]] = True
+        columns.is_plain[of_entry[entries & ~np.isin(kinds, (CWD, PATH, PROCTITLE, EOE))]] = False
+    return hurt
 
 
 def rows(
@@ -156,14 +203,11 @@ def rows(
         "position": pa.array(numbers[chosen]),
         "micros": pa.array(these.times[heads] * 1000),
     }
-    nothing = pa.nulls(len(chosen), pa.string_view())
     for name in _TEXTS:
-        place = columns.places.get(name) if is_wanted or name not in _OF_FILES else None
-        arrays[name] = (
-            columns.found.strings(place[0][chosen], place[1][chosen]) if place is not None else nothing
-        )
-    # Commands come again and again: what they do is asked once of each.
-    arrays["arguments"] = arrays["arguments"].cast(pa.string()).dictionary_encode()
+        kind = _KINDS.get(name, pa.string_view())
+        is_there = is_wanted or name not in _OF_FILES
+        one = columns.text(name, chosen) if is_there else pa.nulls(len(chosen), kind)
+        arrays[name] = one.cast(pa.string()).dictionary_encode() if kind is _NAMED else one.cast(kind)
     for name in _WORDS:
         listed, of_event = words[name]
         arrays[name] = pa.DictionaryArray.from_arrays(
@@ -181,8 +225,8 @@ def brief_rows(
     heads = groups.lines[groups.firsts]
     start, stop = these.ids[0][heads], these.ids[1][heads]
     kinds = these.kinds[heads].copy()
-    is_call = these.kinds[groups.lines] == audit_lines.SYSCALL
-    kinds[np.repeat(np.arange(len(heads)), groups.counts)[is_call]] = audit_lines.SYSCALL
+    is_call = these.kinds[groups.lines] == SYSCALL
+    kinds[np.repeat(np.arange(len(heads)), groups.counts)[is_call]] = SYSCALL
     words = ([text(node) for node in nodes], these.nodes[heads]), (list(KINDS), kinds)
     arrays = [
         pa.array(numbers),

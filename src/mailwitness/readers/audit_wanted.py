@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mailwitness.readers.audit_columns import Columns, Places
     from mailwitness.readers.audit_groups import Groups
     from mailwitness.readers.audit_lines import Lines, Mask
+    from mailwitness.readers.audit_titles import Titles
     from mailwitness.readers.index import Positions
 
 # Parts of words, so that one stands for many (mail, Mailbox; rsyslogd; /var/log; /sbin/auditctl), and the same in the hex that hides a
@@ -92,6 +93,19 @@ class Wanted:
             wanted[event[answers % 2 > 0]] = True
             columns.give_up(event, answers > 1)
         return wanted
+
+    def find_titles(self, titles: Titles, events: Positions, bare: Mask, wanted: Mask) -> None:
+        """Complete which events are worth all their columns by the titles of programs whose arguments are not there.
+
+        Args:
+            titles: of some events.
+            events: which these are.
+            bare: those without arguments.
+            wanted: what is completed.
+        """
+        mine = np.flatnonzero(bare[events] & titles.is_text)
+        answers = self._known.ask(titles.found, titles.starts[mine], titles.stops[mine])
+        wanted[events[mine[answers > 0]]] = True
 
 
 def is_wanted(text: bytes) -> int:

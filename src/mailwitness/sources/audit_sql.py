@@ -56,13 +56,10 @@ def _is_unclean(path: str) -> str:
     )
 
 
-# A title whose arguments are separated by NUL is in hex; anything that is neither that nor quoted is null here.
-_TITLE = """CASE WHEN starts_with(title, '"') THEN CASE WHEN length(title) > 1 AND ends_with(title, '"') THEN substr(title, 2, length(title) - 2) ELSE substr(title, 2) END
-  WHEN length(title) % 2 = 0 AND title = upper(title) THEN replace(rtrim(try(decode(unhex(title))), chr(0)), chr(0), ' ') END"""
 _ARGUMENT_TEXT = """regexp_replace(substr(arguments, strpos(arguments, '"') + 1, length(arguments) - strpos(arguments, '"') - 1), '" a\\d+="', ' ', 'g')"""
 _COMMAND = "SELECT *, command AS mw_command FROM {source}"
 _STEPS = f"""SELECT *, {_joined("path", "is_relative")} AS mw_path, {_joined("source", "is_source_relative")} AS mw_source,
-  CASE WHEN command IS NULL THEN left({_TITLE}, {_LONGEST_COMMAND}) ELSE command END AS mw_command FROM {{source}}"""
+  CASE WHEN command IS NULL THEN left(title, {_LONGEST_COMMAND}) ELSE command END AS mw_command FROM {{source}}"""
 # What a command does to mail, see the macro: a step on the way to MailCommand.
 MAIL = "mw_mail"
 # What a path is to a mail system and whose mail it holds, see the macros: steps on the way to StoreKind and StoreOwner.
@@ -102,10 +99,7 @@ _KEYS = {
     "Truncated": "CASE WHEN is_truncated THEN 'true' END",
     **{key: identifier(key) for key in _DIRECT},
 }
-_IS_ODD = (
-    f"{_is_unclean('cwd')} OR {_is_unclean('mw_path')} OR {_is_unclean('mw_source')} "
-    "OR (mw_command IS NULL AND title IS NOT NULL)"
-)
+_IS_ODD = f"{_is_unclean('cwd')} OR {_is_unclean('mw_path')} OR {_is_unclean('mw_source')}"
 
 
 # What is not looked up for events that no rule asks about.
@@ -188,14 +182,24 @@ def commands(
     """
     found, is_decoded = [], False
     for table in events:
-        chunks = table.unify_dictionaries().column("arguments").chunks
-        texts = chunks[0].dictionary if chunks else pa.array([], pa.string())
-        shown = _judged(connection, texts, _ARGUMENT_TEXT)
+        unified = table.unify_dictionaries()
+        written, titled = (unified.column(name).chunks for name in ("arguments", "started"))
+        texts, titles = (
+            chunks[0].dictionary if chunks else pa.array([], pa.string()) for chunks in (written, titled)
+        )
+        shown = pa.concat_tables(
+            [_judged(connection, texts, _ARGUMENT_TEXT), _judged(connection, titles, "arguments")]
+        )
         is_decoded |= bool(pc.any(shown.column("is_decoded")).as_py())
+        # Which command each event has: the one that was written, else its title.
+        which = [
+            pc.coalesce(one.indices, pc.add(other.indices, pa.scalar(len(texts), pa.int32())))
+            for one, other in zip(written, titled, strict=True)
+        ]
         for name in ("command", "mail"):
             values = shown.column(name).combine_chunks()
             column = pa.chunked_array(
-                [pa.DictionaryArray.from_arrays(chunk.indices, values) for chunk in chunks],
+                [pa.DictionaryArray.from_arrays(indices, values) for indices in which],
                 pa.dictionary(pa.int32(), pa.string()),
             )
             table = table.append_column(name, column)  # noqa: PLW2901 - the same with a column more

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The report shows the first of them; the log in the case has them all.
 _KEPT_IN_REPORT = 1000
 _START_BYTES = 200
-_quoted = json.JSONEncoder(ensure_ascii=True).encode
+_quoted = encode_basestring_ascii
 
 
 class Tally(msgspec.Struct, kw_only=True):

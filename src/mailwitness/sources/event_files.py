@@ -128,11 +128,13 @@ class _Portion:
     def _taken_apart(self, arrivals: Arrivals) -> list[tuple[int, RawRecord]]:
         """Return the events that were taken apart; what is damaged goes into quarantine."""
         found = []
-        for number, item in self._portion.odd:
-            if isinstance(item, Damage):
-                arrivals.put(number, item)
-            else:
-                found.append((number, item))
+        for leftover in self._portion.odd:
+            for number, item in leftover.apart:
+                if isinstance(item, Damage):
+                    arrivals.put(number, item)
+                else:
+                    found.append((number, item))
+            arrivals.lose(leftover.damaged)
         return found
 
     def _write_apart(self, apart: list[tuple[int, RawRecord]], mails: dict[str, str]) -> int:
