@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mailwitness.kql import KqlEngine, Token
 
 _GUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def problems(rule: Rule, engine: KqlEngine, vocabulary: set[str], *, now: dt.datetime) -> Iterator[str]:

@@ -98,7 +98,7 @@ def test_every_cmdlet_that_means_something_is_a_need(bench: Bench, parser: Parse
     names = set(re.findall(r'"([a-z]+-[a-z0-9]+)"', parser.query))
     assert len(names) > 100
     missed = []
-    for name in sorted({*names, "harddelete", "wevtutil.exe"}):
+    for name in sorted({*names, "wevtutil.exe"}):
         row = {"DecodedCmdlets": json.dumps([{"name": "Get-ChildItem"}, {"name": name.title()}])}
         bench.fill(parser.table, [row], parser.id)
         missed += [name] if not occurring.possible(bench.connection, [parser]) else []

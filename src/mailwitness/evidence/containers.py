@@ -76,7 +76,6 @@ _DECODED: dict[Kind, tuple[Callable[[], Decoder], tuple[bytes, ...], tuple[str, 
     Kind.XZ: (xz_decoder, (b"\xfd7zXZ\0",), (".xz",)),
     Kind.ZSTD: (zstd_decoder, _ZSTD, (".zst", ".zstd")),
 }
-_UNSUPPORTED = frozenset({Kind.RAR, Kind.CABINET, Kind.LZ4, Kind.COMPRESS, Kind.LZIP})
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

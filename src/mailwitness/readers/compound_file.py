@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _LAST = 0xFFFFFFFA  # numbers from here on end a chain or mark a sector as unused ([MS-CFB] 2.1)
 _MOST_ENTRIES = 100_000
-_MOST_DEPTH = 8
 _STORAGE, _STREAM, _ROOT = 1, 2, 5
 
 

@@ -19,7 +19,6 @@ _SCALAR = re.compile(_STRING + rb"|[^\s,\[\]{}\":]++", re.DOTALL)
 
 QUOTE = 0x22
 OPEN_BRACKETS = b"{["
-CLOSE_BRACKETS = b"}]"
 
 
 class Member(msgspec.Struct, frozen=True):

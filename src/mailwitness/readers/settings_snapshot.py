@@ -61,7 +61,6 @@ KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ComplianceTag", ("RetentionDuration", "RetentionAction", "RetentionType")),
     ("MailboxFolderStatistics", ("FolderPath", "ItemsInFolder")),
 )
-_ENDINGS = re.compile(r"(?:Presentation)?(?:Object)?$")
 # Types of the server whose name is not that of their cmdlet.
 _TYPES = {
     "ADOrganizationConfig": "OrganizationConfig",
