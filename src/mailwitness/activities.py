@@ -181,10 +181,15 @@ def _shown(connection: duckdb.DuckDBPyConnection, engine: KqlEngine, parser: Par
 
 
 class OfOperations(NamedTuple):
-    """The SELECT of the acts of some operations, and the activities that they can be."""
+    """The SELECT of the acts of some operations, and the activities that they can be.
+
+    Attributes:
+        is_certain: they can be no others, whatever the parser says of itself.
+    """
 
     sql: str
     activities: frozenset[str]
+    is_certain: bool = False
 
 
 def of_operations(
@@ -214,12 +219,41 @@ def of_operations(
         asked = f"SELECT DISTINCT ({expression}) FROM (VALUES {rows}) AS given({identifier(column)})"
         return frozenset(row[0] for row in connection.execute(asked).fetchall())
 
+    def held(column: str, names: Collection[str]) -> frozenset[str]:
+        return _names_held(connection, relation, column, names)
+
     names = [column.name for column in loader.tables()[parser.table].columns]
-    narrowed = sql_domains.narrowed(plain, "Operation", operations, columns=names, ask=ask)
+    narrowed = sql_domains.narrowed(
+        plain,
+        "Operation",
+        operations,
+        columns=names,
+        ask=ask,
+        # The bags of another table hold something else.
+        held=held if referenced_tables(parser.query, loader.tables()) == {parser.table} else _all_held,
+    )
     sql = nested(taken_at_once(narrowed.sql) if is_bagged else narrowed.sql)
     possible = narrowed.values.get("Activity", frozenset(parser.activities))
     shown = _shown(connection, engine, parser, _reading(parser, sql, relation))
-    return OfOperations(shown, frozenset(map(str, possible)))
+    return OfOperations(shown, frozenset(map(str, possible)), is_certain="Activity" in narrowed.values)
+
+
+def _names_held(
+    connection: duckdb.DuckDBPyConnection, relation: str, column: str, names: Collection[str]
+) -> frozenset[str]:
+    """Return those of some names that a bag of some records has; all of them where that cannot be told."""
+    import duckdb  # noqa: PLC0415 - the types of its errors
+
+    bags = f"SELECT DISTINCT {identifier(column)} AS bag FROM ({relation})"
+    sql = f"SELECT DISTINCT name FROM (SELECT unnest(json_keys(bag)) AS name FROM ({bags})) WHERE name IN ({in_list(names)})"
+    try:
+        return frozenset(str(row[0]) for row in connection.execute(sql).fetchall())
+    except duckdb.Error:
+        return _all_held(column, names)
+
+
+def _all_held(_: str, names: Collection[str]) -> frozenset[str]:
+    return frozenset(names)
 
 
 def _acts_of(

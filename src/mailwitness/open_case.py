@@ -293,7 +293,7 @@ class _Acts:
     def complete(self, path: Path) -> None:
         """Compute the other acts into a file."""
         if self._rest is not None:
-            self._stored.rest(self._rest.sql, path)
+            self._stored.rest(self._rest, path)
 
     def held(self) -> set[str]:
         """Return the activities of which there is an act, as far as they were computed."""

@@ -3,7 +3,8 @@
 The parser of an audit log knows two hundred and fifty operations, and a log holds twenty of them. The cases for all others are
 read, bound and optimised all the same, and nobody can tell what acts may come out before they are computed. Here the values
 that a column can have are followed through a translation: cases that cannot occur are left out, and of a column that is
-worked out by cases its possible values are known.
+worked out by cases its possible values are known. A command has sixty parameters that a parser asks for, and the commands of a log
+hold five of them: what no record holds is empty.
 
 What is not understood may have any value, so that nothing is left out that could occur.
 """
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
     from mailwitness.sql_tree import Node, Nodes
 
 _COMPARED = frozenset({"=", "<>", "IN", "LIKE", "ILIKE"})
+# How a translation takes a value out of a bag.
+_TAKEN = re.compile(r"\"(\w+)\" ->> '\$\.(\w+)'")
+# Functions of texts alone, never null.
+_OF_TEXTS = frozenset({"lower", "regexp_matches"})
 # Only per cent signs at the ends: anything else in a pattern is left to the database.
 _PATTERN = re.compile(r"(%?)([\x00-\x24\x26-\x5b\x5d\x5e\x60-\x7f]*)(%?)")
 
 Values = frozenset[str | bool]
 # Takes an expression over one column and the values of that column; returns the values of the expression.
 Ask = Callable[[str, str, Collection[str]], Values]
+# Takes a column with bags and names; returns those of the names that some bag has.
+Held = Callable[[str, Collection[str]], Collection[str]]
 _TRUE, _FALSE, _EITHER = Values({True}), Values({False}), Values({True, False})
 
 
@@ -39,7 +46,13 @@ class Narrowed(NamedTuple):
 
 
 def narrowed(
-    sql: str, column: str, values: Collection[str], *, columns: Collection[str], ask: Ask
+    sql: str,
+    column: str,
+    values: Collection[str],
+    *,
+    columns: Collection[str],
+    ask: Ask,
+    held: Held = lambda _, names: names,
 ) -> Narrowed:
     """Return a translation as it is needed when a column of its table has only some values.
 
@@ -48,11 +61,13 @@ def narrowed(
         column: of the table that it reads.
         values: all that the column can have.
         columns: all of that table.
-        ask: computes an expression over ``column`` for ``values``.
+        ask: computes an expression over a column for values of it.
+        held: tells what its bags hold.
     """
     nodes = read(sql)
-    known = _Known(nodes, columns)
-    known.follow(column, values, ask)
+    known = _Known(nodes, columns, ask)
+    known.leave_out_unheld(sql, held)
+    known.follow(column, values)
     return Narrowed(written(known.pruned(nodes)), known.values)
 
 
@@ -63,17 +78,43 @@ class _Known:
         values: column -> its values; a column that is not here may have any.
     """
 
-    def __init__(self, nodes: Nodes, columns: Collection[str]) -> None:
+    def __init__(self, nodes: Nodes, columns: Collection[str], ask: Ask) -> None:
         self.values: dict[str, Values] = {}
         self._nodes = nodes
+        self._ask = ask
+        self._asked: dict[tuple[str, Values], Values] = {}
+        self._columns = columns
+        self._unheld: set[tuple[str, str]] = set()
         self._defined: dict[str, list[Nodes]] = {}
         for name, expression in _items(nodes):
             if _passed_on(expression) != name:
                 self._defined.setdefault(name, []).append(expression)
         self._foreign = set(columns) - _made_first(written(nodes))
 
-    def follow(self, column: str, values: Collection[str], ask: Ask) -> None:
+    def leave_out_unheld(self, sql: str, held: Held) -> None:
+        """Find the values of bags that no record has."""
+        names: dict[str, set[str]] = {}
+        for bag, name in _TAKEN.findall(sql):
+            names.setdefault(bag, set()).add(name)
+        for bag, wanted in names.items():
+            if column := self._stored(bag):
+                there = held(column, sorted(wanted))
+                self._unheld |= {(bag, name) for name in wanted.difference(there)}
+
+    def _stored(self, name: str) -> str:
+        """Return the column of the table that a name stands for everywhere; empty where it may stand for anything else."""
+        defined = self._defined.get(name)
+        sources = [name] if defined is None else [_passed_on(one) for one in defined]
+        is_plain = (
+            len(sources) == 1
+            and sources[0] in self._columns
+            and (sources[0] == name or sources[0] not in self._defined)
+        )
+        return sources[0] if is_plain else ""
+
+    def follow(self, column: str, values: Collection[str]) -> None:
         """Find the values of all columns that follow from those of one."""
+        ask = self._ask
         whole = written(self._nodes)
         for table, names, rows in _tables(self._nodes):
             key = self._single(names[0])
@@ -137,15 +178,43 @@ class _Known:
         return self.values.get(node[1:-1]) if node[0] == '"' else None
 
     def _call(self, name: Node, arguments: Nodes) -> Values | None:
-        first = self.of(next(iter(split(arguments, ","))))
+        parts = list(split(arguments, ","))
+        if name == "coalesce" and self._is_unheld(parts):
+            return self.of(parts[1])
+        first = self.of(parts[0])
         if name == "coalesce":
             return first
+        if name in _OF_TEXTS:
+            return self._of_texts(str(name), first, parts[1:])
         bare = without_blanks(arguments)
         if name == "CAST" and first is not None and bare[-2:] in (["AS", "BOOLEAN"], ["AS", "VARCHAR"]):
             inner = self.of(bare[:-2])
             kind = bool if bare[-1] == "BOOLEAN" else str
             return inner if inner is not None and all(isinstance(one, kind) for one in inner) else None
         return None
+
+    def _is_unheld(self, parts: list[Nodes]) -> bool:
+        """Tell whether the arguments of a ``coalesce`` are a value of a bag that no record has, and what stands for it."""
+        if len(parts) != 2 or "->>" not in parts[0]:  # noqa: PLR2004 - value and substitute
+            return False
+        match = _TAKEN.fullmatch(written(parts[0]).strip())
+        return match is not None and match.groups() in self._unheld
+
+    def _of_texts(self, name: str, first: Values | None, others: list[Nodes]) -> Values | None:
+        """Return what the database makes of texts with a function."""
+        further = [self.of(one) for one in others]
+        texts = [one for values in (first, *further) for one in values or (None,)]
+        if (
+            first is None
+            or len(texts) != len(first) + len(others)
+            or not all(isinstance(one, str) for one in texts)
+        ):
+            return None
+        given = ["value", *(_quoted(str(one)) for one in texts[len(first) :])]
+        asked = f"{name}({', '.join(given)})", first
+        if asked not in self._asked:
+            self._asked[asked] = self._ask(asked[0], "value", [str(one) for one in first])
+        return self._asked[asked]
 
     def _compared(self, bare: Nodes) -> Values | None:
         places = [i for i, node in enumerate(bare) if isinstance(node, str) and node in _COMPARED]
@@ -188,7 +257,16 @@ class _Known:
 
     def pruned(self, nodes: Nodes) -> Nodes:
         """Return the same without the cases that cannot occur."""
-        return [node if isinstance(node, str) else self._pruned(node) for node in nodes]
+        found: Nodes = []
+        for node in nodes:
+            parts = (
+                list(split(node.nodes, ",")) if isinstance(node, Group) and found[-1:] == ["coalesce"] else []
+            )
+            if self._is_unheld(parts):
+                found[-1] = Group(self.pruned(parts[1]))
+            else:
+                found.append(node if isinstance(node, str) else self._pruned(node))
+        return found
 
     def _pruned(self, node: Group | Case) -> Node:
         if isinstance(node, Group):
@@ -340,6 +418,10 @@ def _matched(values: Values, patterns: Values, *, is_folded: bool) -> Values | N
         re.DOTALL | (re.IGNORECASE if is_folded else 0),
     )
     return Values(form.fullmatch(str(one)) is not None for one in values)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _unquoted(word: str) -> str:

@@ -63,7 +63,7 @@ def test_a_parser_of_which_all_is_asked_later_costs_nothing_at_the_start(
     reads = parser("OfficeActivity of reads to MailboxActivity")
     bench.fill(TABLE, [{"Operation": operation, "UserId": "eva@contoso.example"}], "test")
 
-    first = parts(bench, [reads], needed=Needs(everywhere=frozenset({"Read"})), early=Needs()).first
+    first = parts(bench, [reads], needed=Needs(everywhere=frozenset({"Read"})), early=Needs()).first.sql
 
     assert len(bench.connection.execute(first).fetchall()) == int(is_computed)
     assert (TABLE in first) == is_computed
@@ -85,7 +85,7 @@ def test_changes_that_nobody_asks_for_are_not_computed(
     bench.fill(TABLE, [row], "test")
     needed = Needs(everywhere=frozenset(asked | {"MessageAltered"}))
 
-    first = parts(bench, parsers, needed=needed, early=needed).first
+    first = parts(bench, parsers, needed=needed, early=needed).first.sql
 
     assert len(bench.connection.execute(first).fetchall()) == acts
 
@@ -98,14 +98,14 @@ def test_both_parts_are_all_acts_and_the_first_has_all_of_its_activities(bench: 
     bench.fill(TABLE, rows, "test")
     whole = parts(bench, parsers, needed=EVERYTHING, early=EVERYTHING)
     assert whole.rest is None
-    expected = sorted(map(repr, bench.connection.execute(whole.first).fetchall()))
+    expected = sorted(map(repr, bench.connection.execute(whole.first.sql).fetchall()))
 
     for most in (0, 12, 40):
         split = parts(bench, parsers, needed=EVERYTHING, early=EVERYTHING, most_first=most)
         assert split.rest is not None
         rest = split.rest()
 
-        first_acts, rest_acts = (bench.connection.execute(sql).fetchall() for sql in (split.first, rest.sql))
+        first_acts, rest_acts = (bench.connection.execute(one.sql).fetchall() for one in (split.first, rest))
 
         assert sorted(map(repr, first_acts + rest_acts)) == expected
         place = [column.name for column in activities.columns()].index("Activity")
@@ -133,7 +133,7 @@ def test_an_operation_in_another_case_belongs_to_a_part(bench: Bench) -> None:
 
     assert split.rest is not None
     rest = split.rest()
-    found = bench.connection.execute(f"SELECT Activity FROM ({split.first}) ORDER BY ALL").fetchall()
+    found = bench.connection.execute(f"SELECT Activity FROM ({split.first.sql}) ORDER BY ALL").fetchall()
     assert found == [("ApplicationChanged",), ("ExportRemoved",)]
     assert "ExportRemoved" not in rest.activities
     assert "HardDeleted" in rest.activities

@@ -77,7 +77,7 @@ def test_rows_are_the_same_with_and_without_the_need(bench: Bench, parser: Parse
     counted = act_parts.Counted(bench.connection, {parser.table: 1})
     first = act_parts.parts(
         bench.connection, bench.engine, [parser], counted, now=NOW, needed=needed, early=needed
-    ).first
+    ).first.sql
 
     found = sorted(bench.connection.execute(first).fetchall(), key=str)
     assert found

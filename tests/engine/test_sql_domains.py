@@ -35,9 +35,16 @@ def ask(expression: str, column: str, values: Collection[str]) -> frozenset[str 
         return frozenset(row[0] for row in connection.execute(sql).fetchall())
 
 
-def narrowed(sql: str) -> sql_domains.Narrowed:
-    """Narrow a query to the operations of ROWS."""
-    return sql_domains.narrowed(sql, "Operation", ["A", "a", "B"], columns=["Id", "Operation"], ask=ask)
+def narrowed(sql: str, held: Collection[str] = ("Set", "Unset")) -> sql_domains.Narrowed:
+    """Narrow a query to the operations of ROWS, whose bags hold some names."""
+    return sql_domains.narrowed(
+        sql,
+        "Operation",
+        ["A", "a", "B"],
+        columns=["Id", "Operation", "Bag"],
+        ask=ask,
+        held=lambda _, names: set(names) & set(held),
+    )
 
 
 CASES = {
@@ -99,3 +106,37 @@ def test_a_step_that_is_used_twice_keeps_its_name() -> None:
     assert nested(sql) == (
         "WITH b AS (SELECT x FROM (SELECT 1 AS x) AS a) SELECT * FROM (SELECT * FROM b JOIN b AS d USING (x)) AS c"
     )
+
+
+BAGGED = (
+    'WITH _s0 AS (SELECT * FROM "T"),\n'
+    '     _s1 AS (SELECT "Id" AS "Id", "Bag" AS "Given" FROM _s0),\n'
+    "     _s2 AS (SELECT \"Id\", (coalesce(regexp_matches(lower(coalesce(\"Given\" ->> '$.Unset', '')), '^(?:o|n)'), FALSE)) AS \"IsOn\", "
+    "coalesce(\"Given\" ->> '$.Set', '') AS \"Value\" FROM _s1)\n"
+    'SELECT "Id", CASE WHEN "IsOn" THEN \'never\' WHEN "Value" <> \'\' THEN "Value" ELSE \'n\' END AS "Found" FROM _s2 ORDER BY "Id"'
+)
+
+
+@pytest.mark.parametrize(
+    ("bag", "held"), [('{"Set": "on"}', ["Set"]), ('{"Unset": "on"}', ["Unset"]), ("{}", [])]
+)
+def test_what_no_bag_holds_is_empty(bag: str, held: list[str]) -> None:
+    """The cases that ask for it are left out; those that ask for what a bag holds stay."""
+    found = narrowed(BAGGED, held)
+
+    with duckdb.connect(":memory:") as connection:
+        connection.execute('CREATE TABLE "T" ("Id" INTEGER, "Operation" VARCHAR, "Bag" JSON)')
+        connection.execute("INSERT INTO \"T\" VALUES (1, 'A', ?), (2, 'B', NULL)", [bag])
+        expected = connection.execute(BAGGED).fetchall()
+        assert connection.execute(found.sql).fetchall() == expected
+    assert ("never" in found.sql) == ("Unset" in held)
+    assert ("$.Set" in found.sql) == ("Set" in held)
+
+
+def test_a_name_that_two_bags_have_is_not_looked_for() -> None:
+    """Whichever of them is meant, it may hold it."""
+    sql = BAGGED.replace(
+        "FROM _s1)", 'FROM (SELECT * FROM _s1 UNION ALL SELECT 9 AS "Id", \'{}\' AS "Given"))'
+    )
+
+    assert "never" in narrowed(sql, []).sql
