@@ -288,7 +288,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.lists(JSON, min_size=1, max_size=30), st.data())
 def test_hostile_parameters_never_break_a_run(
     tmp_path_factory: pytest.TempPathFactory, values: list[object], data: st.DataObject

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from .histories import Bench, Row, act, at, delivered, linux, listed, saved
 
 BENCH = Bench()
-EXAMPLES = int(os.environ.get("MAILWITNESS_HISTORIES", "15"))
+EXAMPLES = int(os.environ.get("MAILWITNESS_HISTORIES", "10"))
 EVA = "eva@contoso.example"
 VICTIM, KEY = "<victim.0001@x.example>", "victim.0001@x.example"
 CLAIMS_LOSS = {"gone without record", "deleted with record"}

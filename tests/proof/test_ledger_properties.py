@@ -12,7 +12,7 @@ from .histories import Bench, act, delivered, linux, listed, saved
 
 BENCH = Bench()
 # A few histories in every run; `make ledger-histories` tries a thousand.
-HISTORIES = int(os.environ.get("MAILWITNESS_HISTORIES", "24"))
+HISTORIES = int(os.environ.get("MAILWITNESS_HISTORIES", "16"))
 FOLDERS = ("inbox", "archive", "trash")
 EVA = "eva@contoso.example"
 CLAIMS_LOSS = {"gone without record", "deleted with record"}
