@@ -10,8 +10,8 @@ from mailwitness.bag_values import taken_at_once
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
 from mailwitness.kql import DUCKDB_TYPES, at_clock, referenced_tables, words
-from mailwitness.loading import Wanted, query_digest
-from mailwitness.needs import TABLE, Needs
+from mailwitness.loading import Wanted, first_pass_steps, query_digest
+from mailwitness.needs import TABLE, Needs, operations_asked, operations_read
 from mailwitness.sql_nesting import nested
 from mailwitness.tables import empty, identifier, literal
 
@@ -31,6 +31,7 @@ COMPUTED = "mw_computed"
 KEYS = ("Actor", "ApplicationId", "ClientIP", "Host", "Mailbox", "SessionId")
 # How SQL that reads a bag once takes a value out of it.
 _OF_A_BAG = ' values"['
+_OPERATION = "Operation"
 _PLACE = "TimeGenerated, _Exhibit, _Position"
 _NOWHERE = "NULL::TIMESTAMP AS TimeGenerated, '' AS _Exhibit, 0::BIGINT AS _Position"
 
@@ -87,7 +88,41 @@ def wanted(
         without = left_out(parser, first_of(parser, needed, early)) + ([] if for_ledger else parser.shallow)
         # What one parser of a table can do without, another may read.
         bulk[parser.table] = [name for name in without if name in bulk.get(parser.table, without)]
-    return Wanted(columns=columns_of, bulk=bulk, whole=whole, parsed=parsed, reads=reads)
+    read = {table: _read(table, parsers, queries, needed) for table in first_pass_steps()}
+    return Wanted(
+        columns=columns_of,
+        bulk=bulk,
+        of_operations={table: sql for table, sql in read.items() if sql},
+        whole=whole,
+        parsed=parsed,
+        reads=reads,
+    )
+
+
+def _read(table: str, parsers: Iterable[Parser], queries: Iterable[str], needed: Needs) -> str:
+    """Return SQL over Operation, true of all records of a table that parsers and queries read; empty where it is not known for sure."""
+    operations: set[str] = set()
+    further: set[str] = set()
+    for parser in parsers:
+        if parser.table != table or not needed.of(parser) & set(parser.activities):
+            continue
+        read = operations_read(parser)
+        if read is not None:
+            operations |= read - {name.lower() for name in left_out(parser, needed.of(parser))}
+        elif words(parser.occurs) & {column.name for column in loader.tables()[table].columns} == {
+            _OPERATION
+        }:
+            further.add(f"({parser.occurs})")
+        else:
+            return ""
+    for query in queries:
+        if table in words(query):
+            asked = operations_asked(query, table)
+            if asked is None:
+                return ""
+            operations |= asked
+    told = [f"{_OPERATION} IN ({in_list(sorted(operations))})"] if operations else []
+    return " OR ".join([*told, *sorted(further)])
 
 
 def _read_columns(engine: KqlEngine, parser: Parser, *, now: dt.datetime) -> set[str]:

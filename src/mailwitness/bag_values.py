@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # With fewer names in a bag a list of them is not worth its making.
 _WORTH = 10
-_TAKEN = re.compile(r"\"(\w+)\" ->> '(\$\.\w+)'")
+_TAKEN = re.compile(r"\"(\w+)\" ->> '(\$(?:\.\w+(?:\[\d+\])?)+)'")
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[A-Za-z_]\w*|[(),]|[^'"A-Za-z_(),]+""", re.DOTALL)
 
 

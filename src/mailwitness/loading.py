@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -102,6 +103,12 @@ def _export_cell(column: Column) -> str:
 def export_columns(table: str) -> dict[str, str]:
     """Return the columns of a table that exports do not write as the table should hold them."""
     found: dict[str, str] = loader.read_yaml(loader.CONTENT / "tables" / "_exports.yaml").get(table, {})
+    return found
+
+
+def first_pass_steps() -> dict[str, dict[str, str]]:
+    """Return by table the columns that a first pass works out for some records only, each with the step that holds a record's operation."""
+    found: dict[str, dict[str, str]] = loader.read_yaml(loader.CONTENT / "tables" / "_first_pass.yaml")
     return found
 
 
@@ -204,6 +211,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         columns: table -> columns that parsers and rules on it name.
         bulk: table -> operations of which no rule needs nested values.
+        of_operations: table -> SQL over Operation, true of all records that somebody reads; not of tables of which it is not known.
         whole: table -> digests of the queries that read it directly; its nested values are stored for every row, unless its mapping
             says of all of these (``Mapping.rules``) that they need no others than it keeps.
         parsed: table -> what each of its parsers reads.
@@ -212,6 +220,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     columns: dict[str, set[str]]
     bulk: dict[str, list[str]] = {}
+    of_operations: dict[str, str] = {}
     whole: dict[str, set[str]] = {}
     parsed: dict[str, list[Read]] = {}
     reads: dict[str, list[Read]] = {}
@@ -337,6 +346,7 @@ class Writer:
         """Say for which rows nested values are stored in this run."""
         if self.wanted is None:
             return msgspec.structs.replace(mapping, nested=[], slim={})
+        mapping = self._of_those_read(mapping, self.wanted)
         if self.wanted.whole.get(mapping.table, set()) - set(mapping.rules.values()):
             gated = msgspec.structs.replace(mapping, nested=[], slim={})
         else:
@@ -351,6 +361,18 @@ class Writer:
             raw={key: kind for key, kind in gated.raw.items() if key in read},
             slim={key: shape for key, shape in gated.slim.items() if key in read},
         )
+
+    @staticmethod
+    def _of_those_read(mapping: Mapping, wanted: Wanted) -> Mapping:
+        """Have some columns worked out only for records of operations that somebody reads, where that is known for sure."""
+        steps, read = first_pass_steps().get(mapping.table), wanted.of_operations.get(mapping.table)
+        if not steps or read is None or mapping.partly:
+            return mapping
+        derived = derived_columns(mapping.table)
+        partly = [name for name in steps if name not in mapping.columns and name not in mapping.instead]
+        asked = {name: re.sub(r"\bOperation\b", steps[name], read) for name in partly}
+        only = {name: f"CASE WHEN {sql} THEN {derived[name]} END" for name, sql in asked.items()}
+        return msgspec.structs.replace(mapping, instead=mapping.instead | only, partly=partly)
 
 
 class Lines:

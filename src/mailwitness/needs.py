@@ -125,7 +125,12 @@ def activities_asked(text: str) -> frozenset[str] | None:
 
 def operations_read(parser: Parser) -> frozenset[str] | None:
     """Return the operations, in lower case, of which a parser reads the records; None when it does not say for sure."""
-    leading = leading_filters(parser.query, parser.table)
+    return operations_asked(parser.query, parser.table)
+
+
+def operations_asked(query: str, table: str) -> frozenset[str] | None:
+    """Return the operations, in lower case, of which a query reads the records of a table; None when it does not say for sure."""
+    leading = leading_filters(query, table)
     found = [_lower(_values(text, _OPERATION)) for text in leading.filters]
     if not leading.complete or None in found:
         return None

@@ -62,6 +62,7 @@ def select_sql(
     by_name = {column.name.lower(): column for column in loader.tables()[mapping.table].columns}
     choice = _choose(mapping, wanted)
     nested = set(mapping.nested) if wanted is not None else set()
+    relation = _with_shared(mapping, relation)
     if nested and mapping.keep != "true":
         # Asked once for each row and not once for each nested column: inside CASE nothing is shared.
         relation = f"SELECT *, {mapping.keep} AS {_KEEP} FROM ({relation})"
@@ -90,8 +91,16 @@ def select_sql(
         inner_sql = f"SELECT *, {parsed} FROM ({inner_sql})"
     sql = f"SELECT {', '.join(outer)} FROM ({inner_sql})"
     partial = [n for n in choice.columns if n in nested]
-    partial += [n for n in choice.derived if nested & choice.behind(n)]
+    partial += [n for n in choice.derived if nested & choice.behind(n) or n in mapping.partly]
     return sql, [*choice.columns, *choice.derived, *own_names], partial
+
+
+def _with_shared(mapping: Mapping, relation: str) -> str:
+    """Return raw records with what several columns name: the database does not share what stands inside ``coalesce`` or CASE."""
+    if not mapping.shared:
+        return relation
+    shown = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in mapping.shared.items())
+    return f"SELECT *, {shown} FROM ({relation})"
 
 
 def raw_keys(mapping: Mapping, wanted: set[str]) -> set[str]:
@@ -105,7 +114,10 @@ def words_read(mapping: Mapping, wanted: set[str] | None) -> set[str]:
     """Return all words, in small letters, of the SQL that the stored columns and the kind of a record are computed with."""
     choice = _choose(mapping, wanted)
     read = [mapping.columns[name] for name in choice.inner]
-    text = " ".join([*read, *mapping.required, mapping.accept, mapping.first, mapping.keep, mapping.each])
+    shared = [sql for name, sql in mapping.shared.items() if any(name in one for one in read)]
+    text = " ".join(
+        [*read, *shared, *mapping.required, mapping.accept, mapping.first, mapping.keep, mapping.each]
+    )
     return set(re.findall(r"\w+", text.lower()))
 
 

@@ -59,3 +59,21 @@ def test_what_one_parser_of_a_table_reads_is_stored_although_another_does_not() 
 
     for parsers in ([one, other], [other, one]):
         assert activities.wanted(engine, parsers, [], Needs(), Needs(), now=NOW).bulk["OfficeActivity"] == []
+
+
+def test_operations_that_somebody_reads_are_told_for_sure_or_not_at_all() -> None:
+    """A parser, a chain or a rule that does not say what it reads has everything stored."""
+    knowledge = pack.load()
+    parsers = [one for one in knowledge.parsers if one.table == "GoogleWorkspaceReports"]
+    needed = Needs().plus({"HardDeleted", "ExportRemoved"})
+
+    def read(*queries: str) -> str:
+        wanted = activities.wanted(new_engine(knowledge), parsers, list(queries), needed, needed, now=NOW)
+        return wanted.of_operations.get("GoogleWorkspaceReports", "")
+
+    told = read()
+    assert "'delivery 27'" in told
+    assert "'delivery 23'" not in told
+    assert "'login_success'" not in told
+    assert "'x y'" in read('GoogleWorkspaceReports | where Operation in ("x y") | project ActorEmail')
+    assert read('GoogleWorkspaceReports | where EventName == "x" | project ActorEmail') == ""

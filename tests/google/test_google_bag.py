@@ -61,6 +61,28 @@ def test_both_ways_agree(database: duckdb.DuckDBPyConnection, parameters: list[A
     assert _asked(database, "mw_google_bag", text) == walked
 
 
+TYPES = st.builds(
+    lambda kind, value: {"name": "mail_event_type", kind: value},
+    st.sampled_from(["intValue", "value"]),
+    st.sampled_from(["27", "1", 27, "x", '27"}', "27\\", "", "123456789012345"]),
+)
+
+
+@given(st.lists(st.one_of(TYPES, LEAVES), max_size=4), PARAMETERS, st.sampled_from(["event_info", "other"]))
+@settings(max_examples=150, deadline=None)
+def test_the_number_of_an_event_is_that_of_its_bag(
+    database: duckdb.DuckDBPyConnection, info: list[Any], behind: list[Any], name: str
+) -> None:
+    """The number is read from the beginning of the text only where the bag has the same one."""
+    text = json.dumps([message(name, *info), *behind])
+    asked = (
+        "SELECT mw_google_mail_type(j), json_extract_string(mw_google_bag(j), '$.event_info.mail_event_type') FROM "
+        "(SELECT CAST(json($1) AS VARCHAR)::JSON AS j)"
+    )
+    quick, slow = database.execute(asked, [text]).fetchall()[0]
+    assert quick in {None, slow}
+
+
 def test_gmail_goes_the_quick_way(database: duckdb.DuckDBPyConnection) -> None:
     """Four levels and lists of messages, as Gmail's log has them, need no Python."""
     context = message(

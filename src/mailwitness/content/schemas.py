@@ -376,6 +376,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         columns: table column -> SQL over the raw keys.
         derived: table column -> SQL over the columns above.
         instead: derived column of the table -> how it is written for these records; empty leaves it out.
+        shared: name -> SQL over the raw keys that is worked out once for each record, for all columns that name it.
+        partly: derived columns whose values a first pass works out for some rows only.
         slim: raw key -> the only members worth parsing in a first pass, which stores nested values in part.
         slim_columns: columns written otherwise over the slim members.
         nested: columns whose values are stored in the first pass only where ``keep`` holds.
@@ -396,6 +398,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     columns: dict[str, str]
     derived: dict[str, str] = {}
     instead: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    partly: list[str] = []
     slim_columns: dict[str, str] = {}
     slim: dict[str, Any] = {}  # Any: a structure as json_transform takes it
     nested: list[str] = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mailwitness.content.schemas import Mapping
 
 _NAME = "mw_raw_"
+_HELD = "mw_held"
 _TOKEN = re.compile(r'\s*("(?:[^"]|"")*"|\w+|[(),]|\[\])')
 
 
@@ -35,9 +36,14 @@ def together(mapping: Mapping, further: Sequence[Mapping]) -> Mapping:
 
 def carried(further: Sequence[Mapping]) -> list[tuple[str, str]]:
     """Return name and SQL of the values that further tables are made of, over the raw keys of `together`."""
-    held = " OR ".join(f"({_held(other)})" for other in further)
     keys = sorted({key for other in further for key in other.raw})
-    return [(f"{_NAME}{key}", f"CASE WHEN {held} THEN {identifier(key)} END") for key in keys]
+    return [(f"{_NAME}{key}", f"CASE WHEN {_HELD} THEN {identifier(key)} END") for key in keys]
+
+
+def marked(relation: str, further: Sequence[Mapping]) -> str:
+    """Return raw records that say, once for all keys, whether a further table may be made of them."""
+    held = " OR ".join(f"({_held(other)})" for other in further)
+    return f"SELECT *, {held} AS {_HELD} FROM ({relation})" if held else relation
 
 
 def _held(mapping: Mapping) -> str:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.readers import csv_shape
+from mailwitness.sources import also_tables
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
@@ -50,10 +51,35 @@ def _leaves(tree: Any) -> list[str]:  # noqa: ANN401 - a Tree of the reader
 
 
 def _value(layout: Any, key: str, kind: str) -> str:  # noqa: ANN401 - as above
+    if key in layout.nested and kind.startswith("STRUCT"):
+        structure = also_tables.structure(kind)
+        return f"CASE WHEN {_any_filled(layout.one_of)} THEN {_structure(layout.nested[key], structure)} END"
     if key in layout.nested:
         return f"CASE WHEN {_any_filled(layout.one_of)} THEN CAST({_object(layout.nested[key])} AS JSON) END"
     filled = [f"nullif({identifier(name)}, '')" for name in reversed(layout.plain.get(key, []))]
     return f"coalesce({', '.join(filled)}, NULL)" if filled else f"NULL::{kind}"
+
+
+def _structure(tree: Any, structure: dict[str, Any]) -> str:  # noqa: ANN401 - as above
+    """Write members as a structure; one that has no cell, or is of another form, is null."""
+    members = ", ".join(
+        f"{identifier(name)} := {_cell(tree.get(name), kind)}" for name, kind in structure.items()
+    )
+    return f"struct_pack({members})"
+
+
+def _cell(place: Any, kind: Any) -> str:  # noqa: ANN401 - as above
+    if isinstance(kind, dict):
+        inner = _structure(place if isinstance(place, dict) else {}, kind)
+        filled = _any_filled(_leaves(place)) if isinstance(place, dict) and place else "false"
+        return f"CASE WHEN {filled} THEN {inner} END"
+    if isinstance(place, str):
+        return f"nullif({identifier(place)}, '')"
+    return (
+        f"CASE WHEN {_any_filled(_leaves(place))} THEN {_object(place)} END"
+        if place
+        else f"CAST(NULL AS {kind})"
+    )
 
 
 def _any_filled(names: list[str]) -> str:

@@ -110,6 +110,7 @@ class Segments:
             also: further tables of these records, whose raw keys the relation has too; `store_also` makes them.
         """
         carried = also_tables.carried(also)
+        relation = also_tables.marked(relation, also)
         stored = self.writer.store_rows(
             relation, mapping, self.writer.name(parts, mapping), exhibit=exhibit, carried=carried
         )

@@ -20,13 +20,14 @@ CREATE MACRO mw_google_quick(t) AS TRY_CAST(CASE
 -- Parameters as the API lists them, or an object of values as flattening collectors and BigQuery write it. What is left after the usual
 -- form goes through Python, which takes any depth; nested lists of structures took the database half a second to plan.
 CREATE MACRO mw_google_other(j, first) AS CASE first WHEN '{' THEN j WHEN '[' THEN TRY_CAST(nullif(mw_google_nested(j::VARCHAR), '') AS JSON) END;
+-- The number of an event of Gmail where it is written as usual: the first parameter is event_info, and before the number stand plain values.
+-- Whatever is not exactly so gives NULL, and the bag has to tell.
+CREATE MACRO mw_google_mail_type(j) AS CASE WHEN starts_with(j::VARCHAR, '[{"name":"event_info","messageValue":{"parameter":[{"name":"mail_event_type","intValue":"')
+  THEN nullif(regexp_extract(substr(j::VARCHAR, 90, 12), '^(\d+)"\}', 1), '') ELSE nullif(regexp_extract(j::VARCHAR,
+  '^\[\{"name":"event_info","messageValue":\{"parameter":\[(?:\{"name":"[a-ln-z]\w*","(?:intValue|boolValue|value)":(?:"[^"\\]*"|\w+)\},)*\{"name":"mail_event_type","intValue":"?(\d+)"?\}', 1), '') END;
 CREATE MACRO mw_google_bag(j) AS coalesce(mw_google_quick(j::VARCHAR), mw_google_other(j, left(j::VARCHAR, 1)));
--- The members of an activity that columns show, each text parsed once.
-CREATE MACRO mw_google_id(j) AS json_transform(j, '{"time":"VARCHAR","applicationName":"VARCHAR","customerId":"VARCHAR","uniqueQualifier":"VARCHAR"}');
-CREATE MACRO mw_google_actor(j) AS json_transform(j, '{"email":"VARCHAR","callerType":"VARCHAR","profileId":"VARCHAR","key":"VARCHAR","applicationInfo":{"oauthClientId":"VARCHAR","applicationName":"VARCHAR","impersonation":"VARCHAR"}}');
 -- The first event of an activity: a list as the API gives it, an object where a collector has split it.
-CREATE MACRO mw_google_first(events, name) AS coalesce(json_extract_string(events, '$[0].' || name), json_extract_string(events, '$.' || name));
-CREATE MACRO mw_google_first_parameters(events) AS coalesce(json_extract(events, '$[0].parameters'), json_extract(events, '$.parameters'));
+CREATE MACRO mw_google_first(events) AS json_extract(events, ['$[0].type', '$[0].name', '$[0].parameters', '$.type', '$.name', '$.parameters']);
 -- Times in microseconds as BigQuery writes them, as text or number.
 CREATE MACRO mw_time_us(x) AS make_timestamp(try_cast(x AS BIGINT));
 -- A header of a message of the Gmail API, by its name in lower case.
