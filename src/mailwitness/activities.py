@@ -88,11 +88,11 @@ def wanted(
         without = left_out(parser, first_of(parser, needed, early)) + ([] if for_ledger else parser.shallow)
         # What one parser of a table can do without, another may read.
         bulk[parser.table] = [name for name in without if name in bulk.get(parser.table, without)]
-    read = {table: _read(table, parsers, queries, needed) for table in first_pass_steps()}
+    told = {table: _read(table, parsers, queries, needed) for table in first_pass_steps()}
     return Wanted(
         columns=columns_of,
         bulk=bulk,
-        of_operations={table: sql for table, sql in read.items() if sql},
+        of_operations={table: sql for table, sql in told.items() if sql},
         whole=whole,
         parsed=parsed,
         reads=reads,
