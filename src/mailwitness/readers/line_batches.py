@@ -6,7 +6,9 @@ A record is a line that is not blank, with the indented lines behind it.
 from __future__ import annotations
 
 import mmap
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -30,6 +32,8 @@ T = TypeVar("T")
 
 # Text that becomes one batch; the database reads several at once.
 CHUNK_BYTES = 4 << 20
+# So many stretches may wait to be asked for.
+_MOST_AHEAD = 6
 # So much of a record without an end is looked at.
 _MOST_BYTES = 32 << 20
 _NEWLINE, _TAB, _BLANK = 0x0A, 0x09, 0x20
@@ -74,10 +78,10 @@ class LineBatches(Generic[T]):
         ]  # Any: arrays of numbers
         return found
 
-    def portions(self, most: int) -> Iterator[list[T]]:
-        """Yield what was made of about so many bytes of the file at a time, for one reading.
+    def stretches(self) -> Iterator[T]:
+        """Yield what was made of each stretch of the file that holds a record, in their order, for one reading.
 
-        The next portion is made while the one before it is used. Two threads that make them would be in each other's way.
+        One thread makes them ahead. Whoever takes them makes one too where it would have to wait for the next.
         """
         with (
             self._path.open("rb") as handle,
@@ -85,32 +89,60 @@ class LineBatches(Generic[T]):
             ThreadPoolExecutor(1) as pool,
         ):
             cuts = _cuts(content)
-            waiting = pool.submit(self._portion, content, cuts, most)
-            while (made := waiting.result()) is not None:
-                waiting = pool.submit(self._portion, content, cuts, most)
-                yield made
+            ahead: deque[_Ahead[T]] = deque()
+            while True:
+                for cut in islice(cuts, _MOST_AHEAD - len(ahead)):
+                    ahead.append(_Ahead(cut, pool.submit(self._look, content, cut)))
+                if not ahead:
+                    return
+                yield from self._placed(self._first(content, ahead))
 
-    def _portion(self, content: mmap.mmap, cuts: Iterator[tuple[int, int, int]], most: int) -> list[T] | None:
-        """Make the next portion; None at the end of the file."""
-        made: list[T] | None = None
-        for cut in islice(cuts, max(1, most // CHUNK_BYTES)):
-            made = made or []
-            made += self._look(content, cut)
-        return made
+    def _first(self, content: mmap.mmap, ahead: deque[_Ahead[T]]) -> _Made[T]:
+        """Return what was made of the next stretch."""
+        while not ahead[0].made.done():
+            at = next((i for i, one in enumerate(ahead) if one.made.cancel()), None)
+            if at is None:
+                break
+            ahead[at].made = Future()
+            ahead[at].made.set_result(self._look(content, ahead[at].cut))
+        return ahead.popleft().made.result()
 
-    def _look(self, content: mmap.mmap, cut: tuple[int, int, int]) -> Iterator[T]:
+    def _look(self, content: mmap.mmap, cut: tuple[int, int, int]) -> _Made[T]:
         """Make something of a stretch, unless there is nothing in it."""
         base, end, after = cut
         # A copy: the map is closed before the last stretch is forgotten.
         found = find(memoryview(content[base : end + PADDING])[: end - base])
         lines = int(np.count_nonzero(found.data == _NEWLINE)) + _lines_between(content, end, after)
-        if len(found.starts):
-            found.ends[-1] += after - end
-            columns = found.starts + base, found.ends - found.starts, found.lines + self._line
-            for part, column in zip(self._places, columns, strict=True):
+        if not len(found.starts):
+            return _Made([], (), lines)
+        found.ends[-1] += after - end
+        places = found.starts + base, found.ends - found.starts, found.lines
+        return _Made([self._split(found)], places, lines)
+
+    def _placed(self, made: _Made[T]) -> list[T]:
+        """Note where the records of the next stretch stand."""
+        if made.places:
+            offsets, lengths, lines = made.places
+            for part, column in zip(self._places, (offsets, lengths, lines + self._line), strict=True):
                 part.append(_narrow(column))
-            yield self._split(found)
-        self._line += lines
+        self._line += made.lines
+        return made.found
+
+
+class _Made(NamedTuple, Generic[T]):
+    """What was made of a stretch: nothing or one thing, offset, length and line in it of its records, and how many lines it has."""
+
+    found: list[T]
+    places: tuple[Positions, ...]
+    lines: int
+
+
+@dataclass
+class _Ahead(Generic[T]):
+    """A stretch that is not asked for yet."""
+
+    cut: tuple[int, int, int]
+    made: Future[_Made[T]]
 
 
 def find(text: memoryview) -> Records:

@@ -243,6 +243,10 @@ class Finder:
         """Return the number of the program with a name, for `find`; programs whose lines say nothing share one."""
         return next((i for i, one in enumerate(self._names) if one.fullmatch(name)), len(self._names))
 
+    def is_other(self, name: bytes) -> bool:
+        """Tell whether a program says nothing."""
+        return self.program(name) == len(self._names)
+
     def find(
         self,
         signs: Signs,

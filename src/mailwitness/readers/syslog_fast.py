@@ -8,6 +8,7 @@ a line comes back to `other`: a line of another form, a message of several lines
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     Span = tuple[Positions, Positions]
     Columns = dict[str, pa.Array]
 
+# Microseconds since 1970 UTC, and the texts of the other columns of a line.
+Plain = tuple[int, str, str, str, str]
 # The columns of lines that the patterns read.
 SCHEMA = pa.schema(
     [
@@ -81,7 +84,8 @@ def groups() -> line_table.Groups:
     return line_table.Groups(msgspec.convert(listed, line_shapes.Shapes))
 
 
-_HIGH = 0x80
+# No byte of UTF-8 is as high as the second, RFC 3629.
+_HIGH, _NEVER = 0x80, 0xF5
 _LONGEST_HOST = 255
 # The signs behind a tag.
 _NUMBERED, _PLAIN = line_signs.pattern("[]:"), line_signs.pattern(":")
@@ -196,11 +200,20 @@ def _is_text(found: Records, usual: _Usual) -> Mask:
     if not high.any() or _decodes(found.text):
         return is_text
     starts, stops = usual.message
-    numbers = np.searchsorted(found.starts, np.flatnonzero(high), side="right") - 1
-    numbers = np.unique(numbers[numbers >= 0])
-    for number in numbers[usual.is_usual[numbers]].tolist():
+    # What stands in no text at all, and wrong bytes do in damaged logs, is told many at once.
+    numbers = _records_at(found, found.data >= _NEVER)
+    is_text[numbers] = ~usual.is_usual[numbers]
+    numbers = _records_at(found, high)
+    for number in numbers[usual.is_usual[numbers] & is_text[numbers]].tolist():
         is_text[number] = _decodes(found.text[int(starts[number]) : int(stops[number])])
     return is_text
+
+
+def _records_at(found: Records, marked: Mask) -> Positions:
+    """Return the records in which some bytes stand."""
+    numbers = np.searchsorted(found.starts, np.flatnonzero(marked), side="right") - 1
+    # Ascending, each once.
+    return np.flatnonzero(np.bincount(numbers[numbers >= 0], minlength=1))
 
 
 def _decodes(text: memoryview) -> bool:
@@ -241,6 +254,10 @@ def _only(rows: Mask, starts: Positions, stops: Positions) -> tuple[Positions, P
     return np.where(rows, starts, 0), np.where(rows, stops, 0)
 
 
+# What a message may say that is like a usual line, with a full time.
+_USUAL = frozenset({"Time", "TimeNote", *SCHEMA.names[1:]})
+_USUAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # What a line begins with that may have a time.
 _MAY_BEGIN = re.compile(
     rb"(?:\d+ )?<|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) |@[0-9a-f]{24}"
@@ -276,6 +293,42 @@ def other(content: bytes, place: tuple[int, int, int], years: Years) -> list[Raw
     if length > syslog_lines.LONGEST_LINE:
         return [Damage(offset, length, line, syslog_lines.TOO_LONG)]
     return list(syslog_lines.messages(_numbered(content, offset, line), years))
+
+
+def plain(item: RawRecord | Damage) -> Plain | None:
+    """Return the columns of a message that says no more than a usual line does; None of any other."""
+    if isinstance(item, Damage) or item.salvaged or not item.data.keys() <= _USUAL or item.data["TimeNote"]:
+        return None
+    data = item.data
+    if not _USUAL_TIME.fullmatch(data["Time"]):
+        return None
+    try:
+        micros = (dt.datetime.fromisoformat(data["Time"]) - _EPOCH) // dt.timedelta(microseconds=1)
+    except ValueError:
+        return None
+    host, process, number, message = (str(data.get(name, "")) for name in SCHEMA.names[1:])
+    return micros, host, process, number, message
+
+
+def gathered(found: list[Plain], needed: Mapping[str, Collection[str]]) -> Stretch:
+    """Return messages that are like usual lines, one by one, as a stretch; see `split`."""
+    says_nothing = np.array([groups().finder.is_other(one[2].encode()) for one in found])
+    rows, left = np.flatnonzero(says_nothing), np.flatnonzero(~says_nothing)
+    group = line_shapes.OTHER
+    # As the columns of other lines of the group are, which point into the log.
+    others = _listed([found[row] for row in rows.tolist()], {"Moment", *needed[group]}, pa.string_view())
+    by_group = [(group, rows, others)] if len(rows) else []
+    whole = _listed([found[row] for row in left.tolist()], SCHEMA.names, pa.string())
+    nothing = np.zeros(0, dtype=np.int64)
+    return Stretch(len(found), by_group, (left, whole), nothing, (nothing, []))
+
+
+def _listed(found: list[Plain], names: Collection[str], kind: pa.DataType) -> Columns:
+    fields = [(at, field) for at, field in enumerate(SCHEMA) if field.name in names]
+    return {
+        field.name: pa.array([one[at] for one in found], field.type if field.name == "Moment" else kind)
+        for at, field in fields
+    }
 
 
 def _numbered(content: bytes, offset: int, line: int) -> Iterator[tuple[int, int, bytes]]:

@@ -45,6 +45,11 @@ class Tally(msgspec.Struct, kw_only=True):
         self.sources[match.name] += number
 
 
+def _start(content: bytes) -> str:
+    """Return the first letters of what some bytes say."""
+    return content.decode("utf-8", "backslashreplace")[:_START_BYTES]
+
+
 class Counts:
     """The tallies of all exhibits, and every record that is in no table."""
 
@@ -109,9 +114,19 @@ class Counts:
 
     def quarantine_many(self, tally: Tally, damages: list[tuple[int, Damage, bytes]]) -> None:
         """Keep damages of an original with their numbers and what stands at their places."""
-        for number, damage, content in damages:
+        shown = max(0, _KEPT_IN_REPORT - len(self.quarantine))
+        for number, damage, content in damages[:shown]:
             place = damage.line, damage.offset, damage.length
             self._keep(tally, number, place, damage.reason, content[: damage.length])
+        # The report shows no more of them, and a tenth of a large log may come here.
+        exhibit = _quoted(tally.exhibit.id)
+        for number, damage, content in damages[shown:]:
+            tally.quarantined += 1
+            start = _start(content[: min(damage.length, _START_BYTES * 4)])
+            self._log.write(
+                f'{{"exhibit": {exhibit}, "record": {number}, "line": {damage.line}, "offset": {damage.offset}, '
+                f'"length": {damage.length}, "reason": {_quoted(damage.reason)}, "start": {_quoted(start)}}}\n'.encode()
+            )
 
     def _keep(
         self, tally: Tally, number: int, place: tuple[int, int, int], reason: str, content: bytes
@@ -125,7 +140,7 @@ class Counts:
             offset=offset,
             length=length,
             reason=reason,
-            start=content[: _START_BYTES * 4].decode("utf-8", "backslashreplace")[:_START_BYTES],
+            start=_start(content[: _START_BYTES * 4]),
         )
         # A tenth of a large file may come here: pieces that are numbers need no encoder.
         self._log.write(

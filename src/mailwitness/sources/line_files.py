@@ -3,7 +3,8 @@
 A reader offers this by a module with ``split`` (what a stretch of the log holds, see `syslog_fast.Stretch`), ``groups`` (strict kinds that
 are written together, with the SQL of their columns), ``SCHEMA`` (the columns of lines for the patterns), ``RELATION`` (SQL from
 columns, in `mw_lines`, to the raw keys of the mapping), ``COLUMNS`` and ``WITHOUT`` (what changes in the mapping; ``PATTERNS``: for lines
-for the patterns), and ``other`` (how anything else is read, and ``damage``, what at once is seen to be none).
+for the patterns), ``other`` (how anything else is read, and ``damage``, what at once is seen to be none), and ``plain`` and
+``gathered`` (what was read so and is like a usual line after all, and many of these as a stretch).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mailwitness.content import loader
 from mailwitness.loading import Lines
 from mailwitness.readers import index as line_index
 from mailwitness.readers import line_batches, syslog_time
+from mailwitness.readers.blocks import Damage
 from mailwitness.row_select import (
     EXHIBIT_KEY,
     POSITION_KEY,
@@ -32,19 +34,18 @@ from mailwitness.sources import limits
 from mailwitness.tables import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from mailwitness.content.schemas import Mapping
-    from mailwitness.readers.blocks import Damage
     from mailwitness.readers.line_batches import Places
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.read_files import Arrivals
 
-# So much of a log is given to the database at once.
-PORTION_BYTES = 32 << 20
+# A group is written when so many of its lines wait: each time costs as much as some thousands of lines.
+_MOST_OF_A_GROUP = 40_000
+# All groups are written after so many stretches, which stay in memory as long as a text of theirs waits.
+_MOST_STRETCHES = 12
 # So many lines for the patterns are gathered: an expression of that size costs the same for one line as for many.
 _MOST_WAITING = 200_000
 
@@ -59,17 +60,17 @@ def add(intake: Intake, opened: Opened, match: Match, module: Any, arrivals: Arr
     store = _Store(intake, opened, match, module)
     split = partial(module.split, needed=store.needed)
     lines = line_batches.LineBatches(opened.path, split)
-    for portion in lines.portions(PORTION_BYTES):
-        store.add(portion)
-    store.write_patterns()
-    places = lines.places()
-    if store.rows + len(store.others) != len(places[0]):
-        message = f"{store.rows} and {len(store.others)} rows came out of {len(places[0])} records of {opened.exhibit.path}"
+    for stretch in lines.stretches():
+        store.add(stretch)
+    left = _Left(opened, lines.places(), module)
+    plain = left.read(store.others, arrivals)
+    store.finish(plain)
+    expected = left.records - len(store.others) + len(plain)
+    if store.rows != expected:
+        message = f"{store.rows} rows came out of {expected} records of {opened.exhibit.path}"
         raise AssertionError(message)
     opened.tally.records += store.rows
     opened.tally.count(match, store.mapping.table, store.rows)
-    left = _Left(opened, places, store.others, module)
-    left.read(arrivals)
     arrivals.finish()
     intake.save_index(opened, left.index())
     left.close()
@@ -91,8 +92,11 @@ class _Store:
         self._patterns = msgspec.structs.replace(self.mapping, columns=self.mapping.columns | module.PATTERNS)
         self._mappings = {group: self._of_group(group) for group in module.groups().columns}
         self.needed = self._needed()
-        self._portions = self._written = 0
+        self._stretches = self._written = 0
+        self._groups: dict[str, list[tuple[NDArray[np.int64], Columns]]] = {}
         self._waiting: list[tuple[NDArray[np.int64], Columns]] = []
+        self._shown: list[str] = []
+        self._again: list[NDArray[np.int64]] = []
         self._records = 0
         self.rows = 0
         self.others: list[int] = []
@@ -132,50 +136,65 @@ class _Store:
             found[group] = frozenset(name for name in names if name.lower() in read) | {"Moment"}
         return found
 
-    def add(self, portion: list[Any]) -> None:  # Any: stretches of the module
-        """Store what some stretches hold, in the order of the log."""
-        groups: dict[str, list[tuple[NDArray[np.int64], Columns]]] = {}
-        for stretch, numbers in self._numbered(portion):
-            for group, rows, columns in stretch.groups:
-                groups.setdefault(group, []).append((numbers[rows], columns))
-            self._waiting.append((numbers[stretch.patterns[0]], stretch.patterns[1]))
-            self.others += numbers[stretch.others].tolist()
-        for group, batches in groups.items():
-            self._write([str(self._portions), group], self._mappings[group], batches)
-        self._portions += 1
+    def add(self, stretch: Any) -> None:  # noqa: ANN401 - a stretch of the module
+        """Take the next stretch of the log, and store what waits where it is enough."""
+        numbers = np.arange(self._records, self._records + stretch.records)
+        self._records += stretch.records
+        self._gather(stretch, numbers)
+        self._stretches += 1
+        if self._stretches % _MOST_STRETCHES == 0:
+            self._write_groups(0)
+        else:
+            self._write_groups(_MOST_OF_A_GROUP)
+
+    def finish(self, plain: dict[int, Any]) -> None:  # Any: records as the module has them
+        """Store all that waits, and records that were read one by one, by their numbers."""
+        if plain:
+            self._gather(self._module.gathered(list(plain.values()), self.needed), np.array(list(plain)))
+        if self._shown:
+            found = line_batches.find(memoryview("\n".join(self._shown).encode()))
+            self._gather(self._module.split(found, self.needed), np.concatenate(self._again))
+        self._write_groups(0)
+        self._write_patterns()
+
+    def _gather(self, stretch: Any, numbers: NDArray[np.int64]) -> None:  # noqa: ANN401 - a stretch of the module
+        """Put what a stretch holds to what waits."""
+        for group, rows, columns in stretch.groups:
+            self._groups.setdefault(group, []).append((numbers[rows], columns))
+        self._waiting.append((numbers[stretch.patterns[0]], stretch.patterns[1]))
+        self.others += numbers[stretch.others].tolist()
+        rows, shown = stretch.foreign
+        self._again.append(numbers[rows])
+        self._shown += shown
         if sum(len(rows) for rows, _ in self._waiting) > _MOST_WAITING:
-            self.write_patterns()
+            self._write_patterns()
 
-    def _numbered(self, portion: list[Any]) -> Iterator[tuple[Any, NDArray[np.int64]]]:  # Any: stretches
-        """Yield stretches with the numbers of their records; last, those that are shown with escapes."""
-        shown: list[str] = []
-        again: list[NDArray[np.int64]] = []
-        for stretch in portion:
-            numbers = np.arange(self._records, self._records + stretch.records)
-            self._records += stretch.records
-            yield stretch, numbers
-            again.append(numbers[stretch.foreign[0]])
-            shown += stretch.foreign[1]
-        if shown:
-            found = line_batches.find(memoryview("\n".join(shown).encode()))
-            yield self._module.split(found, self.needed), np.concatenate(again)
+    def _write_groups(self, least: int) -> None:
+        """Store the groups of which more lines than that wait."""
+        for group in [name for name, parts in self._groups.items() if sum(len(r) for r, _ in parts) > least]:
+            self._write(group, self._mappings[group], self._groups.pop(group))
 
-    def write_patterns(self) -> None:
+    def _write_patterns(self) -> None:
         """Store the lines that wait for the patterns."""
         if any(len(rows) for rows, _ in self._waiting):
-            self._write([str(self._written), "patterns"], self._patterns, self._waiting)
-            self._written += 1
+            # In one piece: the database looks at a piece by itself, and has to make ready for each.
+            rows = np.concatenate([part for part, _ in self._waiting])
+            columns = {
+                name: pa.chunked_array([part[name] for _, part in self._waiting]).combine_chunks()
+                for name in self._module.SCHEMA.names
+            }
+            self._write("patterns", self._patterns, [(rows, columns)])
         self._waiting = []
 
-    def _write(
-        self, parts: list[str], mapping: Mapping, batches: list[tuple[NDArray[np.int64], Columns]]
-    ) -> None:
+    def _write(self, group: str, mapping: Mapping, batches: list[tuple[NDArray[np.int64], Columns]]) -> None:
+        self._written += 1
         tables = [
             pa.RecordBatch.from_arrays([*columns.values(), pa.array(rows)], [*columns, POSITION_KEY])
             for rows, columns in batches
         ]
         self._intake.connection.register("mw_lines", pa.Table.from_batches(tables))
-        stored = self._intake.segments.store([*self._digests, *parts], mapping, self._relation)
+        parts = [*self._digests, str(self._written), group]
+        stored = self._intake.segments.store(parts, mapping, self._relation)
         self._intake.connection.unregister("mw_lines")
         self.rows += stored.segment.rows
 
@@ -194,34 +213,44 @@ def _constants(columns: dict[str, str]) -> dict[str, frozenset[str]]:
 class _Left:
     """The records that are no usual lines: other forms, messages of several lines, damage."""
 
-    def __init__(self, opened: Opened, places: list[Places], others: list[int], module: Any) -> None:  # noqa: ANN401 - a module
-        """Take the places of all records of an exhibit, and the numbers of those that were left out."""
+    def __init__(self, opened: Opened, places: list[Places], module: Any) -> None:  # noqa: ANN401 - a module
+        """Take the places of all records of an exhibit."""
+        self.records = len(places[0])
         self._places = places
-        self._others = others
         self._module = module
         self._years = syslog_time.Years(opened.path)
         self._content = Lines(opened.path)
         self._further: list[tuple[int, int, int]] = []
 
-    def read(self, arrivals: Arrivals) -> None:
-        """Read them one by one; what a record holds beyond one becomes a record behind all others."""
-        offsets, lengths, lines = self._places
+    def read(
+        self, others: list[int], arrivals: Arrivals
+    ) -> dict[int, Any]:  # Any: records as the module has them
+        """Read records by their numbers, one by one; what a record holds beyond one becomes a record behind all others.
+
+        Returns:
+            Those that say no more than usual lines do, by their numbers; all others have arrived.
+        """
         lost: list[tuple[int, Damage, bytes]] = []
-        for record in self._others:
-            place = int(offsets[record]), int(lengths[record]), int(lines[record])
+        plain = {}
+        places = [column[others].tolist() for column in self._places]
+        for record, *place in zip(others, *places, strict=True):
             text = self._content.read(place[0], min(place[1], limits.LARGEST_RECORD_BYTES))
-            if damage := self._module.damage(text, place):
-                lost.append((record, damage, text))
-                lengths[record] = damage.length
-                continue
-            for nth, item in enumerate(self._module.other(text, place, self._years)):
-                if nth:
-                    arrivals.put(len(offsets) + len(self._further), item)
-                    self._further.append((item.offset, item.length, item.line))
-                else:
-                    arrivals.put(record, item)
-                    offsets[record], lengths[record] = item.offset, item.length
+            damage = self._module.damage(text, place)
+            items = [damage] if damage else self._module.other(text, place, self._years)
+            first = items[0] if items else None
+            if isinstance(first, Damage) and first.offset == place[0]:
+                lost.append((record, first, text))
+            elif len(items) == 1 and (found := self._module.plain(first)):
+                plain[record] = found
+            elif first is not None:
+                arrivals.put(record, first)
+            if first is not None:
+                self._places[0][record], self._places[1][record] = first.offset, first.length
+            for item in items[1:]:
+                arrivals.put(self.records + len(self._further), item)
+                self._further.append((item.offset, item.length, item.line))
         arrivals.lose(lost)
+        return plain
 
     def index(self) -> line_index.RecordIndex:
         """Return the places of all records."""

@@ -10,6 +10,7 @@ from mailwitness.models import NotEvaluated
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
+    from mailwitness.content.schemas import Column
     from mailwitness.sources.intake import Intake
 
 # Where a row stands, also among the results of the search that found it: another search gives the same record another number.
@@ -54,7 +55,7 @@ def mark_duplicates(intake: Intake, table: str) -> None:
 def note_times(intake: Intake) -> None:
     """Say where records came without a readable time: time rules cannot see them."""
     for table in sorted(intake.store.tables()):
-        view = intake.store.view_sql(table, loader.tables()[table].columns)
+        view = intake.store.view_sql(table, _times(table))
         missing = intake.connection.execute(
             f"SELECT _Exhibit, count(*) FROM ({view}) WHERE TimeGenerated IS NULL GROUP BY 1"
         ).fetchall()
@@ -71,11 +72,17 @@ def note_times(intake: Intake) -> None:
             )
 
 
+def _times(table: str) -> list[Column]:
+    """Return the columns that tell when a row of a table was and where it stands."""
+    named = {"TimeGenerated", "_Exhibit", "_Position"}
+    return [column for column in loader.tables()[table].columns if column.name in named]
+
+
 def spans(intake: Intake) -> dict[str, tuple[str, str]]:
     """Return first and last event time of each exhibit, ISO 8601 UTC."""
     found: dict[str, tuple[str, str]] = {}
     for table in sorted(intake.store.tables()):
-        view = intake.store.view_sql(table, loader.tables()[table].columns, raw=True)
+        view = intake.store.view_sql(table, _times(table), raw=True)
         cursor = intake.connection.execute(
             f"SELECT _Exhibit, strftime(min(TimeGenerated), '%Y-%m-%dT%H:%M:%SZ'), "
             f"strftime(max(TimeGenerated), '%Y-%m-%dT%H:%M:%SZ') FROM ({view}) GROUP BY 1"
