@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # So many records are a first part: they are computed and judged in the time that one pass over a large log takes.
 MOST_FIRST = 20_000
+# One of so many records makes it worth to look through all of them for what those hold.
+_MANY = 20
 _FIRST = "mw_first_acts"
 _ALWAYS = frozenset({"TimeGenerated", "Activity", "ActorType", "_Exhibit", "_Position"})
 
@@ -61,12 +63,14 @@ class _Share(NamedTuple):
     Attributes:
         asked: what must hold of a record for somebody to ask for it, as SQL.
         counts: records by operation; by "" where it reads the whole table.
+        rows: of the table.
         is_told: the parser says which operations it reads.
     """
 
     parser: Parser
     asked: list[str]
     counts: dict[str, int]
+    rows: int
     is_told: bool
 
 
@@ -138,16 +142,16 @@ def parts(
 
 def _share(parser: Parser, counted: Counted, needed: Needs, early: Needs) -> _Share:
     asked = activities.asked_first(parser, needed, early)
-    read = operations_read(parser)
+    read, rows = operations_read(parser), counted.rows[parser.table]
     if read is None:
-        return _Share(parser, asked, {"": counted.rows[parser.table]}, is_told=False)
+        return _Share(parser, asked, {"": rows}, rows, is_told=False)
     later = set(activities.left_out(parser, activities.first_of(parser, needed, early)))
     counts = {
         name: count
         for name, (lower, count) in counted.operations(parser.table).items()
         if lower in read and name not in later
     }
-    return _Share(parser, asked, counts, is_told=True)
+    return _Share(parser, asked, counts, rows, is_told=True)
 
 
 def _few(shares: list[_Share], most: int) -> list[set[str]]:
@@ -179,7 +183,16 @@ def _acts(
     holds = [f"Operation IN ({activities.in_list(names)})", *share.asked] if of_some else share.asked
     relation = f"SELECT * FROM {identifier(parser.table)} WHERE {' AND '.join(holds)}" if holds else ""
     if of_some:
-        return activities.of_operations(connection, engine, parser, names, now=now, relation=relation)
+        return activities.of_operations(
+            connection,
+            engine,
+            parser,
+            names,
+            now=now,
+            relation=relation,
+            # To look through all records costs more than a few acts.
+            is_looked_through=sum(map(share.counts.__getitem__, names)) * _MANY > share.rows,
+        )
     sql = activities.parser_sql(connection, engine, parser, now=now, relation=relation)
     return activities.OfOperations(sql, frozenset(parser.activities))
 

@@ -235,6 +235,7 @@ def of_operations(
     *,
     now: dt.datetime,
     relation: str,
+    is_looked_through: bool = True,
 ) -> OfOperations:
     """Return a parser's SELECT for the records of some operations, without what only others need.
 
@@ -245,6 +246,7 @@ def of_operations(
         operations: as they stand in the records of ``relation``, and no others.
         now: the clock of the run.
         relation: the SELECT of the records.
+        is_looked_through: look first what their bags hold; what none holds is left out.
     """
     plain = at_clock(engine.open_sql(parser.query), now)
     is_bagged = _OF_A_BAG in _acts_of(connection, engine, parser, now=now)
@@ -264,13 +266,17 @@ def of_operations(
         operations,
         columns=names,
         ask=ask,
-        # The bags of another table hold something else.
-        held=held if referenced_tables(parser.query, loader.tables()) == {parser.table} else _all_held,
+        held=held if is_looked_through and _reads_one_table(parser) else _all_held,
     )
     sql = nested(taken_at_once(narrowed.sql) if is_bagged else narrowed.sql)
     possible = narrowed.values.get("Activity", frozenset(parser.activities))
     shown = _shown(connection, engine, parser, _reading(parser, sql, relation))
     return OfOperations(shown, frozenset(map(str, possible)), is_certain="Activity" in narrowed.values)
+
+
+def _reads_one_table(parser: Parser) -> bool:
+    """Tell whether all that a parser reads is of its own table: bags of another would hold something else."""
+    return referenced_tables(parser.query, loader.tables()) == {parser.table}
 
 
 def _names_held(

@@ -17,7 +17,7 @@ from mailwitness.models import Explained, Finding, NotEvaluated
 from mailwitness.sentences import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mailwitness.content.schemas import Explanation
     from mailwitness.open_case import OpenCase
@@ -25,28 +25,35 @@ if TYPE_CHECKING:
 # Explanations read the findings, not the evidence: one that takes longer is wrong.
 _TIMEOUT_SECONDS = 120
 _MOST_EXPLAINED = 100_000
-_ALWAYS_THERE = {"Baselines", "FindingActs", "Findings", "MailboxActivity"}
+_USUAL = "Baselines"
+_ALWAYS_THERE = {_USUAL, "FindingActs", "Findings", "MailboxActivity"}
 
 
-def explain(opened: OpenCase, found: Sequence[Finding]) -> tuple[list[Finding], list[NotEvaluated]]:
+def lay_out(opened: OpenCase, found: Sequence[Finding]) -> None:
+    """Make the tables Findings and FindingActs of what the rules and chains returned."""
+    names = {rule.id: rule.name for rule in opened.knowledge.rules}
+    named = {word for one in _asked(opened) for word in words(one.query)}
+    finding_tables.create(opened.connection, found, names, opened.work, named=named)
+
+
+def explain(
+    opened: OpenCase, found: Sequence[Finding], *, usual: Callable[[], object] = lambda: None
+) -> tuple[list[Finding], list[NotEvaluated]]:
     """Attach to each finding the explanations that hold for it.
 
     Args:
-        opened: the case; its tables Findings and FindingActs are made here.
+        opened: the case with the tables of :func:`lay_out`.
         found: what the rules and chains returned.
+        usual: returns when the table Baselines is there.
 
     Returns:
         The same findings in the same order, and a line for each explanation that could not be asked.
     """
-    if not found:
-        return [], []
-    names = {rule.id: rule.name for rule in opened.knowledge.rules}
-    asked = [one for one in opened.knowledge.explanations if _can_hold(opened, one)]
-    named = {word for one in asked for word in words(one.query)}
-    finding_tables.create(opened.connection, found, names, opened.work, named=named)
     attached: dict[str, list[Explained]] = {}
     failed = []
-    for explanation in asked:
+    for explanation in _asked(opened):
+        if _USUAL in words(explanation.query):
+            usual()
         try:
             for name, explained in _ask(opened, explanation):
                 attached.setdefault(name, []).append(explained)
@@ -64,6 +71,10 @@ def explain(opened: OpenCase, found: Sequence[Finding]) -> tuple[list[Finding], 
         )
         for i, finding in enumerate(found)
     ], failed
+
+
+def _asked(opened: OpenCase) -> list[Explanation]:
+    return [one for one in opened.knowledge.explanations if _can_hold(opened, one)]
 
 
 def _can_hold(opened: OpenCase, explanation: Explanation) -> bool:

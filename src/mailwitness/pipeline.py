@@ -35,7 +35,7 @@ from mailwitness.early import Early
 from mailwitness.errors import MailwitnessError
 from mailwitness.evidence import custody, store
 from mailwitness.exhibits import Exhibits
-from mailwitness.investigation import investigation
+from mailwitness.investigation import case_tables, investigation
 from mailwitness.kql import KqlEngine
 from mailwitness.models import ChainMatch, Exhibit, Finding, NotEvaluated, RuleOutcome
 from mailwitness.neighbours import Neighbours
@@ -173,9 +173,7 @@ class _Run:
                 found, [as_finding(match) for match in matches], self.knowledge.covers
             )
             outcomes = same_act.counted(outcomes, found)
-            explained, failed = explanations.explain(opened, [*found, *chained])
-            self.not_evaluated += failed
-            history = baselines.compute(opened.connection) if explained else None
+            explained, history = self._explain(opened, [*found, *chained])
             self.progress.stage("grouping")
             stories = cases.group(explained, history, matches)
             ledger_part, sight_part, clock_part, settings_part = self._proof(opened, stories)
@@ -382,6 +380,21 @@ class _Run:
             if outcome.outcome == "not_evaluated"
         ]
         return followed, matches
+
+    def _explain(
+        self, opened: OpenCase, found: list[Finding]
+    ) -> tuple[list[Finding], baselines.History | None]:
+        """Explain findings, and count meanwhile what is usual: one side plans while the other computes."""
+        if not found:
+            return [], None
+        seen = self.beside.submit(case_tables.see, opened, opened.connection.cursor())
+        explanations.lay_out(opened, found)
+        counted = self.beside.submit(baselines.compute, opened.connection.cursor())
+        explained, failed = explanations.explain(opened, found, usual=counted.result)
+        self.not_evaluated += failed
+        # Whoever needs it and does not find it makes it again.
+        seen.exception()
+        return explained, counted.result()
 
     def _note_absent(self, evidence: Evidence, present: set[str]) -> None:
         if not present:

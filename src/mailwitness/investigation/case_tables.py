@@ -19,12 +19,17 @@ from mailwitness.tables import identifier, literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import duckdb
+
     from mailwitness.open_case import OpenCase
 
 JsonDict = dict[str, Any]  # Any: JSON values
 TABLES = ("CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow")
 # The acts that name anybody or anything of a case.
 _NEAR = "mw_case_acts"
+# Who acted from where repeats a hundredfold: put together first, the rest is about a few rows.
+_SEEN = "mw_seen"
+_SHAREABLE = {"Address": "ClientIP", "Application": "ApplicationId"}
 _DAYS_BEFORE, _DAYS_AFTER = WINDOWS["month"]
 # An address or application of more accounts than this is an office or a product, and ties nobody to a case.
 _SHARED = 3
@@ -70,8 +75,10 @@ def create(opened: OpenCase, stories: Sequence[Story], activities: set[str], nam
 
 def _gather(opened: OpenCase, columns: list[str], activities: set[str], kinds: list[str]) -> None:
     """Collect the acts of the days of each case that name anybody or anything of it: what all others were is not asked."""
-    keys = opened.later.keys() if opened.later else f"SELECT * FROM {COMPUTED} WHERE false"
-    opened.connection.execute(f"CREATE OR REPLACE TEMP TABLE mw_crowds AS {_crowds(keys)}")
+    see(opened, opened.connection)
+    opened.connection.execute(f"CREATE OR REPLACE TEMP TABLE mw_crowds AS {_crowds()}")
+    # Acts may come to the case before it is asked again.
+    opened.connection.execute(f"DROP TABLE {_SEEN}")
     opened.connection.execute(
         "CREATE OR REPLACE TEMP TABLE mw_days AS SELECT DISTINCT Kind, Name, CAST(unnest(range("
         f"CAST(FirstTime - INTERVAL {_DAYS_BEFORE} DAY AS DATE), LastTime + INTERVAL {_DAYS_AFTER + 1} DAY, INTERVAL 1 DAY)) AS DATE) AS Day "
@@ -172,18 +179,21 @@ def _acts_sql(columns: list[str]) -> str:
     )
 
 
-def _crowds(keys: str) -> str:
+def see(opened: OpenCase, connection: duckdb.DuckDBPyConnection) -> None:
+    """Put together who acted from where, unless that was done: it takes a scan of all acts, and needs nothing of the cases."""
+    keys = opened.later.keys() if opened.later else f"SELECT * FROM {COMPUTED} WHERE false"
+    columns = f"{', '.join(_SHAREABLE.values())}, Actor"
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {_SEEN} AS SELECT {columns} FROM "
+        f"(SELECT {columns} FROM {COMPUTED} UNION ALL SELECT {columns} FROM ({keys})) GROUP BY ALL"
+    )
+
+
+def _crowds() -> str:
     """Return the SELECT of addresses and applications that too many accounts share."""
-    wanted = {"Address": "ClientIP", "Application": "ApplicationId"}
-    columns = f"{', '.join(wanted.values())}, Actor"
-    shared = " UNION ALL ".join(
-        f"SELECT {literal(kind)} AS Kind, lower({column}) AS Name FROM seen "
+    return " UNION ALL ".join(
+        f"SELECT {literal(kind)} AS Kind, lower({column}) AS Name FROM {_SEEN} "
         f"WHERE lower({column}) IN (SELECT Name FROM CaseSubjects WHERE Kind = {literal(kind)}) "
         f"GROUP BY ALL HAVING count(DISTINCT lower(Actor)) > {_SHARED}"
-        for kind, column in wanted.items()
-    )
-    # Who acted from where repeats a hundredfold: put together first, the rest is about a few rows.
-    return (
-        f"WITH seen AS MATERIALIZED (SELECT {columns} FROM "
-        f"(SELECT {columns} FROM {COMPUTED} UNION ALL SELECT {columns} FROM ({keys})) GROUP BY ALL) {shared}"
+        for kind, column in _SHAREABLE.items()
     )
