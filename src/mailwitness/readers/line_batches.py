@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -19,6 +18,7 @@ from mailwitness.readers.byte_words import PADDING, keep_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class LineBatches(Generic[T]):
     def stretches(self) -> Iterator[T]:
         """Yield what was made of each stretch of the file that holds a record, in their order, for one reading.
 
-        One thread makes them ahead. Whoever takes them makes one too where it would have to wait for the next.
+        One thread makes them ahead. Two that make them would share the interpreter, and together cost half as much again.
         """
         with (
             self._path.open("rb") as handle,
@@ -89,23 +89,13 @@ class LineBatches(Generic[T]):
             ThreadPoolExecutor(1) as pool,
         ):
             cuts = _cuts(content)
-            ahead: deque[_Ahead[T]] = deque()
+            ahead: deque[Future[_Made[T]]] = deque()
             while True:
                 for cut in islice(cuts, _MOST_AHEAD - len(ahead)):
-                    ahead.append(_Ahead(cut, pool.submit(self._look, content, cut)))
+                    ahead.append(pool.submit(self._look, content, cut))
                 if not ahead:
                     return
-                yield from self._placed(self._first(content, ahead))
-
-    def _first(self, content: mmap.mmap, ahead: deque[_Ahead[T]]) -> _Made[T]:
-        """Return what was made of the next stretch."""
-        while not ahead[0].made.done():
-            at = next((i for i, one in enumerate(ahead) if one.made.cancel()), None)
-            if at is None:
-                break
-            ahead[at].made = Future()
-            ahead[at].made.set_result(self._look(content, ahead[at].cut))
-        return ahead.popleft().made.result()
+                yield from self._placed(ahead.popleft().result())
 
     def _look(self, content: mmap.mmap, cut: tuple[int, int, int]) -> _Made[T]:
         """Make something of a stretch, unless there is nothing in it."""
@@ -135,14 +125,6 @@ class _Made(NamedTuple, Generic[T]):
     found: list[T]
     places: tuple[Positions, ...]
     lines: int
-
-
-@dataclass
-class _Ahead(Generic[T]):
-    """A stretch that is not asked for yet."""
-
-    cut: tuple[int, int, int]
-    made: Future[_Made[T]]
 
 
 def find(text: memoryview) -> Records:

@@ -26,6 +26,8 @@ _WORD_BYTES = 8
 _FURTHER = 64
 # These are the signs: one, and ranges by their first one and how many they are.
 _COMMA = ord(",")
+# Marks where a line ends; no value or text holds it.
+_NEWLINE = ord("\n")
 _RANGES = tuple((np.uint8(ord(first)), np.uint8(number)) for first, number in (("'", 3), (":", 5), ("[", 3)))
 _SIGNS = ",'():;<=>[\\]"
 
@@ -48,15 +50,24 @@ class Signs:
     def __init__(self, text: Text) -> None:
         """Take the stretch."""
         data = text.data[: text.size]
-        found = data == _COMMA
+        found = np.empty(text.size + _FURTHER, dtype=np.bool_)
+        # Behind the last sign stand some that are none and lie behind the stretch.
+        found[text.size :] = True
+        marked = found[: text.size]
+        np.equal(data, _COMMA, out=marked)
+        marked |= data == _NEWLINE
         for first, number in _RANGES:
-            found |= (data - first) < number
-        places = np.flatnonzero(found)
+            marked |= (data - first) < number
         self.text = text
-        self.at = np.append(places, np.full(_FURTHER, text.size, dtype=np.int64))
-        self._signs = np.append(data[places], np.zeros(_FURTHER, dtype=np.uint8))
+        self.at = np.flatnonzero(found)
+        self._signs = text.data[self.at]
+        self._signs[-_FURTHER:] = 0
         self._words = np.ndarray((len(self._signs) - 7,), "<u8", buffer=self._signs, strides=(1,))
         self._ranks: dict[int, Positions] = {}
+
+    def of_lines(self) -> Positions:
+        """Return the number of the first sign of each line."""
+        return np.append(0, self.ranks_of(_NEWLINE) + 1)
 
     def rank(self, places: Positions) -> Positions:
         """Return the number of the first sign from each place on."""

@@ -27,7 +27,9 @@ _SIGNS = ((4, b"-"), (7, b"-"), (10, b"T"), (13, b":"), (16, b":"))
 # Digits behind the seconds that a time here can hold.
 _MICROSECONDS = 6
 # With microseconds and +hh:mm: the signs of each of its words, and what they are (the sign of the zone is looked at by itself).
-_USUAL_TIME = 32
+USUAL_TIME = 32
+# The colons in it; no other sign of `line_signs` is.
+USUAL_SIGNS = 3
 _ZEROS = np.uint64(0x3030303030303030)
 _SIGNS_OF_WORDS = tuple(
     (
@@ -51,8 +53,8 @@ class Times(NamedTuple):
 def read(text: Text, found: Records) -> Times:
     """Read the times at the start of lines, up to the first blank; those of one length have to be written alike."""
     micros, is_time = _usual_times(text, found.starts)
-    is_time &= text.data[found.starts + _USUAL_TIME] == ord(" ")
-    stops = found.starts + _USUAL_TIME
+    is_time &= text.data[found.starts + USUAL_TIME] == ord(" ")
+    stops = found.starts + USUAL_TIME
     left = np.flatnonzero(~is_time)
     if len(left):
         stops[left] = text.first(found.starts[left], ord(" "), _TIME_BYTES + 1)

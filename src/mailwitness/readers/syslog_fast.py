@@ -168,7 +168,7 @@ def _usual(signs: line_signs.Signs, found: Records) -> _Usual:
     is_usual &= found.ends - found.starts <= syslog_lines.LONGEST_LINE
     host = np.where(is_usual, times.stops + 1, 0)
     host_stop = text.first(host, ord(" "), _LONGEST_HOST + 1)
-    tag, rank = host_stop + 1, signs.rank(host_stop)
+    tag, rank = host_stop + 1, _rank(signs, found, times, host_stop)
     # A tag ends with a colon; before it there may be a number in brackets.
     has_number = signs.are(rank, _NUMBERED)
     is_usual &= has_number | signs.are(rank, _PLAIN)
@@ -193,15 +193,25 @@ def _usual(signs: line_signs.Signs, found: Records) -> _Usual:
     )
 
 
+def _rank(signs: line_signs.Signs, found: Records, times: line_times.Times, places: Positions) -> Positions:
+    """Return the number of the first sign from each place on, with nothing but the time and a host before it in its line."""
+    # Usual times have all the same signs; a line is no usual one where a host has any.
+    rank = signs.of_lines()[found.lines] + line_times.USUAL_SIGNS
+    others = np.flatnonzero(times.stops - found.starts != line_times.USUAL_TIME)
+    rank[others] = signs.rank(places[others])
+    return rank
+
+
 def _is_text(found: Records, usual: _Usual) -> Mask:
     """Tell which records are UTF-8."""
     is_text = np.ones(len(found.starts), dtype=np.bool_)
-    high = found.data >= _HIGH
-    if not high.any() or _decodes(found.text):
+    high = np.flatnonzero(found.data >= _HIGH)
+    # What stands in no text at all, and wrong bytes do in damaged logs, is told many at once.
+    never = high[found.data[high] >= _NEVER]
+    if not len(high) or (not len(never) and _decodes(found.text)):
         return is_text
     starts, stops = usual.message
-    # What stands in no text at all, and wrong bytes do in damaged logs, is told many at once.
-    numbers = _records_at(found, found.data >= _NEVER)
+    numbers = _records_at(found, never)
     is_text[numbers] = ~usual.is_usual[numbers]
     numbers = _records_at(found, high)
     for number in numbers[usual.is_usual[numbers] & is_text[numbers]].tolist():
@@ -209,9 +219,9 @@ def _is_text(found: Records, usual: _Usual) -> Mask:
     return is_text
 
 
-def _records_at(found: Records, marked: Mask) -> Positions:
-    """Return the records in which some bytes stand."""
-    numbers = np.searchsorted(found.starts, np.flatnonzero(marked), side="right") - 1
+def _records_at(found: Records, places: Positions) -> Positions:
+    """Return the records in which some bytes stand, by their places."""
+    numbers = np.searchsorted(found.starts, places, side="right") - 1
     # Ascending, each once.
     return np.flatnonzero(np.bincount(numbers[numbers >= 0], minlength=1))
 
