@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailwitness import direct_reads, occurring, sql_domains
+from mailwitness import direct_reads, occurring, record_values, sql_domains
 from mailwitness.bag_values import taken_at_once
 from mailwitness.content import loader
 from mailwitness.errors import ContentError
@@ -251,50 +252,24 @@ def of_operations(
     plain = at_clock(engine.open_sql(parser.query), now)
     is_bagged = _OF_A_BAG in _acts_of(connection, engine, parser, now=now)
 
-    def ask(expression: str, column: str, values: Collection[str]) -> frozenset[str | bool]:
-        rows = ", ".join(f"({literal(value)})" for value in sorted(values))
-        asked = f"SELECT DISTINCT ({expression}) FROM (VALUES {rows}) AS given({identifier(column)})"
-        return frozenset(row[0] for row in connection.execute(asked).fetchall())
-
-    def held(column: str, names: Collection[str]) -> frozenset[str]:
-        return _names_held(connection, relation, column, names)
-
     names = [column.name for column in loader.tables()[parser.table].columns]
     narrowed = sql_domains.narrowed(
         plain,
         "Operation",
         operations,
         columns=names,
-        ask=ask,
-        held=held if is_looked_through and _reads_one_table(parser) else _all_held,
+        ask=partial(record_values.computed, connection),
+        held=(
+            partial(record_values.names_held, connection, parser.table, operations)
+            # The bags of another table hold something else.
+            if is_looked_through and referenced_tables(parser.query, loader.tables()) == {parser.table}
+            else record_values.all_names
+        ),
     )
     sql = nested(taken_at_once(narrowed.sql) if is_bagged else narrowed.sql)
     possible = narrowed.values.get("Activity", frozenset(parser.activities))
     shown = _shown(connection, engine, parser, _reading(parser, sql, relation))
     return OfOperations(shown, frozenset(map(str, possible)), is_certain="Activity" in narrowed.values)
-
-
-def _reads_one_table(parser: Parser) -> bool:
-    """Tell whether all that a parser reads is of its own table: bags of another would hold something else."""
-    return referenced_tables(parser.query, loader.tables()) == {parser.table}
-
-
-def _names_held(
-    connection: duckdb.DuckDBPyConnection, relation: str, column: str, names: Collection[str]
-) -> frozenset[str]:
-    """Return those of some names that a bag of some records has; all of them where that cannot be told."""
-    import duckdb  # noqa: PLC0415 - the types of its errors
-
-    bags = f"SELECT DISTINCT {identifier(column)} AS bag FROM ({relation})"
-    sql = f"SELECT DISTINCT name FROM (SELECT unnest(json_keys(bag)) AS name FROM ({bags})) WHERE name IN ({in_list(names)})"
-    try:
-        return frozenset(str(row[0]) for row in connection.execute(sql).fetchall())
-    except duckdb.Error:
-        return _all_held(column, names)
-
-
-def _all_held(_: str, names: Collection[str]) -> frozenset[str]:
-    return frozenset(names)
 
 
 def _acts_of(
