@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # A portion is read while another one is loaded.
 PORTION_BYTES = 24 << 20
 # The rows of so much text are stored together: a statement that stores some is as dear as ten thousand rows.
-STORED_BYTES = 72 << 20
+STORED_BYTES = 144 << 20
 # Records of each portion whose id is compared with what the database read.
 _CHECKED = 50
 

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import duckdb
+
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.routing import Records
 
-# Two tables in memory and the rows being written take about twice this, which the smallest limits hold too.
+# A table in memory and the rows being written take about as much as this even if every event is kept, which the smallest limits hold too.
 PORTION_BYTES = 48 << 20
+# Where there is room for it, files up to this size are read as they stand: a portion is a copy, and each has its statements planned anew.
+_LARGEST_PORTION_BYTES = 256 << 20
+_PART_OF_LIMIT = 12
 # Records of each portion whose place is checked against the file.
 _CHECKED = 50
 
@@ -96,17 +101,24 @@ class _File:
     def _portions(self) -> Iterator[tuple[int, int, Path]]:
         """Yield the numbers of the first record of each portion and of the one behind it, and a file of its lines."""
         offsets, count = self._index.offsets, len(self._index)
-        size = self._path.stat().st_size
-        if size <= PORTION_BYTES:
+        size, portion_bytes = self._path.stat().st_size, _portion_bytes(self._intake.connection)
+        if size <= portion_bytes:
             yield 0, count, self._path
             return
-        wanted = np.arange(PORTION_BYTES, size, PORTION_BYTES, dtype=offsets.dtype)
+        wanted = np.arange(portion_bytes, size, portion_bytes, dtype=offsets.dtype)
         cuts = sorted({0, count, *np.searchsorted(offsets, wanted).tolist()})
         for first, end in pairwise(cuts):
             portion = self._intake.work / f"{self._opened.exhibit.id}.portion"
             stop = int(offsets[end]) if end < count else size
             _copy(self._path, int(offsets[first]), stop, portion)
             yield first, end, portion
+
+
+def _portion_bytes(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how much of a file is read at once, by what the database may take of memory."""
+    asked = "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
+    [(limit,)] = connection.execute(asked).fetchall()
+    return max(PORTION_BYTES, min(_LARGEST_PORTION_BYTES, int(limit) // _PART_OF_LIMIT))
 
 
 def _copy(path: Path, start: int, stop: int, target: Path) -> None:
