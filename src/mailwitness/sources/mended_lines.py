@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Values that fill nothing, as they are written.
 _NOTHING: dict[bytes, object] = {b"null": None, b'""': "", b"[]": [], b"{}": {}}
 # Fewer are looked at one by one: a segment more costs as much as a hundred of them.
-_FEWEST = 100
+FEWEST = 100
 _LONGEST_NOTHING = max(map(len, _NOTHING))
 
 
@@ -51,7 +51,7 @@ def load(
     Returns:
         Numbers of those that are in no table yet, and of some of them why they will be in none.
     """
-    if match.record or len(numbers) < _FEWEST:
+    if match.record or len(numbers) < FEWEST:
         return list(numbers), {}
     mapping, also = intake.writer.mapping(match.mapping, match.table), intake.segments.further(match)
     together = also_tables.together(mapping, also)
@@ -91,7 +91,14 @@ class MendedLines(msgspec.Struct, frozen=True):
 
 
 def write(
-    intake: Intake, opened: Opened, match: Match, at: Records, numbers: Sequence[int], keys: Iterable[str]
+    intake: Intake,
+    opened: Opened,
+    match: Match,
+    at: Records,
+    numbers: Sequence[int],
+    keys: Iterable[str],
+    *,
+    is_above_line: bool = False,
 ) -> MendedLines:
     """Mend lines of an exhibit; those of other sources, and those that are sound, are neither mended nor refused.
 
@@ -102,6 +109,7 @@ def write(
         at: where its records stand.
         numbers: those that the database refused, ascending.
         keys: members of a record that are read, as the database spells them.
+        is_above_line: the mended lines say by how much their number is above that of their line, instead of their number.
     """
     path = intake.work / f"{opened.exhibit.id}.mended"
     found = MendedLines(path, [], 0, {})
@@ -118,7 +126,8 @@ def write(
             text, verdict = _mended(lines.read(offset, length), judge)
             if verdict:
                 # Of equal names the first counts, so that no line can say where it stands itself.
-                line = b"%b%d,%b\n" % (start, number, text[text.index(b"{") + 1 :])
+                place = number - len(found.numbers) * is_above_line
+                line = b"%b%d,%b\n" % (start, place, text[text.index(b"{") + 1 :])
                 out.write(line)
                 largest = max(largest, len(line))
                 found.numbers.append(number)

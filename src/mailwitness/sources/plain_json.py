@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mailwitness.readers import index as line_index
-from mailwitness.sources import limits, routing
-from mailwitness.sources.plain_records import Earlier, Loader
+from mailwitness.sources import limits, mended_lines, routing
+from mailwitness.sources.plain_records import Earlier, Loader, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
-    from mailwitness.sources.routing import Records
+    from mailwitness.sources.routing import Decided, Records
 
 # A table in memory and the rows being written take about as much as this even if every event is kept, which the smallest limits hold too.
 PORTION_BYTES = 48 << 20
@@ -60,10 +60,10 @@ class _File:
         """Load portion after portion; what records tell later ones is kept between them."""
         preparer = self._intake.preparer(self._match)
         for first, end, portion in self._portions():
-            left = self._load(first, end, portion)
+            left, refused = self._load(first, end, portion)
             earlier = Earlier(self._loader, lambda _exhibit: preparer)
             preparer.earlier = lambda number, first=first, earlier=earlier: earlier.until(number - first)
-            routing.route(self._intake, self._opened, self._at, left)
+            routing.route(self._intake, self._opened, self._at, left, refused)
             if end < len(self._index):
                 earlier.until(end - first)
             self._loader.done()
@@ -71,22 +71,42 @@ class _File:
                 portion.unlink()
         preparer.earlier = None
 
-    def _load(self, first: int, end: int, portion: Path) -> list[int]:
-        """Load the plain records of a portion; return the numbers of the others."""
+    def _load(self, first: int, end: int, portion: Path) -> tuple[list[int], Decided]:
+        """Load the plain records of a portion; return the numbers of the others, and of some of them why they are no records."""
         exhibit, tally = self._opened.exhibit, self._opened.tally
         largest = int(self._index.lengths[first:end].max(initial=0))
         rows = self._loader.take(portion, largest, exhibit=exhibit.id, first=first)
         if rows != end - first or not self._is_aligned(first, end):
             # One row for each line, in the order of the file, did not hold: positions would lie. Go the slow, exact way.
             tally.notes.append("loaded record by record because of its damage")
-            return list(range(first, end))
+            return list(range(first, end)), {}
         mended = [number - first for number in self._at.mended if first <= number < end]
         if mended:
             # Their rows have to say that they were salvaged.
             self._loader.leave(mended)
+        left, refused = self._mend([first + number for number in self._loader.left()], rows)
         stored = self._loader.store([exhibit.blake3, exhibit.id, str(first)])
         tally.count(self._match, self._match.table, sum(number for number, _ in stored.values()))
-        return [first + number for number in self._loader.left()]
+        tally.salvaged += sum(salvaged for _, salvaged in stored.values())
+        return left, refused
+
+    def _mend(self, numbers: list[int], rows: int) -> tuple[list[int], Decided]:
+        """Read the damaged ones of some records behind the rows of a portion, as far as they can be mended; return the others as `_load` does."""
+        if len(numbers) < mended_lines.FEWEST:
+            return numbers, {}
+        keys = module_of(self._match).SHAPES[self._match.source].raw
+        mended = mended_lines.write(
+            self._intake, self._opened, self._match, self._at, numbers, keys, is_above_line=True
+        )
+        others = set(numbers)
+        if mended.numbers:
+            self._loader.take(mended.path, mended.largest)
+            # What a deletion refers to has to be known in the order of the file.
+            self._loader.leave_handles(rows)
+            others.difference_update(mended.numbers)
+            others.update(mended.numbers[row - rows] for row in self._loader.left(rows))
+        mended.path.unlink()
+        return sorted(others), mended.refused
 
     def _is_aligned(self, first: int, end: int) -> bool:
         """Compare the ids of some records with the lines they should come from."""

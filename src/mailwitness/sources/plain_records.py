@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _TABLE = "mw_plain"
 _OWN = (EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY)
+_PLACES = f"{EXHIBIT_KEY}, rowid + {POSITION_KEY} AS {POSITION_KEY}, {SALVAGED_KEY}"
 OWN_KINDS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
 
 
@@ -161,23 +162,22 @@ class Loader:
         Args:
             path: one record for each line.
             largest: bytes of the longest line.
-            exhibit: exhibit of all records, which are the only portion then; empty when they carry it, whether they were salvaged, and
-                by how much their number is above that of their line.
+            exhibit: exhibit of all records; empty when they carry it, whether they were salvaged, and by how much their number is above
+                that of their line.
             first: number of the first record, when they do not carry it.
         """
-        carried = () if exhibit else _OWN
         raw = self._shape.raw | ({} if exhibit else OWN_KINDS)
-        relation = self._plain.relation(self._shape, reading(path, raw, largest), carried, self._asked)
+        records = reading(path, raw, largest)
+        if exhibit:
+            own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, {first}::BIGINT AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
+            records = f"SELECT *, {own} FROM ({records})"
+        relation = self._plain.relation(self._shape, records, _OWN, self._asked)
         connection = self._intake.connection
         if self._rows:
             further = f"SELECT * REPLACE ({POSITION_KEY} - {self._rows} AS {POSITION_KEY}) FROM ({relation})"
             connection.execute(f"INSERT INTO {_TABLE} {further}")
         else:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} AS {relation}")
-        if exhibit:
-            self._own = f"{literal(exhibit)} AS {EXHIBIT_KEY}, {first} + rowid AS {POSITION_KEY}, false AS {SALVAGED_KEY}"
-        else:
-            self._own = f"{EXHIBIT_KEY}, rowid + {POSITION_KEY} AS {POSITION_KEY}, {SALVAGED_KEY}"
         before = self._rows
         self._rows = int(connection.execute(f"SELECT count(*) FROM {_TABLE}").fetchall()[0][0])
         return self._rows - before
@@ -195,6 +195,13 @@ class Loader:
         """Return the rows, from one on, of the records that go the way of single records, in order."""
         asked = f"SELECT rowid FROM {_TABLE} WHERE Time IS NULL AND rowid >= {first} ORDER BY 1"
         return [row for (row,) in self._intake.connection.execute(asked).fetchall()]
+
+    def leave_handles(self, first: int) -> None:
+        """Let the events, from a row on, that others refer to go the way of single records, which keeps them in order."""
+        asked = self._plain.HANDLES.format(table=_TABLE, number="rowid")
+        self._intake.connection.execute(
+            f"UPDATE {_TABLE} SET Time = NULL WHERE rowid >= {first} AND rowid IN (SELECT rowid FROM ({asked}))"
+        )
 
     def leave(self, numbers: list[int]) -> None:
         """Let records of the portion, by their number in it, go the way of single records."""
@@ -223,14 +230,14 @@ class Loader:
                 segments.store_further(table.mapping, parts, self._relation(table.mapping, table.is_kept))
         counted = connection.execute(
             f"SELECT {EXHIBIT_KEY}, count(*), count(*) FILTER ({SALVAGED_KEY}) FROM "
-            f"(SELECT {self._own} FROM {_TABLE} WHERE Time IS NOT NULL) GROUP BY ALL"
+            f"(SELECT {_PLACES} FROM {_TABLE} WHERE Time IS NOT NULL) GROUP BY ALL"
         ).fetchall()
         return {name: (number, salvaged) for name, number, salvaged in counted}
 
     def handles(self, first: int) -> list[tuple[Any, ...]]:
         """Return number behind the first row, exhibit and values of the plain events that later ones may refer to, in order."""
         asked = self._plain.HANDLES.format(
-            table=f"(SELECT *, rowid - {first} AS mw_number, {self._own} FROM {_TABLE} WHERE rowid >= {first})",
+            table=f"(SELECT *, rowid - {first} AS mw_number, {_PLACES} FROM {_TABLE} WHERE rowid >= {first})",
             number=f"mw_number, {EXHIBIT_KEY}",
         )
         return self._intake.connection.execute(f"{asked} ORDER BY mw_number").fetchall()
@@ -257,7 +264,7 @@ class Loader:
         """
         read = self._read(mapping)
         shown = [self._value(key, kind, read) for key, kind in mapping.raw.items() if key.lower() in read]
-        return f"SELECT {', '.join(shown)}, {self._own} FROM {_TABLE} WHERE Time IS NOT NULL AND {condition}"
+        return f"SELECT {', '.join(shown)}, {_PLACES} FROM {_TABLE} WHERE Time IS NOT NULL AND {condition}"
 
     def _read(self, mapping: Mapping) -> set[str]:
         """Return the words of all that is computed for a mapping's stored columns."""
