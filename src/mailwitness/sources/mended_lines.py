@@ -17,7 +17,7 @@ from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import UTF8_BOM
 from mailwitness.readers.mending import mend
 from mailwitness.readers.salvage import salvage_json
-from mailwitness.recognise import base_name
+from mailwitness.recognise import Match, base_name
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import also_tables, limits
 from mailwitness.sources.routing import NOT_PARSED, Decided
@@ -25,7 +25,6 @@ from mailwitness.sources.routing import NOT_PARSED, Decided
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.routing import Record, Records
 
@@ -33,11 +32,12 @@ if TYPE_CHECKING:
 _NOTHING: dict[bytes, object] = {b"null": None, b'""': "", b"[]": [], b"{}": {}}
 # Fewer are looked at one by one: a segment more costs as much as a hundred of them.
 FEWEST = 100
+_FILL_NOTHING = (None, "", [], {})
 _LONGEST_NOTHING = max(map(len, _NOTHING))
 
 
 def load(
-    intake: Intake, opened: Opened, match: Match, at: Records, numbers: Sequence[int]
+    intake: Intake, opened: Opened, match: Match, at: Records, numbers: Sequence[int], part: str = ""
 ) -> tuple[list[int], Decided]:
     """Load what can be mended of lines that the database refused.
 
@@ -47,6 +47,7 @@ def load(
         match: source of most of its records, which has no reader or preparer of its own.
         at: where its records stand.
         numbers: the refused ones, ascending.
+        part: says which numbers of the exhibit these are, when they are asked for part by part.
 
     Returns:
         Numbers of those that are in no table yet, and of some of them why they will be in none.
@@ -59,7 +60,7 @@ def load(
     left = set(numbers) - set(mended.numbers)
     if mended.numbers:
         relation = json_relation([mended.path], together, largest=mended.largest, own=True)
-        parts = [opened.exhibit.blake3, opened.exhibit.id, "mended"]
+        parts = [opened.exhibit.blake3, opened.exhibit.id, "mended", part]
         stored = intake.segments.store(parts, mapping, relation, also=also)
         opened.tally.count(match, mapping.table, stored.segment.rows)
         left |= set(stored.damaged)
@@ -82,12 +83,14 @@ class MendedLines(msgspec.Struct, frozen=True):
         numbers: their numbers in the exhibit, ascending.
         largest: bytes of the longest.
         refused: numbers and reasons of those of which nothing can be used.
+        others: numbers of those that are records of another source.
     """
 
     path: Path
     numbers: list[int]
     largest: int
     refused: Decided
+    others: dict[Match, list[int]]
 
 
 def write(
@@ -112,7 +115,7 @@ def write(
         is_above_line: the mended lines say by how much their number is above that of their line, instead of their number.
     """
     path = intake.work / f"{opened.exhibit.id}.mended"
-    found = MendedLines(path, [], 0, {})
+    found = MendedLines(path, [], 0, {}, {})
     judge = _Judge(intake, match, keys)
     index = line_index.index_lines(at.path).records if at.index is None else at.index
     start = f'{{"{EXHIBIT_KEY}":"{opened.exhibit.id}","{SALVAGED_KEY}":true,"{POSITION_KEY}":'.encode()
@@ -123,6 +126,7 @@ def write(
         for number, offset, length in places:
             if length > limits.LARGEST_RECORD_BYTES:
                 continue
+            judge.found = None
             text, verdict = _mended(lines.read(offset, length), judge)
             if verdict:
                 # Of equal names the first counts, so that no line can say where it stands itself.
@@ -133,6 +137,8 @@ def write(
                 found.numbers.append(number)
             elif verdict is not None:
                 found.refused[number] = NOT_PARSED
+            elif judge.found is not None:
+                found.others.setdefault(judge.found, []).append(number)
     lines.close()
     return msgspec.structs.replace(found, largest=largest)
 
@@ -159,6 +165,10 @@ class _Judge:
         self._written = {key.lower() for key in keys}
         self._harmless: set[str] = set(keys)
         self._certain: set[tuple[str, ...]] = set()  # sets of names that only this source has
+        # By names, and which of them are filled, where no value decides.
+        self._by_names: dict[tuple[tuple[str, ...], tuple[bool, ...]], Match | None] = {}
+        # What the last members were taken for that were no record of the source.
+        self.found: Match | None = None
 
     def accepts(self, members: dict[str, Any]) -> bool | None:  # Any: JSON values, decoded or not
         """Return True for a record of the source, False for no record of any, None where it has to be looked at by itself."""
@@ -172,8 +182,23 @@ class _Judge:
             if len(self._certain) < limits.MOST_NAMES:
                 self._certain.add(names)
             return True
-        found = self._recogniser.match(self._record(members), "json") if members else None
-        return None if found is not None and found != self._match else found is not None
+        if not members:
+            return False
+        self.found = self._found(names, members)
+        return None if self.found not in {None, self._match} else self.found is not None
+
+    def _found(self, names: tuple[str, ...], members: dict[str, Any]) -> Match | None:  # Any: as above
+        """Return what the recogniser takes members for."""
+        record = self._record(members)
+        filled = tuple(value not in _FILL_NOTHING for value in record.values())
+        if (names, filled) not in self._by_names:
+            found = self._recogniser.match(record, "json")
+            if len(self._by_names) >= limits.MOST_NAMES or not self._recogniser.asked.isdisjoint(
+                map(_folded, names)
+            ):
+                return found
+            self._by_names[names, filled] = found
+        return self._by_names[names, filled]
 
     def _record(self, members: dict[str, Any]) -> Record:  # Any: as above
         """Return the members with those values that the recogniser looks into; all others count as filled or not."""

@@ -62,10 +62,10 @@ class _File:
         for first, end, portion in self._portions():
             left, refused = self._load(first, end, portion)
             earlier = Earlier(self._loader, lambda _exhibit: preparer)
-            preparer.earlier = lambda number, first=first, earlier=earlier: earlier.until(number - first)
+            preparer.earlier = earlier.until
             routing.route(self._intake, self._opened, self._at, left, refused)
             if end < len(self._index):
-                earlier.until(end - first)
+                earlier.until(end)
             self._loader.done()
             if portion != self._path:
                 portion.unlink()
@@ -101,12 +101,18 @@ class _File:
         others = set(numbers)
         if mended.numbers:
             self._loader.take(mended.path, mended.largest)
-            # What a deletion refers to has to be known in the order of the file.
-            self._loader.leave_handles(rows)
             others.difference_update(mended.numbers)
             others.update(mended.numbers[row - rows] for row in self._loader.left(rows))
         mended.path.unlink()
-        return sorted(others), mended.refused
+        refused = mended.refused
+        for match, found in mended.others.items():
+            if not match.prepare:
+                left, more = mended_lines.load(
+                    self._intake, self._opened, match, self._at, found, str(numbers[0])
+                )
+                others.difference_update(set(found).difference(left))
+                refused |= more
+        return sorted(others), refused
 
     def _is_aligned(self, first: int, end: int) -> bool:
         """Compare the ids of some records with the lines they should come from."""

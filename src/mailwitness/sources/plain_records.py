@@ -81,15 +81,18 @@ class _Table(msgspec.Struct, frozen=True):
 class Earlier:
     """The plain records of a portion that others refer to, told to the preparers of those when they need it."""
 
-    def __init__(self, loader: Loader, preparer: Callable[[str], Any], first: int = 0) -> None:
-        """Take the portion, what gives the preparer of an exhibit, and the row at which the records begin that are not told yet."""
+    def __init__(self, loader: Loader, preparer: Callable[[str], Any], first: int | None = None) -> None:
+        """Take the portion, what gives the preparer of an exhibit, and the row at which the records begin that are not told yet.
+
+        Records are counted from that row; without one, as in their exhibit.
+        """
         self._loader = loader
         self._preparer = preparer
         self._first = first
         self._rows: deque[tuple[Any, ...]] | None = None  # Any: cells
 
     def until(self, number: int) -> None:
-        """Tell all before a record of the portion."""
+        """Tell all before a record."""
         if self._rows is None:
             self._rows = deque(self._loader.handles(self._first))
         while self._rows and self._rows[0][0] < number:
@@ -196,13 +199,6 @@ class Loader:
         asked = f"SELECT rowid FROM {_TABLE} WHERE Time IS NULL AND rowid >= {first} ORDER BY 1"
         return [row for (row,) in self._intake.connection.execute(asked).fetchall()]
 
-    def leave_handles(self, first: int) -> None:
-        """Let the events, from a row on, that others refer to go the way of single records, which keeps them in order."""
-        asked = self._plain.HANDLES.format(table=_TABLE, number="rowid")
-        self._intake.connection.execute(
-            f"UPDATE {_TABLE} SET Time = NULL WHERE rowid >= {first} AND rowid IN (SELECT rowid FROM ({asked}))"
-        )
-
     def leave(self, numbers: list[int]) -> None:
         """Let records of the portion, by their number in it, go the way of single records."""
         listed = ", ".join(map(str, numbers))
@@ -234,10 +230,11 @@ class Loader:
         ).fetchall()
         return {name: (number, salvaged) for name, number, salvaged in counted}
 
-    def handles(self, first: int) -> list[tuple[Any, ...]]:
-        """Return number behind the first row, exhibit and values of the plain events that later ones may refer to, in order."""
+    def handles(self, first: int | None) -> list[tuple[Any, ...]]:
+        """Return number, exhibit and values of the plain events that later ones may refer to, in order; see `Earlier`."""
+        number = f"rowid + {POSITION_KEY}" if first is None else f"rowid - {first}"
         asked = self._plain.HANDLES.format(
-            table=f"(SELECT *, rowid - {first} AS mw_number, {_PLACES} FROM {_TABLE} WHERE rowid >= {first})",
+            table=f"(SELECT *, {number} AS mw_number FROM {_TABLE} WHERE rowid >= {first or 0})",
             number=f"mw_number, {EXHIBIT_KEY}",
         )
         return self._intake.connection.execute(f"{asked} ORDER BY mw_number").fetchall()
