@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 _MOST_SCRIPTS = 256
 _MOST_SCRIPT_CHARACTERS = 16 * 1024 * 1024
 _MOST_HANDLES = 100_000
+_MOST_WAITING = 10_000
 # Clocks of hosts differ from UTC by multiples of a quarter of an hour.
 _ZONE_SECONDS = 900
 _MOST_ZONE_SECONDS = 15 * 3600
 _WORDS_OF_CLOSED_SET = {4656, 4658, 4660, 4663}
+_DELETED = 4660
 # Knows the records that the database prepares itself.
 PLAIN = windows_plain
 
@@ -36,6 +38,8 @@ class Preparer:
         # Tells this preparer of records before the given one that did not come here; and the number of the one that does.
         self.earlier: Callable[[int], None] | None = None
         self.number = 0
+        # Events on handles among them, until a deletion asks for its handle.
+        self._waiting: list[tuple[int, Record, Record, int]] = []
 
     def prepare(self, record: Record) -> Record | None:
         """Return the record in the common shape; None when it is no Windows event."""
@@ -124,9 +128,21 @@ class Preparer:
 
     def _follow_handle(self, event: Record, data: Record, number: int) -> None:
         """Give a deletion (4660, which has no name) the object that its handle stands for."""
-        if self.earlier is not None:
-            self.earlier(self.number)
+        if self.earlier is not None and number != _DELETED and len(self._waiting) < _MOST_WAITING:
+            self._waiting.append((self.number, {"Computer": event["Computer"]}, data, number))
+            return
+        self.settle(self.number)
         self._keep_handle(event, data, number)
+
+    def settle(self, number: int) -> None:
+        """Take note of all events on handles before a record."""
+        if self.earlier is None:
+            return
+        for place, event, data, kind in self._waiting:
+            self.earlier(place)
+            self._keep_handle(event, data, kind)
+        self._waiting.clear()
+        self.earlier(number)
 
     def _keep_handle(self, event: Record, data: Record, number: int) -> None:
         key = (
@@ -143,7 +159,7 @@ class Preparer:
                     self._handles.popitem(last=False)
             elif name:
                 self._handles.pop(key, None)
-        elif number == 4660:  # noqa: PLR2004 - named by the comment or the function around it
+        elif number == _DELETED:
             event["ObjectPath"] = self._handles.get(key, "")
         else:
             self._handles.pop(key, None)

@@ -46,8 +46,12 @@ class Tally(msgspec.Struct, kw_only=True):
 
 
 def _start(content: bytes) -> str:
-    """Return the first letters of what some bytes say."""
-    return content.decode("utf-8", "backslashreplace")[:_START_BYTES]
+    """Return what a record begins with, bytes that are no text escaped."""
+    # Escaping is dear, and most bytes give a character or more. A character that is cut here would stand behind what is shown.
+    few = content[: _START_BYTES + 20].decode("utf-8", "backslashreplace")
+    if len(few) < _START_BYTES + 12:
+        few = content[: _START_BYTES * 4].decode("utf-8", "backslashreplace")
+    return few[:_START_BYTES]
 
 
 class Counts:
@@ -140,7 +144,7 @@ class Counts:
             offset=offset,
             length=length,
             reason=reason,
-            start=_start(content[: _START_BYTES * 4]),
+            start=_start(content),
         )
         # A tenth of a large file may come here: pieces that are numbers need no encoder.
         self._log.write(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from mailwitness.loading import Lines
 from mailwitness.readers import evtx
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import Damage
@@ -51,6 +50,7 @@ class Stretch:
         position: number of its first record among all of its log.
         item: the piece, without its texts.
         first: text of its first record; empty where it is damaged.
+        start: where its lines begin in the file of the portion.
     """
 
     log: int
@@ -58,6 +58,7 @@ class Stretch:
     position: int
     item: Piece
     first: str
+    start: int
 
 
 @dataclass(eq=False, slots=True)
@@ -167,7 +168,9 @@ class _Reader:
             position = 0
             for item in evtx.pieces(path):
                 first = item.texts[0] if item.texts else ""
-                portion.stretches.append(Stretch(log, portion.rows, position, item, first))
+                portion.stretches.append(
+                    Stretch(log, portion.rows, position, item, first, portion.handle.tell())
+                )
                 if item.texts:
                     _write(portion, position, exhibit, item)
                 position += len(item.offsets)
@@ -283,16 +286,26 @@ class _Loading:
             self._put_damage(one)
         if self._earlier is not None and self._portion.ended[-1:] != [self._portion.stretches[-1].log]:
             # The last log goes on, and what stands there may refer to what stands here.
-            self._earlier.until(self._portion.rows)
+            preparer = self._logs[self._portion.stretches[-1].log].preparer
+            preparer.earlier = self._earlier.until
+            preparer.settle(self._portion.rows)
 
     def _put_damage(self, one: Stretch) -> None:
         self._logs[one.log].put_damage(one)
 
     def _texts(self, rows: list[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield rows with the text of their records, in order."""
         if not rows:
             return
-        places = line_index.index_lines(self._portion.path).records
-        lines = Lines(self._portion.path)
-        for row in rows:
-            yield row, lines.read(int(places.offsets[row]), int(places.lengths[row]))
-        lines.close()
+        lines: list[bytes] = []
+        read = -1
+        with self._portion.path.open("rb") as handle:
+            for row in rows:
+                place = bisect_right(self._starts, row) - 1
+                one = self._pieces[place]
+                if place != read:
+                    handle.seek(one.start)
+                    following = self._pieces[place + 1 : place + 2]
+                    content = handle.read(following[0].start - one.start if following else -1)
+                    lines, read = content.split(b"\n"), place
+                yield row, lines[row - one.row]

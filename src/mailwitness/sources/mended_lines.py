@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.routing import Record, Records
 
+# A few hundred lines: each time that a buffer is full costs as much as looking at a line.
+_BUFFER_BYTES = 1 << 18
 # Values that fill nothing, as they are written.
 _NOTHING: dict[bytes, object] = {b"null": None, b'""': "", b"[]": [], b"{}": {}}
 # Fewer are looked at one by one: a segment more costs as much as a hundred of them.
@@ -122,7 +124,7 @@ def write(
     chosen = np.asarray(numbers)
     places = zip(numbers, index.offsets[chosen].tolist(), index.lengths[chosen].tolist(), strict=True)
     lines, largest = Lines(at.path), 0
-    with path.open("wb") as out:
+    with path.open("wb", buffering=_BUFFER_BYTES) as out:
         for number, offset, length in places:
             if length > limits.LARGEST_RECORD_BYTES:
                 continue

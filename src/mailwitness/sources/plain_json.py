@@ -65,7 +65,7 @@ class _File:
             preparer.earlier = earlier.until
             routing.route(self._intake, self._opened, self._at, left, refused)
             if end < len(self._index):
-                earlier.until(end)
+                preparer.settle(end)
             self._loader.done()
             if portion != self._path:
                 portion.unlink()
