@@ -34,7 +34,7 @@ _BUFFER_BYTES = 1 << 18
 _NOTHING: dict[bytes, object] = {b"null": None, b'""': "", b"[]": [], b"{}": {}}
 # Fewer are looked at one by one: a segment more costs as much as a hundred of them.
 FEWEST = 100
-_FILL_NOTHING = (None, "", [], {})
+_FILL_NOTHING: tuple[object, ...] = (None, "", [], {})
 _LONGEST_NOTHING = max(map(len, _NOTHING))
 
 
@@ -128,8 +128,7 @@ def write(
         for number, offset, length in places:
             if length > limits.LARGEST_RECORD_BYTES:
                 continue
-            judge.found = None
-            text, verdict = _mended(lines.read(offset, length), judge)
+            text, verdict, source = _mended(lines.read(offset, length), judge)
             if verdict:
                 # Of equal names the first counts, so that no line can say where it stands itself.
                 place = number - len(found.numbers) * is_above_line
@@ -139,21 +138,21 @@ def write(
                 found.numbers.append(number)
             elif verdict is not None:
                 found.refused[number] = NOT_PARSED
-            elif judge.found is not None:
-                found.others.setdefault(judge.found, []).append(number)
+            elif source is not None:
+                found.others.setdefault(source, []).append(number)
     lines.close()
     return msgspec.structs.replace(found, largest=largest)
 
 
-def _mended(line: bytes, judge: _Judge) -> tuple[bytes, bool | None]:
+def _mended(line: bytes, judge: _Judge) -> tuple[bytes, bool | None, Match | None]:
     """Return what can be read of a line, and what the judge says of it; None for a line that is sound."""
     mended = mend(line)
     if mended is None:
         members, _ = salvage_json(line)
-        return json_line(members), judge.accepts(members)
+        return json_line(members), *judge.accepts(members)
     if mended.text == line.removeprefix(UTF8_BOM):
-        return b"", None
-    return mended.text, judge.accepts(mended.members)
+        return b"", None, None
+    return mended.text, *judge.accepts(mended.members)
 
 
 class _Judge:
@@ -169,25 +168,25 @@ class _Judge:
         self._certain: set[tuple[str, ...]] = set()  # sets of names that only this source has
         # By names, and which of them are filled, where no value decides.
         self._by_names: dict[tuple[tuple[str, ...], tuple[bool, ...]], Match | None] = {}
-        # What the last members were taken for that were no record of the source.
-        self.found: Match | None = None
 
-    def accepts(self, members: dict[str, Any]) -> bool | None:  # Any: JSON values, decoded or not
-        """Return True for a record of the source, False for no record of any, None where it has to be looked at by itself."""
+    def accepts(
+        self, members: dict[str, Any]
+    ) -> tuple[bool | None, Match | None]:  # Any: JSON values, decoded or not
+        """Return True for a record of the source, False for none of any, None where it has to be looked at by itself; and its other source."""
         names = tuple(members)
         if names in self._certain:
-            return True
+            return True, None
         if not self._is_spelled(members):
-            return None
+            return None, None
         if self._recogniser.may_only_be(members, self._match.source):
             # What else the source is known by may be just what was damaged.
             if len(self._certain) < limits.MOST_NAMES:
                 self._certain.add(names)
-            return True
-        if not members:
-            return False
-        self.found = self._found(names, members)
-        return None if self.found not in {None, self._match} else self.found is not None
+            return True, None
+        found = self._found(names, members) if members else None
+        if found is None or found == self._match:
+            return found is not None, None
+        return None, found
 
     def _found(self, names: tuple[str, ...], members: dict[str, Any]) -> Match | None:  # Any: as above
         """Return what the recogniser takes members for."""
