@@ -26,6 +26,8 @@ _WORD_BYTES = 8
 _FURTHER = 64
 # These are the signs: one, and ranges by their first one and how many they are.
 _COMMA = ord(",")
+# So many bytes stay in the processor's cache while they are looked at several times.
+_AT_ONCE = 1 << 17
 # Marks where a line ends; no value or text holds it.
 _NEWLINE = ord("\n")
 _RANGES = tuple((np.uint8(ord(first)), np.uint8(number)) for first, number in (("'", 3), (":", 5), ("[", 3)))
@@ -53,11 +55,8 @@ class Signs:
         found = np.empty(text.size + _FURTHER, dtype=np.bool_)
         # Behind the last sign stand some that are none and lie behind the stretch.
         found[text.size :] = True
-        marked = found[: text.size]
-        np.equal(data, _COMMA, out=marked)
-        marked |= data == _NEWLINE
-        for first, number in _RANGES:
-            marked |= (data - first) < number
+        for start in range(0, text.size, _AT_ONCE):
+            _mark(data[start : start + _AT_ONCE], found[start : min(start + _AT_ONCE, text.size)])
         self.text = text
         self.at = np.flatnonzero(found)
         self._signs = text.data[self.at]
@@ -102,6 +101,14 @@ class Signs:
         return found
 
 
+def _mark(data: NDArray[np.uint8], marked: Mask) -> None:
+    """Say of some bytes which are signs."""
+    np.equal(data, _COMMA, out=marked)
+    marked |= data == _NEWLINE
+    for first, number in _RANGES:
+        marked |= (data - first) < number
+
+
 class Literal:
     """Text that has to stand at a place."""
 
@@ -109,14 +116,19 @@ class Literal:
         self.raw = text.encode()
         cuts = range(0, len(self.raw), _WORD_BYTES)
         self._words = [
-            (at, word(self.raw[at : at + _WORD_BYTES]), len(self.raw[at : at + _WORD_BYTES])) for at in cuts
+            (word(self.raw[at : at + _WORD_BYTES]), len(self.raw[at : at + _WORD_BYTES])) for at in cuts
         ]
 
     def stands(self, text: Text, places: Positions) -> Mask:
         """Tell where the text stands."""
+        if len(self._words) == 1:
+            pattern, length = self._words[0]
+            only: Mask = masked(text.at(places), length) == pattern
+            return only
         good = np.ones(len(places), dtype=np.bool_)
-        for at, pattern, length in self._words:
-            good &= masked(text.at(places + at), length) == pattern
+        words = text.words_at(places, len(self._words)) if self._words else np.zeros((0, 0), dtype=np.uint64)
+        for number, (pattern, length) in enumerate(self._words):
+            good &= masked(words[:, number], length) == pattern
         return good
 
 
@@ -183,7 +195,7 @@ def _consist(
         rows = np.flatnonzero(~good & (lengths >= least) & (lengths <= most))
         if len(rows):
             width = int(lengths[rows].max())
-            letters = np.lib.stride_tricks.sliding_window_view(text.data, width)[starts[rows]]
+            letters = text.bytes_at(starts[rows], width)
             fits = table[letters] | (np.arange(width) >= lengths[rows, None])
             good[rows] = fits.all(axis=1)
     return good

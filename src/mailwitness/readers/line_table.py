@@ -123,7 +123,8 @@ def texts(text: Text, starts: Positions, stops: Positions) -> pa.Array:
     It has to be UTF-8 already.
     """
     lengths = stops - starts
-    letters = text.at(starts)
+    two = text.words_at(starts, 2)
+    letters = two[:, 0]
     views = np.empty((len(starts), 2), dtype="<u8")
     views[:, 0] = lengths.astype(np.uint64) | masked(letters, np.minimum(lengths, 4)) << _HALF
     is_long = lengths > _INSIDE_BYTES
@@ -133,6 +134,6 @@ def texts(text: Text, starts: Positions, stops: Positions) -> pa.Array:
         # Short strings stand inside their views.
         views[short, 1] = masked(letters[short], lengths[short]) >> _HALF
         rest = short[lengths[short] > _WORD_BYTES]
-        views[rest, 1] |= masked(text.at(starts[rest] + _WORD_BYTES), lengths[rest] - _WORD_BYTES) << _HALF
+        views[rest, 1] |= masked(two[rest, 1], lengths[rest] - _WORD_BYTES) << _HALF
     buffers = [None, pa.py_buffer(views), text.buffer]
     return pa.Array.from_buffers(pa.string_view(), len(starts), buffers)
