@@ -358,6 +358,58 @@ def test_the_fast_way_of_large_files_agrees_with_the_whole_reader(tmp_path: Path
     same(DATA / "audit_truncate.log", RAW)
 
 
+HIDDEN = b"/var/mail/b ob".hex().upper()
+BY_TITLE = b"rm\0-rf\0/home/eva/Maildir".hex().upper()
+
+
+@pytest.mark.parametrize(
+    ("number", "records"),
+    [
+        (
+            "257",
+            [
+                f"PATH item=0 name={HIDDEN} inode=1 dev=fe:00 mode=0100600 ouid=0 ogid=8 rdev=00:00 nametype=NORMAL"
+            ],
+        ),
+        ("257", [f"CWD cwd={HIDDEN}", 'PATH item=0 name="x" nametype=NORMAL']),
+        ("59", ["EXECVE argc=2 a0=726D a1=" + HIDDEN]),
+        ("59", ["PROCTITLE proctitle=" + BY_TITLE]),
+        # The folder is an open one, which no record names.
+        ("263", ['PATH item=0 name="cur" nametype=DELETE', "PROCTITLE proctitle=" + BY_TITLE]),
+        ("263", ['PATH item=0 name="cur" nametype=DELETE', "PROCTITLE proctitle=" + BY_TITLE[:-2] + "\xff"]),
+    ],
+    ids=["name", "folder", "arguments", "title", "title of a deletion", "title that is cut"],
+)
+def test_what_is_hidden_in_hex_or_said_by_the_title_is_decoded(
+    tmp_path: Path, number: str, records: list[str]
+) -> None:
+    """An event must never look clean because nobody decoded it; one that names no mail is brief."""
+    lines = []
+    for serial, clear in ((1, False), (2, True)):
+        call = CALL.format(id=f"1772442190.100:{serial}", number=number, flags="0")
+        others = [
+            one.replace(HIDDEN, "2F736F6D657468696E6720656C7365").replace(BY_TITLE, "6C73002D6C")
+            for one in records
+        ]
+        rest = (
+            f"type={one.replace(' ', f' msg=audit(1772442190.100:{serial}): ', 1)}"
+            for one in (others if clear else records)
+        )
+        lines += [call, *rest]
+    lines.append(
+        "type=CRYPTO_KEY_USER msg=audit(1772442190.200:3): pid=9 uid=0 auid=1 ses=1 msg='op=destroy kind=server exe=\"/usr/sbin/sshd\" hostname=? addr=? terminal=? res=success'"
+    )
+    path = tmp_path / "audit.log"
+    path.write_bytes("\n".join(lines).encode("latin-1"))
+
+    same(path)
+
+    found = {item["AuditId"][-1]: item for item, _ in fast(path, FEW, is_brief=True)}
+    assert "brief" not in found["1"]
+    assert not found["1"].get("few")
+    assert "brief" in found["3"]
+
+
 def test_the_fast_way_loses_no_line_of_a_damaged_log(tmp_path: Path) -> None:
     lines = (DATA / "audit_truncate.log").read_bytes().splitlines()
     # Cut in the type, in the node, before the type, behind the id; bytes that are no text; another node; no node.

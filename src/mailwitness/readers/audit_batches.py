@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from mailwitness.readers.index import Positions
 
 # Text that becomes one batch: large enough that the start of each step costs nothing, also while another thread waits for its turn.
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
 # Before the end of a batch no event may go on behind it: the records of one event are written within milliseconds.
 MARGIN_BYTES = 128 << 10
 # So much of the log is in the database's memory before it is written; and so many events wait that are not plain.
-PORTION_BYTES = 64 << 20
+PORTION_BYTES = 32 << 20
 _MOST_ODD = 20_000
 # What a brief event takes: its columns, its id, its place.
 _BRIEF_BYTES = 120
@@ -233,7 +233,7 @@ class EventBatches:
         )
         rest = np.flatnonzero(~chosen)
         own = groups.only(rest)
-        if len(own.firsts) < len(chosen):
+        if 2 * len(own.lines) < len(these.starts):
             found, these, own, bases = audit_groups.taken_out(found, these, own, bases)
         this = audit_table.read(found, these, own, bases, self._asked, self._wanted)
         items: list[tuple[int, RawRecord | Damage]] = []

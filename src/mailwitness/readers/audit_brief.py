@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mailwitness.readers import audit_event
-from mailwitness.readers.audit_lines import ALONE, CWD, EXECVE, FIRST_ALONE, PATH, SYSCALL, texts
+from mailwitness.readers.audit_fields import decode
+from mailwitness.readers.audit_lines import ALONE, CWD, EXECVE, FIRST_ALONE, PATH, PROCTITLE, SYSCALL, texts
 from mailwitness.readers.audit_wanted import WANTED, is_wanted
 from mailwitness.readers.byte_words import digits, word
 from mailwitness.readers.known_texts import KnownTexts
@@ -58,6 +59,10 @@ _SUSPECT = (
 ).decode("ascii")
 
 
+# What a call does, see `_judge_call`.
+_STARTS, _UNUSUAL, _DELETES = 1, 2, 3
+
+
 class Brief(NamedTuple):
     """Which events are brief, and which of these lack records that the kernel counted."""
 
@@ -73,6 +78,7 @@ class Interest:
         self._calls = KnownTexts(_judge_call)
         self._programs = KnownTexts(_judge_program)
         self._files = KnownTexts(is_wanted)
+        self._titles = KnownTexts(_judge_title)
         self._messages = KnownTexts(lambda text: int(_may_be_login(text)))
 
     def find(self, found: Text, these: Lines, groups: Groups, bases: Positions) -> Brief:
@@ -157,13 +163,36 @@ class Interest:
         calls = self._calls.ask(found, begin, begin + _CALL_BYTES)
         start = np.maximum(_programs(found, base), begin)
         programs = self._programs.ask(found, start, np.maximum(base, start))
-        is_other |= (calls > 1) | (programs > 1)
-        is_brief[events[is_other | (calls > 0) | (programs > 0)]] = False
+        is_other |= (calls == _UNUSUAL) | (programs > 1)
+        is_brief[events[is_other | (calls == _STARTS) | (programs > 0)]] = False
+        self._find_deletes(found, these, groups, bases, (events[calls == _DELETES], is_brief))
         counted = np.zeros(len(groups.firsts), dtype=np.int64)
         counted[events] = items
         odd = np.zeros(len(groups.firsts), dtype=np.bool_)
         odd[events[is_other]] = True
         return counted, odd
+
+    def _find_deletes(
+        self, found: Text, these: Lines, groups: Groups, bases: Positions, known: tuple[Positions, Mask]
+    ) -> None:
+        """Leave out deletions by programs whose title names mail or a log: their paths may be relative to an open folder.
+
+        Args:
+            found: the stretch.
+            these: its lines.
+            groups: their events.
+            bases: where the enriched part of each line begins.
+            known: the events that delete, and which are brief: completed.
+        """
+        events, is_brief = known
+        deletes = np.zeros(len(groups.firsts), dtype=np.bool_)
+        deletes[events] = True
+        of_entry = np.repeat(np.arange(len(groups.firsts)), groups.counts)
+        chosen = np.flatnonzero((these.kinds[groups.lines] == PROCTITLE) & (deletes & is_brief)[of_entry])
+        line = groups.lines[chosen]
+        begin = these.ids[1][line] + len(_BEHIND)
+        answers = self._titles.ask(found, begin, np.maximum(bases[line], begin))
+        is_brief[of_entry[chosen[answers > 0]]] = False
 
     def _find_alone(
         self, found: Text, these: Lines, groups: Groups, bases: Positions, is_brief: Mask
@@ -250,12 +279,17 @@ def _foreign(found: Text, these: Lines, groups: Groups, of_entry: Positions) -> 
 
 
 def _judge_call(text: bytes) -> int:
-    """Return 0 for a call such as ``): arch=c000003e syscall=257 `` that starts no program, 1 for one that does, 2 for anything else."""
+    """Return what a call such as ``): arch=c000003e syscall=257 `` does: starts a program, deletes, or neither (0)."""
     match = _CALL.match(text)
     if match is None:
-        return 2
-    architecture, number = (part.decode("ascii") for part in match.groups())
-    return int(syscall_name(architecture, number) in audit_event.EXECUTES)
+        return _UNUSUAL
+    name = syscall_name(*(part.decode("ascii") for part in match.groups()))
+    return _STARTS if name in audit_event.EXECUTES else _DELETES if name in audit_event.DELETES else 0
+
+
+def _judge_title(text: bytes) -> int:
+    """Return 1 for the title of a program that names mail, a log or a configuration."""
+    return is_wanted(decode(text.removeprefix(b"proctitle="), is_hex=True).encode())
 
 
 def _judge_program(text: bytes) -> int:

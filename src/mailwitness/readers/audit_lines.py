@@ -52,7 +52,7 @@ ALONE = (
         "CRED_ACQ",
         "CRED_DISP",
     ),
-    *("CRED_REFR", "SERVICE_START", "SERVICE_STOP"),
+    *("CRED_REFR", "SERVICE_START", "SERVICE_STOP", "CRYPTO_KEY_USER", "CRYPTO_SESSION"),
 )
 KINDS = ("", "SYSCALL", "SOCKADDR", "EXECVE", "CWD", "PATH", "PROCTITLE", "EOE", *ALONE)
 # What any other line is: the patterns say what of.
@@ -69,6 +69,8 @@ _FACTORS, _SLOT_BITS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0x91B7584A2265B
 _RETURN, _NEWLINE = 0x0D, 0x0A
 # Why a line is damaged.
 REASONS = (NO_RECORD, NO_TIME, TOO_LONG)
+# How a line begins whose first record may be one for the patterns: at once, or behind the header of a forwarder.
+_RECORD = r"^[\s\v]*(?:node=|type=|msg=|audit\(|[<0-9A-Z])"
 # Lines that may be neither a record nor damage begin so: blank ones, and what ausearch writes between events.
 _BEGINS_APART = np.isin(np.arange(256), np.frombuffer(b" \t\r\v\f-t<", dtype=np.uint8))
 
@@ -310,8 +312,13 @@ def odd(found: Text, these: Lines) -> Odd:
     """Read the lines that are not usual with the patterns of small files; most of them hold nothing that could be a record."""
     other = np.flatnonzero(these.kinds == OTHER)
     starts, stops = these.starts[other], these.stops[other]
-    has_id = pc.match_substring(_pieces(found, starts, stops), "audit(").to_numpy(zero_copy_only=False)
-    may_be = has_id | _BEGINS_APART[found.data[starts]] | (stops - starts > LONGEST_LINE)
+    shown = _pieces(found, starts, stops)
+    # What stands between the two may be no text.
+    begins = pc.and_(pc.match_substring_regex(shown, _RECORD), pc.match_substring(shown, "audit(")).to_numpy(
+        zero_copy_only=False
+    )
+    ids = pc.count_substring(shown, _BEGIN).to_numpy(zero_copy_only=False)
+    may_be = begins | (ids > 1) | _BEGINS_APART[found.data[starts]] | (stops - starts > LONGEST_LINE)
     reasons = np.full(len(other), REASONS.index(NO_RECORD), dtype=np.int8)
     parts: list[Part] = []
     for row in np.flatnonzero(may_be).tolist():

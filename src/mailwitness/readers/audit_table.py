@@ -129,8 +129,10 @@ def read(
     wanted = known.find(columns, these, groups, bases, events, places)
     wanted |= asked.is_whole
     audit_paths.add_arguments(columns, these, groups, bases)
-    titles, titled = audit_paths.add_titles(columns, these, groups, bases, wanted | bare)
-    known.find_titles(titles, titled, bare, wanted)
+    # What a program that deletes names may be relative to an open folder: its title says which.
+    by_title = bare | _deleting(columns, events, calls)
+    titles, titled = audit_paths.add_titles(columns, these, groups, bases, wanted | by_title)
+    known.find_titles(titles, titled, by_title, wanted)
     _add_started(columns, bare)
     # What is read of these only stands in the call and its arguments.
     columns.is_plain[wanted & (hurt | (these.kinds[groups.lines[groups.firsts]] == EXECVE)) | bare & hurt] = (
@@ -160,6 +162,13 @@ def _bare(
     bare[events] = np.array([call.is_executing for call in calls[0]] or [False])[calls[1]]
     bare[with_arguments] = False
     return bare
+
+
+def _deleting(columns: Columns, events: Positions, calls: tuple[list[Call], Positions]) -> Mask:
+    """Return the events that delete."""
+    deleting = np.zeros(columns.events, dtype=np.bool_)
+    deleting[events] = np.array([call.is_delete for call in calls[0]] or [False])[calls[1]]
+    return deleting
 
 
 def _add_started(columns: Columns, bare: Mask) -> None:
