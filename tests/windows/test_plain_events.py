@@ -162,6 +162,19 @@ def test_what_the_database_takes_for_plain_it_reads_as_python_does(
     assert plain > 5
 
 
+def test_event_data_with_a_name_twice_are_not_plain(tmp_path: Path) -> None:
+    record = json.dumps(_ROW | {"EventData": {"User": "eva", "Uses": "eve"}})
+
+    twice = record.replace('"Uses"', '"User"')
+
+    path = tmp_path / "events.json"
+    path.write_text(f"{record}\n{twice}\n", "utf-8")
+    shape = windows_plain.SHAPES["windows_sentinel_event"]
+    with duckdb.connect() as connection:
+        relation = windows_plain.relation(shape, reading(path, shape.raw, 1000))
+        assert connection.execute(f"SELECT Time IS NULL FROM ({relation})").fetchall() == [(False,), (True,)]
+
+
 def test_a_large_file_gives_the_rows_of_its_single_records(monkeypatch: pytest.MonkeyPatch) -> None:
     def event(number: int, place: int, data: Json) -> bytes:
         system = {"Provider": {"#attributes": {"Name": "p"}}, "EventID": number, "TimeCreated": {"#attributes": {"SystemTime": "2026-03-02T09:14:01Z"}},

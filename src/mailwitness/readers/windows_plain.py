@@ -328,7 +328,9 @@ def _judged(sql: str, asked: Asked) -> str:
 def _flat(shape: Shape, members: list[str]) -> str:
     """Return SQL that is true for event data that are read as they stand, as far as anything of them is read."""
     nested = " OR ".join(f"starts_with(Data.\"{name}\", '{{')" for name in members)
-    whole = f"{shape.flat} AND NOT contains(mw_text, '{_NUL}')"
+    # Of a name that is written twice single records have the last value.
+    unique = "len(list_distinct(json_keys(mw_text))) = len(json_keys(mw_text))"
+    whole = f"{shape.flat} AND NOT contains(mw_text, '{_NUL}') AND {unique}"
     probed = f"{shape.probed} AND NOT coalesce({nested}, false)"
     judged = f"WHEN mw_text IS NULL THEN mw_without WHEN mw_whole THEN {whole} ELSE {probed}"
     return f"CASE WHEN NOT (mw_whole OR mw_probed) THEN true {judged} END"
