@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mailwitness.readers.blocks import Damage
 from mailwitness.readers.json_records import SplitResult, sniff_json, split_json
+from mailwitness.readers.json_tokens import end_within, value_end
 
 SEPARATORS = b" \t\r\n,[]"
 
@@ -396,3 +397,30 @@ def test_public_elasticsearch_hits_are_all_read(tmp_path: Path) -> None:
         assert all(isinstance(record, dict) for record in records(split))
         assert len(records(split)) + len(split.damaged) == path.read_bytes().count(b'"_index"')
     assert damaged == 2  # one lacks its last brace, one a quote
+
+
+@given(st.text('{}[]"\\ab,:\x01', max_size=16), st.integers(0, 17))
+@settings(max_examples=400, deadline=None)
+def test_both_ways_find_the_same_end_of_a_value(behind: str, end: int) -> None:
+    text = b"{" + behind.encode()
+    assert end_within(text, 0, min(end, len(text))) == value_end(text, 0, min(end, len(text)))
+
+
+def test_records_beside_damage_keep_their_places(tmp_path: Path) -> None:
+    """Whether records are taken many at once or up to the next damage, each stands where it stood in the file."""
+    chosen = random.Random(3)  # noqa: S311 - a file to be damaged
+    records = [
+        json.dumps({"id": n, "kind": "x", "list": [{"name": "a"}, {"name": 'b"c'}]}) for n in range(3000)
+    ]
+    for number in chosen.sample(range(1, 2990), 300):
+        records[number] = records[number][: chosen.randrange(2, 40)]
+    path, lines = tmp_path / "list.json", tmp_path / "lines"
+    path.write_text('{"items":[\n' + ",\n".join(records) + "\n]}\n", "utf-8")
+
+    found = split_json(path, lines)
+
+    content = path.read_bytes()
+    places = zip(found.index.offsets.tolist(), found.index.lengths.tolist(), strict=True)
+    assert [content[offset : offset + length] for offset, length in places] == lines.read_bytes().splitlines()
+    assert len(found.index) == 2700
+    assert [content[one.offset : one.offset + one.length].count(b"\n") for one in found.damaged] == [0] * 300

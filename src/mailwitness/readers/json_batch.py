@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
+_CHECKER = msgspec.json.Decoder(msgspec.Raw)
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
 _FAULT_PLACE = re.compile(r"\(byte (\d+)\)")
 _COMMA = re.compile(rb"[ \t\r\n]*+,[ \t\r\n]*+")
@@ -63,6 +65,47 @@ def take_batch(text: bytes, start: int, end: int, layout: Layout) -> Batch | Non
         batch = _placed(chunk, records, layout, cut) if records else None
         return batch if batch is None or layout.columns is None else _only_rows(batch, layout)
     return None
+
+
+def take_lines(text: bytes, start: int, end: int, layout: Layout) -> Batch | None:
+    """Return the good records from `start` up to the first that is none, where each stands on a line of its own; None when there are none.
+
+    Beside damage, where batches as large as `take_batch` has them would be tried in vain. Only what is followed by another opening bracket is
+    taken: what the rest belongs to has to be looked at.
+    """
+    gap, (opening, closing) = layout.gap or b"", (layout.brackets[:1], layout.brackets[1:])
+    stop = text.rfind(gap + opening, start, end) if layout.lead is not None and b"," in gap else -1
+    if stop < 0 or layout.columns is not None:
+        return None
+    records: list[msgspec.Raw] = []
+    pieces = text[start:stop].split(gap)
+    for piece, following in pairwise([*pieces, opening]):
+        if not (piece.startswith(opening) and piece.endswith(closing) and following.startswith(opening)):
+            break
+        if not _is_one_line(piece):
+            break
+        records.append(msgspec.Raw(piece))
+    return _of_lines(records, start, gap)
+
+
+def _is_one_line(record: bytes) -> bool:
+    if b"\n" in record or b"\r" in record:
+        return False
+    try:
+        _CHECKER.decode(record)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _of_lines(records: list[msgspec.Raw], start: int, gap: bytes) -> Batch | None:
+    if not records:
+        return None
+    lengths = np.fromiter(map(len, records), np.int64, len(records))
+    starts = np.cumsum(lengths + len(gap)) - lengths - len(gap)
+    newlines = np.arange(len(records), dtype=np.int64) * gap.count(b"\n")
+    end = start + int(starts[-1] + lengths[-1])
+    return Batch(records, starts, lengths, newlines, is_folded=False, end=end)
 
 
 def _only_rows(batch: Batch, layout: Layout) -> Batch | None:

@@ -12,6 +12,8 @@ from mailwitness.readers.json_tokens import BRACKET_OR_STRING, QUOTE
 
 _SEPARATOR = re.compile(rb"[ \t\r\n]*+,?+[ \t\r\n]*+")
 _OBJECT_START = re.compile(rb'\{(?=[ \t\r\n]*+["}])')
+# One that is nobody's member.
+_INNER_START = re.compile(rb"(?<!:)(?<!:[ ])\{")
 _ROW_START = re.compile(rb"\[")
 _FIRST_KEY = re.compile(rb'\{[ \t\r\n]*+"[^"\\]{1,64}+"[ \t\r\n]*+:')
 # Outside any array a value starts on a line of its own, or as an array of objects that is nobody's member.
@@ -119,7 +121,11 @@ class Layout:
         members = members_of(raw)
         if not members:
             return False
+        if len(members) > 2 * len(self._keys) > 0:
+            return False
         shared = sum(1 for key in members if key in self._keys)
+        if self._keys and shared <= _MIN_SHARED * len(members):
+            return False
         common = [key for key, count in self._keys.items() if 2 * count > self._learned]
         owned = sum(1 for key in common if key in members)
         return not self._keys or (shared > _MIN_SHARED * len(members) and owned > _MIN_SHARED * len(common))
@@ -170,6 +176,9 @@ class Layout:
 
     def _find_like(self, text: bytes, start: int, stop: int, end: int) -> int:
         pattern = _OBJECT_START if self.columns is None else _ROW_START
+        line = self._next_on_line(text, start, stop)
+        if line >= 0:
+            return line
         budget = _SEARCH_BUDGET
         for match in pattern.finditer(text, start, stop):
             place = match.start()
@@ -180,6 +189,25 @@ class Layout:
                 if self._like(text, place, end) > 0:
                     return place
         return -1
+
+    def _next_on_line(self, text: bytes, start: int, stop: int) -> int:
+        """Return where the next record on a line of its own begins if no value before it can be like a record, else -1.
+
+        Such a value has most of the keys that most records have, so these stand somewhere behind its bracket.
+        """
+        line = self.next_line(text, start, stop)
+        if line == stop or self.columns is not None:
+            return -1
+        line = text.index(self.brackets[:1], line)
+        if line >= stop or not _OBJECT_START.match(text, line):
+            return -1
+        first = next((m.start() for m in _INNER_START.finditer(text, start, line)), line)
+        common = [key for key, count in self._keys.items() if 2 * count > self._learned]
+        behind = text[first:line]
+        if b"\\u" in behind:
+            return -1
+        owned = sum(1 for key in common if b'"%b"' % key.encode() in behind)
+        return -1 if owned > _MIN_SHARED * len(common) or not common else line
 
     def starts_at(self, text: bytes, place: int) -> bool:
         """Say whether a record stands at `place`, as far as one can tell after damage."""

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mailwitness.readers.blocks import MAX_RECORD_BYTES, UTF8_BOM, Damage
-from mailwitness.readers.json_batch import take_batch
+from mailwitness.readers.json_batch import Batch, take_batch, take_lines
 from mailwitness.readers.json_layout import Layout, open_depth
 from mailwitness.readers.json_output import Output, SplitResult
 from mailwitness.readers.json_shape import (
@@ -17,7 +17,7 @@ from mailwitness.readers.json_shape import (
     unread_parts,
 )
 from mailwitness.readers.json_text import Verdict, is_faulty, judge, one_line, valid_end
-from mailwitness.readers.json_tokens import STRING_REST, read_members, value_end
+from mailwitness.readers.json_tokens import STRING_REST, end_within, read_members, value_end
 from mailwitness.readers.window import Window
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = ["SplitResult", "sniff_json", "split_json"]
 
 _LARGEST_BATCH = 1 << 20
 _SMALLEST_BATCH = 64 << 10
+_LINES_BYTES = 16 << 10
 # How much of a wrapper is looked at before and after the array, and of the text in which the next record
 # after damage is searched at once.
 _WRAPPER_BYTES = 1 << 20
@@ -85,6 +86,7 @@ class _Splitter:
         self._batch_bytes = _SMALLEST_BATCH
         self._steps = 0  # records still to be taken one by one because batches failed
         self._failures = 0
+        self._is_beside_damage = False  # what is taken at once ends at the next damage
         self._is_doubtful = False  # the last value was damage: brackets after it may belong to it
         self._levels = 0  # wrapper objects around the array at hand
         self._entered: list[str] = []  # kinds of the top-level values met
@@ -251,10 +253,13 @@ class _Splitter:
         if self._steps:
             self._steps -= 1
             self._take_one()
+        elif self._is_beside_damage and self._take_lines():
+            self._failures = 0
         elif self._take_batch():
             self._failures = 0
             self._batch_bytes = min(_LARGEST_BATCH, 2 * self._batch_bytes)
         else:
+            self._is_beside_damage = True
             self._batch_bytes = _SMALLEST_BATCH
             self._failures += 1
             self._steps = min(_MOST_STEPS, self._failures - 1)
@@ -266,7 +271,24 @@ class _Splitter:
             return False
         have = window.ensure(self._batch_bytes)
         start = window.place
-        batch = take_batch(window.text, start, start + have, self._layout)
+        return self._take(take_batch(window.text, start, start + have, self._layout))
+
+    def _take_lines(self) -> bool:
+        """Take the good records up to the next damage; where there is none at hand, batches are tried again."""
+        window = self._window
+        have = window.ensure(_LINES_BYTES)
+        start = window.place
+        is_taken = self._take(take_lines(window.text, start, start + have, self._layout))
+        if window.place - start > have // 2:
+            self._is_beside_damage = False
+        elif is_taken:
+            self._steps = 1
+        return is_taken
+
+    def _take(self, batch: Batch | None) -> bool:
+        """Write the records that follow, and learn from the last one."""
+        window = self._window
+        start = window.place
         if batch is None or int(batch.lengths.max()) > self._max_record:
             return False
         self._output.add_batch(batch, window.offset(start), window.line(start))
@@ -308,7 +330,7 @@ class _Splitter:
         """
         text = self._window.text
         seam = self._layout.next_line(text, start + 1, stop)
-        end = value_end(text, start, seam)
+        end = end_within(text, start, seam)
         if end < 0 and text.find(b"\n", start, seam) >= 0:
             # Records of several lines without indentation: what begins on this line may be a part of the value, if it can be mended.
             whole = value_end(text, start, stop)

@@ -8,8 +8,6 @@ from enum import StrEnum
 
 import msgspec
 
-from mailwitness.readers.json_tokens import STRING
-
 _CHECKER = msgspec.json.Decoder(msgspec.Raw)
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _CONTROL = re.compile(rb"[\x00-\x1f]")
@@ -83,11 +81,23 @@ def one_line(raw: bytes, verdict: Verdict) -> bytes:
     the database refuses them.
     """
     if verdict is Verdict.MENDED:
-        raw = STRING.sub(_escape_controls, raw)
+        raw = _with_escapes(raw)
     if b"\n" in raw or b"\r" in raw:
         return raw.translate(_LINE_ENDS_TO_SPACES)
     return raw
 
 
-def _escape_controls(string: re.Match[bytes]) -> bytes:
-    return _CONTROL.sub(lambda found: b"\\u%04x" % found[0][0], string[0])
+def _with_escapes(raw: bytes) -> bytes:
+    """Return a value with the control characters inside its strings escaped."""
+    masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    found, place = [], 0
+    # Without escaped quotes every second piece between quotes is a string.
+    for i, piece in enumerate(masked.split(b'"')):
+        text = raw[place : place + len(piece)]
+        found.append(_escaped(text) if i % 2 and _CONTROL.search(text) else text)
+        place += len(piece) + 1
+    return b'"'.join(found)
+
+
+def _escaped(text: bytes) -> bytes:
+    return _CONTROL.sub(lambda found: b"\\u%04x" % found[0][0], text)

@@ -27,7 +27,8 @@ CREATE MACRO mw_google_mail_type(j) AS CASE WHEN starts_with(j::VARCHAR, '[{"nam
   '^\[\{"name":"event_info","messageValue":\{"parameter":\[(?:\{"name":"[a-ln-z]\w*","(?:intValue|boolValue|value)":(?:"[^"\\]*"|\w+)\},)*\{"name":"mail_event_type","intValue":"?(\d+)"?\}', 1), '') END;
 CREATE MACRO mw_google_bag(j) AS coalesce(mw_google_quick(j::VARCHAR), mw_google_other(j, left(j::VARCHAR, 1)));
 -- The first event of an activity: a list as the API gives it, an object where a collector has split it.
-CREATE MACRO mw_google_first(events) AS json_extract(events, ['$[0].type', '$[0].name', '$[0].parameters', '$.type', '$.name', '$.parameters']);
+CREATE MACRO mw_google_first(events) AS CASE WHEN left(events::VARCHAR, 1) = '[' THEN json_extract(events, ['$[0].type', '$[0].name', '$[0].parameters'])
+  ELSE json_extract(events, ['$.type', '$.name', '$.parameters']) END;
 -- Times in microseconds as BigQuery writes them, as text or number.
 CREATE MACRO mw_time_us(x) AS make_timestamp(try_cast(x AS BIGINT));
 -- A header of a message of the Gmail API, by its name in lower case.
