@@ -42,7 +42,26 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mailwitness.cli import main as run  # noqa: PLC0415 - only when it is needed
 
-    run()
+    try:
+        run()
+    except SystemExit as ended:
+        leave(ended.code if isinstance(ended.code, int) else 0)
+
+
+def leave(code: int) -> None:
+    """End the process at once: to take apart, value by value, what the system takes back as a whole costs a fifth of a second.
+
+    Every command has closed its files, logs and databases by now. With MAILWITNESS_DEBUG Python ends as it always does.
+    """
+    if os.environ.get("MAILWITNESS_DEBUG"):
+        sys.exit(code)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        # Whoever read the output has gone, or a command has closed it for that reason.
+        code = code or 2
+    os._exit(code)
 
 
 def _is_wide() -> bool:
