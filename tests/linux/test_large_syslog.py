@@ -164,6 +164,11 @@ KINDS = (
     "warning: {1}[192.0.2.1]: SASL LOGIN authentication failed: {2}",
     "A6BAC230690: to=<{0}>, orig_to=<{1}>, relay=local, delay=0.03, delays=0.01/0.01/0.01/0.01, dsn=2.0.0, status={2}",
 )
+# What a host says besides: jobs and logins.
+HOST = (
+    "({0}) CMD ({1})", "(root) CMD (  {2})", "(root) CMD ({1}", "(root) CMD (rm -f /var/log/mail.log{2})", "(root) CMD (   )", "(root){1} CMD (true)", "pam_unix(cron:session): session opened for user {0}",
+    "Accepted publickey for {0} from 192.0.2.1 port 1 ssh2", "Failed password for invalid user {1} from {2} port 22 ssh2", "Failed password for {0} from 192.0.2.1 port {1}", "Connection closed by {2}",
+)  # fmt: skip
 PROCESSES = ("dovecot", "dovecot", "postfix/qmgr", "postfix/smtpd", "postfix/postsuper", "cron")
 EVENTS = ("expunge", "save", "copy from INBOX", "autoexpunge", "mailbox_delete", "")
 
@@ -196,6 +201,8 @@ def test_lines_that_imitate_fields_are_read_alike_in_large_logs(
         texts[1] = choose.choice(EVENTS) or texts[1]
         process = choose.choice((*PROCESSES, "postfix/lmtp[77]", "postfix", "imap-login"))
         lines.append(f"2026-03-02T09:00:00.123456+00:00 mx1 {process}: {choose.choice(KINDS).format(*texts)}")
+        process = choose.choice(("CRON[7]", "crond", "sshd[9]", "sshd-session[8]"))
+        lines.append(f"2026-03-02T09:00:00.123456+00:00 mx1 {process}: {choose.choice(HOST).format(*texts)}")
     path = tmp_path / "mail.log"
     path.write_text("\n".join(lines), encoding="utf-8")
 
@@ -220,7 +227,7 @@ def test_lines_that_imitate_fields_are_read_alike_in_large_logs(
     groups = syslog_fast.groups()
     for group in groups.columns.keys() & events.keys():
         assert events[group] <= groups.events.get(group, {""})
-    assert {"message", "sent", "login", "refused", "passing"} <= events.keys()
+    assert {"message", "sent", "login", "refused", "passing", "job", "shell"} <= events.keys()
 
 
 def test_the_usual_lines_are_of_strict_kinds() -> None:
