@@ -184,9 +184,7 @@ def json_relation(
     return record_relation(inner, text, mapping, outer)
 
 
-def record_relation(
-    inner: str, text: str, mapping: Mapping, outer: Iterable[tuple[str, str]], carried: Iterable[str] = ()
-) -> str:
+def record_relation(inner: str, text: str, mapping: Mapping, outer: Iterable[tuple[str, str]]) -> str:
     """Return the SQL that parses each record's JSON text once and fills gaps from outer columns."""
     structure = json.dumps(mapping.raw | mapping.slim)
     fallback = {key: name for name, key in outer}
@@ -201,7 +199,6 @@ def record_relation(
                 f"CASE WHEN {is_record} THEN coalesce(nullif({member}, ''), {identifier(fallback[key])}) END"
             )
         shown.append(f"{member} AS {identifier(key)}")
-    shown += carried
     return f"SELECT {', '.join(shown)} FROM (SELECT *, TRY(json_transform({text}, {literal(structure)})) AS mw_r FROM ({inner}))"
 
 

@@ -204,7 +204,13 @@ class TableStore:
         With ``raw`` duplicates are not left out.
         """
         listed = list(columns)
-        parts = [self._segment_sql(segment, listed) for segment in self.segments() if segment.table == table]
+        # Segments of the same columns are one scan: a query over a log that came in portions is planned no longer than over one file.
+        alike: dict[object, list[Segment]] = {}
+        for segment in self.segments():
+            if segment.table == table:
+                alone = segment.name if segment.exhibit else ""
+                alike.setdefault((alone, segment.columns, segment.mapping), []).append(segment)
+        parts = [self._segment_sql(group, listed) for group in alike.values()]
         if not parts:
             nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in listed)
             return f"SELECT {nothing} WHERE false"
@@ -218,7 +224,9 @@ class TableStore:
             "ON t._Exhibit = d._Exhibit AND t._Position = d._Position"
         )
 
-    def _segment_sql(self, segment: Segment, columns: list[Column]) -> str:
+    def _segment_sql(self, group: list[Segment], columns: list[Column]) -> str:
+        """Return the SELECT that shows segments of the same columns; one alone where the rows do not carry their exhibit."""
+        segment = group[0]
         stored = {name.lower() for name in segment.columns}
         shown = []
         for column in columns:
@@ -235,11 +243,9 @@ class TableStore:
             else:
                 shown.append(f"{empty(column)} AS {name}")
         numbered = ", file_row_number = true" if segment.exhibit else ""
+        files = ", ".join(literal(str(self.path(one))) for one in group)
         # Segments live in our own folder under digest names: no quoting trouble.
-        return (
-            f"SELECT {', '.join(shown)} FROM read_parquet({literal(str(self.path(segment)))}{numbered}) "
-            f"WHERE {STATE} = 0"
-        )
+        return f"SELECT {', '.join(shown)} FROM read_parquet([{files}]{numbered}) WHERE {STATE} = 0"
 
     def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Create a view for every table of the schema, empty where the case has no rows.

@@ -1,4 +1,4 @@
-"""Promises of what is taken out of records: no key that a stored column needs is left out, no text is believed too early."""
+"""Promises of what is taken out of records: no key that a stored column needs is left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from mailwitness.content import loader
 from mailwitness.row_select import derived_columns, raw_keys
-from mailwitness.sources.table_files import looks_whole
 from mailwitness.tables import connect
 
 # What stands between names and values in the text that is made a bag, and what ends a text.
@@ -35,15 +34,6 @@ def test_the_keys_behind_a_stored_column_are_read(stored: str, needed: set[str])
 
     # What makes a record sound, and what says whether its nested values are kept, is read whatever is stored.
     assert needed | {"Operation", "Id", "Workload"} == found
-
-
-def test_a_text_that_is_cut_off_or_has_control_characters_does_not_look_whole() -> None:
-    texts = pa.array(['{"a":1}', "", '{"a":', 'x{"a":1}', '{"a":"\x01"}', "{}", "}", '{"a":"\n"}', '{"é":1}'])
-
-    assert looks_whole(texts).tolist() == [True, False, False, False, False, True, False, False, True]
-    assert looks_whole(texts.slice(5, 2)).tolist() == [True, False]
-    assert looks_whole(texts.slice(1, 1)).tolist() == [False]
-    assert looks_whole(texts.slice(0, 0)).tolist() == []
 
 
 def test_parameters_are_the_same_bag_by_the_quick_and_by_the_general_way(tmp_path: Path) -> None:

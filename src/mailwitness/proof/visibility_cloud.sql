@@ -22,7 +22,7 @@ WITH occurring AS (SELECT Folder, Stated, Number, count(*) AS n FROM results GRO
   counted AS (
     SELECT s.*, s.k * s.Stated - sum(least(o.n, s.k)) FILTER (o.Number BETWEEN 1 AND s.Stated) AS Lacking, sum(greatest(0, o.n - s.k)) AS Surplus, bool_or(o.Number < 1 OR s.Stated < 1) AS IsFailed
     FROM searches AS s JOIN occurring AS o ON s.Folder = o.Folder AND s.Stated = o.Stated GROUP BY s.Folder, s.Stated, s.k, s.LastNumber, s.Different),
-  spans AS (SELECT Folder, Stated, date_trunc('hour', min(TimeGenerated)) AS FromAt, date_trunc('hour', max(TimeGenerated)) + INTERVAL 1 HOUR AS ToAt, count(*) AS n, min(Exhibit) AS Exhibit, arg_min(Position, Exhibit) AS Position FROM results GROUP BY 1, 2)
+  spans AS (SELECT Folder, Stated, date_trunc('hour', min(TimeGenerated)) AS FromAt, date_trunc('hour', max(TimeGenerated)) + INTERVAL 1 HOUR AS ToAt, count(*) AS n, min(Exhibit) AS Exhibit, arg_min(Position, (Exhibit, Position)) AS Position FROM results GROUP BY 1, 2)
 SELECT FromAt, ToAt, '', 'audit log', 'unknown', CASE WHEN NOT IsFailed AND coalesce(Lacking, 0) = 0 THEN 'doubled' ELSE 'ceiling' END,
   CASE WHEN IsFailed THEN 'Results without a number (ResultIndex ' || LastNumber || ' of ' || Stated || '): the search ended with an error, so its results are not all.'
     WHEN coalesce(Lacking, 0) = 0 THEN 'Results of a search for ' || Stated || ' records occur ' || Surplus || ' times too often: pages were fetched twice or files were put together; no number is missing.'

@@ -86,14 +86,18 @@ class CsvIndexer:
         max_record: int = MAX_RECORD_BYTES,
         stretch_bytes: int = _LARGEST,
         is_rows: Callable[[memoryview, Positions, Positions], bool] | None = None,
+        line_ends: Callable[[NDArray[np.uint8]], Positions | None] | None = None,
     ) -> None:
         """Take the shape of the file, the most bytes of a record, of what is looked at together, and who reads rows.
 
         ``is_rows`` says of whole lines, given with where those that are not blank start and how long they are, whether a parser finds
         exactly so many rows in them. Then each line is a record, and nobody has to look at the quotes: a row takes a line at least,
         so none can take two.
+
+        ``line_ends`` says the same of whole lines in another way: it returns where they end, or None where a record may be more than one.
         """
         self._shape = shape
+        self._line_ends = line_ends
         self._is_rows = is_rows
         self._doubts = self._doubtful = 0
         self._max_record = max_record
@@ -131,31 +135,42 @@ class CsvIndexer:
 
     def _lines_as_records(self, have: int) -> Stretch | None:
         """Return the whole lines at hand if each of them is a record; else None, and nothing was passed."""
-        if self._is_rows is None:
+        if self._is_rows is None and self._line_ends is None:
             return None
         if self._doubtful:
             self._doubtful -= 1
             return None
         window = self._window
         data = np.frombuffer(window.text, np.uint8, have, window.place)
-        ends = np.flatnonzero(data == NEWLINE)
-        size = int(ends[-1]) + 1 if len(ends) else 0
-        raw = memoryview(window.text)[window.place : window.place + size]
-        lengths = _lengths(data, ends) if size else ends
-        kept = lengths > 0
-        if not (
-            kept.any()
-            and self._is_plain(data, ends)
-            and self._is_rows(raw, _starts(ends)[kept], lengths[kept])
-        ):
+        ends = self._ends_of_records(data)
+        if ends is None:
             self._doubts = self._doubtful = min(2 * self._doubts + 1, _MOST_DOUBTS)
             return None
+        size = int(ends[-1]) + 1
+        raw = memoryview(window.text)[window.place : window.place + size]
         first = len(self)
         self._add(data, ends, ends)
         window.pass_lines(window.place + size, len(ends))
         self._doubts = 0
         self._size = min(self._largest, 2 * self._size)
         return Stretch(first, len(self), raw, is_clean=True)
+
+    def _ends_of_records(self, data: NDArray[np.uint8]) -> Positions | None:
+        """Return where the whole lines at hand end, if each of them is a record or blank."""
+        window = self._window
+        if self._line_ends is not None:
+            size = window.text.rfind(b"\n", window.place, window.place + len(data)) + 1 - window.place
+            return self._line_ends(data[:size]) if size > 0 else None
+        ends = np.flatnonzero(data == NEWLINE)
+        if not len(ends) or self._is_rows is None:
+            return None
+        size = int(ends[-1]) + 1
+        raw = memoryview(window.text)[window.place : window.place + size]
+        lengths = _lengths(data, ends)
+        kept = lengths > 0
+        if not kept.any() or not self._is_plain(data, ends):
+            return None
+        return ends if self._is_rows(raw, _starts(ends)[kept], lengths[kept]) else None
 
     def _is_plain(self, data: NDArray[np.uint8], ends: Positions) -> bool:
         """Say whether no carriage return can end a row, and the last record does not go on behind."""

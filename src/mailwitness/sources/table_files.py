@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mailwitness.loading import record_relation
 from mailwitness.readers import csv_records, csv_shape
 from mailwitness.readers.blocks import Damage
 from mailwitness.recognise import base_name
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
-from mailwitness.sources import flat_tables, limits, routing, unknown
+from mailwitness.sources import flat_tables, json_cells, limits, routing, unknown
 from mailwitness.sources.routing import Records
 from mailwitness.tables import identifier, literal
 
@@ -19,15 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from mailwitness.content.schemas import Mapping
     from mailwitness.readers.index import RecordIndex
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
 
-# Column of the batches that says of a record's JSON text that it is not cut off.
-WHOLE_KEY = "_mw_whole"
 # The database works on 2,048 rows at once; smaller batches cost it a sixth more (measured).
 _BATCH_ROWS = 4096
 
@@ -42,19 +38,22 @@ def add_csv(intake: Intake, opened: Opened, shape: csv_records.CsvShape) -> None
         intake.not_recognised(opened, head, looks_like, [] if unknown.is_binary(head) else shape.header)
         return
     layout = flat_tables.of(match, shape) if match.prepare else None
-    if opened.path.stat().st_size < limits.SMALL_BYTES or (match.prepare and layout is None):
+    is_small = opened.path.stat().st_size < limits.SMALL_BYTES
+    if match.record and not is_small and json_cells.add(intake, opened, shape, match):
+        return
+    if is_small or match.record or (match.prepare and layout is None):
         index = csv_records.index_csv(opened.path, shape)
         opened.tally.records += len(index)
         routing.route_all(intake, opened, _records(intake, opened, shape, index))
         return
     mapping = intake.writer.mapping(match.mapping, match.table)
-    columns = {} if layout else _columns_of(shape, match, mapping)
-    rows = _Rows(opened, shape, match, flat_tables.columns(layout, mapping) if layout else list(columns))
+    columns = {} if layout else _canonical(csv_shape.unique_names(shape.header), mapping)
+    rows = _Rows(opened, shape, flat_tables.columns(layout, mapping) if layout else list(columns))
     intake.connection.register("mw_batches", rows.reader())
     relation = (
         flat_tables.relation(layout, mapping, "SELECT * FROM mw_batches", _own(opened))
         if layout
-        else _csv_relation(opened, columns, match, mapping)
+        else _csv_relation(opened, columns, mapping)
     )
     stored = intake.segments.store([opened.exhibit.blake3, opened.exhibit.id], mapping, relation)
     intake.connection.unregister("mw_batches")
@@ -72,14 +71,11 @@ def _records(intake: Intake, opened: Opened, shape: csv_records.CsvShape, index:
 class _Rows:
     """The rows of a large CSV file as batches for the database, and the numbers of those it must not see."""
 
-    def __init__(self, opened: Opened, shape: csv_records.CsvShape, match: Match, columns: list[str]) -> None:
-        """Take the exhibit, its dialect, its source and the columns that are read."""
+    def __init__(self, opened: Opened, shape: csv_records.CsvShape, columns: list[str]) -> None:
+        """Take the exhibit, its dialect and the columns that are read."""
         self.read = csv_records.CsvRecords(opened.path, shape, columns=columns)
         self._opened = opened
         self._fields = columns
-        # The source's word for the column of JSON texts, as this file writes it.
-        record = match.record.lower()
-        self._record = next((name for name in self._fields if record and name.strip().lower() == record), "")
         self._damaged: list[int] = []
 
     def damaged(self, index: RecordIndex) -> list[int]:
@@ -88,10 +84,10 @@ class _Rows:
         return found
 
     def reader(self) -> pa.RecordBatchReader:
-        """Return the batches: cells, number, whether characters were replaced, whether the record's text looks whole."""
+        """Return the batches: cells, number, whether characters were replaced."""
         import pyarrow as pa  # noqa: PLC0415 - 81 ms, only for large tables
 
-        own = [(POSITION_KEY, pa.int64()), (SALVAGED_KEY, pa.bool_()), (WHOLE_KEY, pa.bool_())]
+        own = [(POSITION_KEY, pa.int64()), (SALVAGED_KEY, pa.bool_())]
         schema = pa.schema([(name, pa.string()) for name in self._fields] + own)
         return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
 
@@ -114,66 +110,25 @@ class _Rows:
         self._opened.tally.salvaged += len(batch.replaced)
         numbers = pa.array(batch.records.astype("int64"))
         replaced = np.isin(batch.records, batch.replaced)
-        whole = looks_whole(batch.rows.column(self._record)) if self._record else ~replaced
-        if self._record and not whole.all():
-            # Where some texts are cut off, one may be cut behind a brace and look whole.
-            whole[:] = False
-        own = [numbers, pa.array(replaced), pa.array(whole)]
+        own = [numbers, pa.array(replaced)]
         return pa.RecordBatch.from_arrays([*batch.rows.columns, *own], schema=schema)
-
-
-def _columns_of(shape: csv_records.CsvShape, match: Match, mapping: Mapping) -> dict[str, str]:
-    """Pair the columns of a table that are read with raw keys, or with the names that its source gives them."""
-    columns = _canonical(csv_shape.unique_names(shape.header), mapping, match)
-    if not match.record:
-        return columns
-    named = {match.record.lower(), *(outer.lower() for outer, _ in match.outer)}
-    return {column: name for column, name in columns.items() if name.lower() in named}
 
 
 def _own(opened: Opened) -> str:
     return f"{literal(opened.exhibit.id)} AS {EXHIBIT_KEY}, {POSITION_KEY}, {SALVAGED_KEY}"
 
 
-def _csv_relation(opened: Opened, columns: dict[str, str], match: Match, mapping: Mapping) -> str:
+def _csv_relation(opened: Opened, columns: dict[str, str], mapping: Mapping) -> str:
     """Return the SQL that gives the registered batches the mapping's raw keys."""
-    own = f"{_own(opened)}, {WHOLE_KEY}"
     named = ", ".join(f"{identifier(column)} AS {identifier(key)}" for column, key in columns.items())
-    inner = f"SELECT {named}, {own} FROM mw_batches"
-    if match.record:
-        present = {column.lower() for column in columns.values()}
-        outer = [(name, key) for name, key in match.outer if name.lower() in present]
-        carried = [EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY]
-        # A text that the database cannot parse makes it parse all texts beside it one by one: such are looked for first.
-        record = identifier(match.record)
-        text = f"CASE WHEN {WHOLE_KEY} THEN {record} WHEN json_valid({record}) THEN {record} END"
-        return record_relation(inner, text, mapping, outer, carried)
+    inner = f"SELECT {named}, {_own(opened)} FROM mw_batches"
     missing = [key for key in mapping.raw if key not in columns.values()]
     nulls = "".join(f", NULL::{mapping.raw[key]} AS {identifier(key)}" for key in missing)
     return f"SELECT *{nulls} FROM ({inner})"
 
 
-def looks_whole(texts: pa.StringArray) -> NDArray[np.bool_]:
-    """Say of each text whether it begins and ends as a JSON object and has no control character: nearly all damage shows there."""
-    if not len(texts):
-        return np.zeros(0, bool)
-    _, places, text = texts.buffers()
-    bounds = np.frombuffer(places, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    begins, ends = bounds[:-1], bounds[1:]
-    characters = np.frombuffer(text, np.uint8, bounds[-1]) if text is not None else np.zeros(1, np.uint8)
-    last = max(len(characters) - 1, 0)
-    whole: NDArray[np.bool_] = (ends > begins) & (characters[np.minimum(begins, last)] == ord("{"))
-    whole &= characters[np.maximum(ends - 1, 0)] == ord("}")
-    is_control = characters[begins[0] :] < ord(" ")
-    if is_control.any():
-        whole[np.searchsorted(ends, np.flatnonzero(is_control) + begins[0], "right")] = False
-    return whole
-
-
-def _canonical(header: list[str], mapping: Mapping, match: Match) -> dict[str, str]:
+def _canonical(header: list[str], mapping: Mapping) -> dict[str, str]:
     """Pair a table's columns with raw keys; of several columns for one key the first wins."""
-    if match.record:
-        return {column: column.strip() for column in header}
     names = {key.lower(): key for key in mapping.raw}
     pairs: dict[str, str] = {}
     for column in header:
@@ -204,7 +159,7 @@ def add_parquet(intake: Intake, opened: Opened) -> None:
         damaged = _add_rows(intake, opened, file, kinds, match)
     else:
         mapping = intake.writer.mapping(match.mapping, match.table)
-        relation = _parquet_relation(file, kinds, match, mapping)
+        relation = _parquet_relation(file, kinds, mapping)
         stored = intake.segments.store([exhibit.blake3, exhibit.id], mapping, relation, exhibit.id)
         tally.records += stored.rows
         tally.count(match, mapping.table, stored.segment.rows)
@@ -236,9 +191,9 @@ def _is_nested(kind: str) -> bool:
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
 
 
-def _parquet_relation(file: str, kinds: dict[str, str], match: Match, mapping: Mapping) -> str:
+def _parquet_relation(file: str, kinds: dict[str, str], mapping: Mapping) -> str:
     """Return the SQL that gives the columns of a file the mapping's raw keys."""
-    columns = _canonical(list(kinds), mapping, match)
+    columns = _canonical(list(kinds), mapping)
     named = ", ".join(
         f"{_parquet_cell(column, kinds[column], mapping.raw[key])} AS {identifier(key)}"
         for column, key in columns.items()

@@ -1,0 +1,234 @@
+r"""JSON texts in a column of CSV lines, found many at once: 64 bytes at a time, in bits.
+
+    c5eb2376,2026-10-13,HardDelete,"{""Id"":""c5eb2376"",""Version"":1}",,  ->  {"Id" :"c5eb2376" ,"Version" :1}
+
+In a cell each quote of the text is doubled. One of the two becomes a blank, on the outer side of the string, where JSON allows one: nothing has
+to be moved. A text with an escaped quote, which has no outer side, is written anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mailwitness.readers.csv_quotes import (
+    CARRIAGE_RETURN,
+    NEWLINE,
+    QUOTE,
+    after,
+    before,
+    inside,
+    places,
+    words,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mailwitness.readers.csv_quotes import Bytes, Positions, Words
+
+    Mask = NDArray[np.bool_]
+
+_ONE = np.uint64(1)
+_BRACE = ord("{")
+_BACKSLASH = ord("\\")
+# The shortest cell that is looked at: "{""a"":1}" without its member is {}, which holds nothing.
+_SHORTEST = len('"{""":1}"')
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Texts:
+    """The lines of a stretch of CSV text, and the JSON texts of the usual ones.
+
+    Attributes:
+        data: the stretch.
+        starts: where each line starts.
+        ends: where each line ends.
+        records: numbers, from none on, of the records whose texts are given.
+        lines: numbers of their lines, blank ones counted.
+        count: how many records there are; a line that is not blank is one.
+        begins: where the texts begin in ``content``.
+        stops: where they stop.
+        content: the stretch with blanks for half of the quotes.
+        anew: texts that do not stand in ``content``, by their place among those given.
+        commas: for each text where the cells of its line end, but the last.
+    """
+
+    data: Bytes
+    starts: Positions
+    ends: Positions
+    records: Positions
+    lines: Positions
+    count: int
+    begins: Positions
+    stops: Positions
+    content: memoryview
+    anew: dict[int, bytes]
+    commas: Positions
+
+    def members(self) -> list[bytes | memoryview]:
+        """Return the texts without the brace that opens them."""
+        content = self.content
+        begins, stops = (self.begins + 1).tolist(), self.stops.tolist()
+        found: list[bytes | memoryview] = [
+            content[begin:stop] for begin, stop in zip(begins, stops, strict=True)
+        ]
+        for place, text in self.anew.items():
+            found[place] = text[1:]
+        return found
+
+    def cells(self, column: int) -> list[bytes]:
+        """Return another cell of each line that has a text."""
+        begins = self.starts[self.lines] if column == 0 else self.commas[:, column - 1] + 1
+        is_last = column == self.commas.shape[1]
+        stops = _stops(self.data, self.starts, self.ends)[self.lines] if is_last else self.commas[:, column]
+        raw = self.data.data
+        return [
+            _unquoted(bytes(raw[begin:stop]))
+            for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)
+        ]
+
+
+class TextFinder:
+    """Finds the JSON texts of one column, in stretches as `csv_index.CsvIndexer` cuts them.
+
+    Attributes:
+        found: what the stretch holds that was looked at last.
+    """
+
+    def __init__(self, column: int, columns: int, delimiter: str) -> None:
+        """Take the number of the column, how many there are, and what separates cells."""
+        self._column = column
+        self._columns = columns
+        self._delimiter = ord(delimiter)
+        self.found: Texts | None = None
+
+    def line_ends(self, data: Bytes) -> Positions | None:
+        """Find texts as `find` does, and return where the lines end."""
+        self.found = self.find(data)
+        return None if self.found is None else self.found.ends
+
+    def find(self, data: Bytes) -> Texts | None:
+        """Return the texts of whole lines, the first of which starts a record; None where a record may be more than a line.
+
+        A line whose quotes are where RFC 4180 wants them, and paired, is a record. Another one is none beyond its end when the next has a
+        text: that opens with a single quote before a brace, and such a quote cannot stand inside of a cell.
+        """
+        breaks = words(data, NEWLINE)
+        ends = places(breaks)
+        if not len(ends) or int(ends[-1]) != len(data) - 1:
+            return None
+        quotes, commas, returns = (words(data, byte) for byte in (QUOTE, self._delimiter, CARRIAGE_RETURN))
+        within, is_unclean = _parity(quotes, ends)
+        closing, opening = quotes & ~within, quotes & within
+        between = quotes | breaks | commas
+        may_open = before(between)
+        may_open[0] |= _ONE
+        wrong = (opening & ~may_open) | (closing & ~after(between | returns)) | (returns & ~after(breaks))
+        _mark(is_unclean, ends, wrong)
+        cuts = places(commas & ~within)
+        bounds = self._bounds(data, ends, cuts, ~is_unclean)
+        has_text = np.zeros(len(ends), bool)
+        has_text[bounds.lines] = True
+        if not (~is_unclean[:-1] | has_text[1:]).all() or is_unclean[-1]:
+            return None
+        return self._texts(data, ends, bounds, opening & before(closing))
+
+    def _bounds(self, data: Bytes, ends: Positions, cuts: Positions, is_clean: Mask) -> _Bounds:
+        """Return the lines whose cells are as many as they have to be and of which one may be such a text."""
+        upto = np.searchsorted(cuts, ends)
+        lines = np.flatnonzero(is_clean & (np.diff(upto, prepend=0) == self._columns - 1))
+        first = upto[lines] - (self._columns - 1)
+        commas = cuts[first[:, None] + np.arange(self._columns - 1)]
+        starts = _starts(ends)
+        is_last = self._column == self._columns - 1
+        begin = starts[lines] if self._column == 0 else commas[:, self._column - 1] + 1
+        stop = _stops(data, starts, ends)[lines] if is_last else commas[:, self._column]
+        last = len(data) - 1
+        is_text = (stop - begin >= _SHORTEST) & (data[begin] == QUOTE)
+        is_text &= (data[np.minimum(begin + 1, last)] == _BRACE) & (data[stop - 1] == QUOTE)
+        return _Bounds(lines[is_text], begin[is_text], stop[is_text], commas[is_text])
+
+    def _texts(self, data: Bytes, ends: Positions, bounds: _Bounds, second: Words) -> Texts:
+        """Return the texts, given the second quote of each pair inside of cells."""
+        within, is_odd = _parity(second, ends)
+        escaped = second & before(before(words(data, _BACKSLASH)))
+        _mark(is_odd, ends, escaped)
+        # Quotes in cells before the text may have shifted what is the inside of its strings.
+        is_shifted = _bits(within, bounds.begins) | _bits(within, bounds.stops - 1)
+        blanks = after(second & within) | (second & ~within)
+        content = np.unpackbits(blanks.view(np.uint8), count=len(data), bitorder="little")
+        # A quote differs from a blank in the second bit.
+        np.add(content, content, out=content)
+        np.bitwise_xor(content, data, out=content)
+        begins, stops = bounds.begins + 1, bounds.stops - 1
+        anew = {
+            place: data[begins[place] : stops[place]].tobytes().replace(b'""', b'"')
+            for place in np.flatnonzero(is_shifted | is_odd[bounds.lines]).tolist()
+        }
+        starts = _starts(ends)
+        is_record = _stops(data, starts, ends) > starts
+        return Texts(
+            data=data,
+            starts=starts,
+            ends=ends,
+            records=(np.cumsum(is_record) - 1)[bounds.lines],
+            lines=bounds.lines,
+            count=int(np.count_nonzero(is_record)),
+            begins=begins,
+            stops=stops,
+            content=content.data,
+            anew=anew,
+            commas=bounds.commas,
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Bounds:
+    lines: Positions
+    begins: Positions
+    stops: Positions
+    commas: Positions
+
+
+def _starts(ends: Positions) -> Positions:
+    starts = np.empty_like(ends)
+    starts[0] = 0
+    starts[1:] = ends[:-1] + 1
+    return starts
+
+
+def _stops(data: Bytes, starts: Positions, ends: Positions) -> Positions:
+    """Return where lines stop without their ends."""
+    stops: Positions = ends - ((data[ends - 1] == CARRIAGE_RETURN) & (ends > starts))
+    return stops
+
+
+def _unquoted(cell: bytes) -> bytes:
+    return cell[1:-1].replace(b'""', b'"') if cell[:1] == b'"' else cell
+
+
+def _parity(marks: Words, ends: Positions) -> tuple[Words, Mask]:
+    """Return which bits follow an odd number of marks of their line, each mark itself counted, and which lines have an odd number."""
+    within = inside(marks)
+    is_odd = _bits(within, ends)
+    is_odd[1:] ^= is_odd[:-1].copy()
+    if is_odd.any():
+        odd = ends[is_odd]
+        marks = marks.copy()
+        np.bitwise_xor.at(marks, odd >> 6, _ONE << (odd & 63).astype(np.uint64))
+        within = inside(marks)
+    return within, is_odd
+
+
+def _bits(marks: Words, positions: Positions) -> Mask:
+    found: Mask = (marks[positions >> 6] >> (positions & 63).astype(np.uint64) & _ONE).astype(bool)
+    return found
+
+
+def _mark(lines: Mask, ends: Positions, marks: Words) -> None:
+    """Mark the lines that have a bit."""
+    if marks.any():
+        lines[np.searchsorted(ends, places(marks))] = True
