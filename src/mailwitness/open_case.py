@@ -310,6 +310,7 @@ def _proving(
     now: dt.datetime,
 ) -> Computing:
     """Begin with the tables of the proof; those of large evidence are waited for, because they need the memory."""
+    is_large = sum(exhibit.size_bytes for exhibit in given) > _BESIDE_BYTES
     proof = computing.Computing(
         connection,
         computing.Basis(
@@ -320,8 +321,9 @@ def _proving(
             activity=activities.COMPUTED,
             now=now,
         ),
+        at_once=not is_large,
     )
-    if sum(exhibit.size_bytes for exhibit in given) > _BESIDE_BYTES:
+    if is_large:
         proof.wait()
     return proof
 

@@ -61,19 +61,24 @@ class Computing:
     """The tables on their way; whoever reads one waits for all.
 
     Attributes:
-        connection: sees what the tables were computed by, too.
+        connection: sees what the tables were computed by, too; those of visibility by another.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, basis: Basis) -> None:
-        """Begin in a thread of its own.
+    def __init__(self, connection: duckdb.DuckDBPyConnection, basis: Basis, *, at_once: bool = True) -> None:
+        """Begin in threads of their own.
 
         Args:
             connection: has a view for every table, and the one of all acts.
             basis: see Basis.
+            at_once: what needs nothing of each other is computed at the same time; otherwise one after the other, which takes less memory.
         """
         self.connection = connection.cursor()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="proof")
-        self._done = self._pool.submit(_compute, self.connection, basis)
+        self._other = connection.cursor()
+        self._pool = ThreadPoolExecutor(2 if at_once else 1, thread_name_prefix="proof")
+        self._done = [
+            self._pool.submit(_compute_messages, self.connection, basis),
+            self._pool.submit(_compute_visibility, self._other, basis),
+        ]
 
     def wait(self) -> None:
         """Return when the tables are there.
@@ -81,19 +86,36 @@ class Computing:
         Raises:
             duckdb.Error: a table cannot be computed; the same for everybody who waits.
         """
-        self._done.result()
+        for done in self._done:
+            done.result()
 
     def close(self) -> None:
-        """Let the thread end, and release its connection."""
+        """Let the threads end, and release their connections."""
         self._pool.shutdown(wait=True)
         self.connection.close()
+        self._other.close()
 
 
-def _compute(connection: duckdb.DuckDBPyConnection, basis: Basis) -> None:
+def _show_all(connection: duckdb.DuckDBPyConnection, basis: Basis) -> None:
     # A temporary view comes before a lasting one of the same name, and only this connection sees it.
     connection.execute(f"CREATE TEMP VIEW MailboxActivity AS SELECT * FROM {basis.activity}")
-    store, present, given = TableStore(basis.store), set(basis.present), basis.exhibits
+
+
+def _compute_messages(connection: duckdb.DuckDBPyConnection, basis: Basis) -> None:
+    """Compute what is said of single messages, and the history of settings, which asks what became of them."""
+    _show_all(connection, basis)
+    store, given = TableStore(basis.store), basis.exhibits
     ledger.store(connection, store, basis.work, exhibits=given, now=basis.now)
     recoverability.store(connection, store, now=basis.now)
-    settings.store(connection, store, basis.work, present=present, exhibits=given)
-    visibility.store(connection, store, present=present, now=basis.now, exhibits=given)
+    settings.store(connection, store, basis.work, present=set(basis.present), exhibits=given)
+
+
+def _compute_visibility(connection: duckdb.DuckDBPyConnection, basis: Basis) -> None:
+    _show_all(connection, basis)
+    visibility.store(
+        connection,
+        TableStore(basis.store),
+        present=set(basis.present),
+        now=basis.now,
+        exhibits=basis.exhibits,
+    )
