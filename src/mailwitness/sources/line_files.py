@@ -231,25 +231,30 @@ class _Left:
             Those that say no more than usual lines do, by their numbers; all others have arrived.
         """
         lost: list[tuple[int, Damage, bytes]] = []
+        # Damage that had to be looked for comes before what is plain to see.
+        found_out: list[tuple[int, Damage, bytes]] = []
         plain = {}
         places = [column[others].tolist() for column in self._places]
         for record, *place in zip(others, *places, strict=True):
             text = self._content.read(place[0], min(place[1], limits.LARGEST_RECORD_BYTES))
-            damage = self._module.damage(text, place)
-            items = [damage] if damage else self._module.other(text, place, self._years)
-            first = items[0] if items else None
-            if isinstance(first, Damage) and first.offset == place[0]:
-                lost.append((record, first, text))
-            elif len(items) == 1 and (found := self._module.plain(first)):
-                plain[record] = found
-            elif first is not None:
-                arrivals.put(record, first)
-            if first is not None:
-                self._places[0][record], self._places[1][record] = first.offset, first.length
-            for item in items[1:]:
-                arrivals.put(self.records + len(self._further), item)
-                self._further.append((item.offset, item.length, item.line))
-        arrivals.lose(lost)
+            if damage := self._module.damage(text, place):
+                lost.append((record, damage, text))
+                self._places[1][record] = damage.length
+                continue
+            items = self._module.other(text, place, self._years)
+            for nth, item in enumerate(items):
+                number = self.records + len(self._further) if nth else record
+                if isinstance(item, Damage):
+                    found_out.append((number, item, text[item.offset - place[0] :]))
+                elif len(items) == 1 and (says := self._module.plain(item)):
+                    plain[record] = says
+                else:
+                    arrivals.put(number, item)
+                if nth:
+                    self._further.append((item.offset, item.length, item.line))
+                else:
+                    self._places[0][record], self._places[1][record] = item.offset, item.length
+        arrivals.lose(found_out + lost)
         return plain
 
     def index(self) -> line_index.RecordIndex:
