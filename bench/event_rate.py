@@ -89,7 +89,7 @@ def floor(path: str, form: str) -> int:
         if form == "google-list":
             inner = ", ".join(f'"{name}" {kind}' for name, kind in kinds.items())
             listed = f"read_json('{path}', columns = {{'items': 'STRUCT({inner})[]'}}, maximum_object_size = {_LARGEST})"
-            relation = f"(SELECT unnest(items, recursive := true) FROM {listed})"
+            relation = f"(SELECT item.* FROM (SELECT unnest(items) AS item FROM {listed}))"
         else:
             columns = ", ".join(f"'{name}': '{kind}'" for name, kind in kinds.items())
             relation = f"read_json('{path}', columns = {{{columns}}}, format = 'newline_delimited', ignore_errors = true)"
