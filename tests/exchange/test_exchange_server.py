@@ -187,11 +187,22 @@ WAYS: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS.keys())
-def test_a_cmdlet_is_the_same_act_however_it_was_logged(way: str, tmp_path: Path) -> None:
-    run(tmp_path, {"export": WAYS[way]})
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Json]]:
+    """Return the acts of every way; one investigation of all takes an eighth of the time of one for each."""
+    folder = tmp_path_factory.mktemp("ways")
+    intake = run(folder, {f"{number}.log": content for number, content in enumerate(WAYS.values())})
+    ways = list(WAYS)
+    of_exhibit = {row["exhibit"]: ways[int(Path(row["path"]).stem)] for row in intake}
+    found: dict[str, list[Json]] = {way: [] for way in WAYS}
+    for row in acts(folder):
+        found[of_exhibit[row["_Exhibit"]]].append(row)
+    return found
 
-    found = acts(tmp_path)
+
+@pytest.mark.parametrize("way", WAYS.keys())
+def test_a_cmdlet_is_the_same_act_however_it_was_logged(way: str, logged: dict[str, list[Json]]) -> None:
+    found = logged[way]
 
     assert [
         (row["Activity"], row["ActivityResult"], row["Operation"], row["Mailbox"], row["Platform"], row["Host"], str(row["TimeGenerated"])[:19]) for row in found] == [("Purged", "Succeeded", "Search-Mailbox", "eva", "Exchange", "EX01", "2026-03-02T09:14:01")]  # fmt: skip
