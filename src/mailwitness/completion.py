@@ -105,11 +105,13 @@ def complete(folder: CaseFolder, kql: str, settings: Settings, work: Path) -> bo
 
 def _parsers_need_more(segments: list[Segment], asked: set[str], knowledge: pack.Pack) -> bool:
     """Tell whether a parser names values that are stored for some rows only."""
-    for parser in knowledge.parsers:
-        for segment in segments:
-            if parser.table in asked and segment.table == parser.table and segment.partial:
-                return bool(words(parser.query) & set(segment.partial))
-    return False
+    return any(
+        not words(parser.query).isdisjoint(segment.partial)
+        for parser in knowledge.parsers
+        if parser.table in asked
+        for segment in segments
+        if segment.table == parser.table
+    )
 
 
 def _load_everything(folder: CaseFolder, settings: Settings, work: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 
-from mailwitness import activities
+from mailwitness import activities, completion
 from mailwitness.content import pack
 from mailwitness.content.schemas import Parser
 from mailwitness.needs import Needs
 from mailwitness.open_case import new_engine
+from mailwitness.tables import Segment
 
 NOW = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
 
@@ -77,3 +78,17 @@ def test_operations_that_somebody_reads_are_told_for_sure_or_not_at_all() -> Non
     assert "'login_success'" not in told
     assert "'x y'" in read('GoogleWorkspaceReports | where Operation in ("x y") | project ActorEmail')
     assert read('GoogleWorkspaceReports | where EventName == "x" | project ActorEmail') == ""
+
+
+def test_every_segment_is_asked_whether_a_parser_needs_more_of_it() -> None:
+    knowledge = pack.load()
+    segments = [
+        Segment(
+            name=name, table="OfficeActivity", columns=(), exhibit="E1", mapping="m", rows=1, partial=partial
+        )
+        for name, partial in (("a", ("NobodyReadsThis",)), ("b", ("Parameters",)))
+    ]
+
+    assert completion._parsers_need_more(segments, {"OfficeActivity"}, knowledge)
+    assert not completion._parsers_need_more(segments[:1], {"OfficeActivity"}, knowledge)
+    assert not completion._parsers_need_more(segments, {"Syslog"}, knowledge)
