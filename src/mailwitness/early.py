@@ -87,5 +87,5 @@ def _asking() -> duckdb.DuckDBPyConnection:
 
     connection = tables.new_database(in_order=False, maps=False)
     # Most views will stay empty.
-    tables.TableStore(Path("no-tables")).create_views(connection)
+    tables.create_empty_views(connection)
     return connection

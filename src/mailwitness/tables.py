@@ -137,6 +137,17 @@ def empty(column: Column) -> str:
     return "''" if kind == "VARCHAR" else f"NULL::{kind}"
 
 
+def _no_rows(columns: Iterable[Column]) -> str:
+    nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in columns)
+    return f"SELECT {nothing} WHERE false"
+
+
+def create_empty_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create an empty view for every table of the schema, before anybody knows what the case holds."""
+    for name, table in loader.tables().items():
+        connection.execute(f"CREATE VIEW {identifier(name)} AS {_no_rows(table.columns)}")
+
+
 class TableStore:
     """The segments of a case.
 
@@ -212,8 +223,7 @@ class TableStore:
                 alike.setdefault((alone, segment.columns, segment.mapping), []).append(segment)
         parts = [self._segment_sql(group, listed) for group in alike.values()]
         if not parts:
-            nothing = ", ".join(f"{empty(column)} AS {identifier(column.name)}" for column in listed)
-            return f"SELECT {nothing} WHERE false"
+            return _no_rows(listed)
         union = " UNION ALL ".join(parts)
         duplicates = self.duplicates_path(table)
         if raw or not duplicates.exists():

@@ -63,3 +63,16 @@ def test_what_nobody_asks_for_any_more_stops(large: Path) -> None:
     early.close()
     with pytest.raises(CancelledError):
         seal.measure(large, early._watch)
+
+
+def test_nothing_that_lies_where_the_program_is_started_becomes_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = tmp_path / "no-tables" / "SigninLogs"
+    planted.mkdir(parents=True)
+    (planted / "x.json").write_bytes(b"no segment")
+    (planted / "x.parquet").write_bytes(b"no rows")
+    monkeypatch.chdir(tmp_path)
+
+    with closing(Early()) as early:
+        assert early.asking().execute("SELECT count(*) FROM SigninLogs").fetchall() == [(0,)]

@@ -13,7 +13,6 @@ from typing import Any
 Record = dict[str, Any]  # Any: JSON values
 
 # xmltodict and .NET write attributes with these marks, the Rust library with "#attributes".
-_ATTRIBUTE_MARKS = ("@", "_")
 _DOTNET_DATE = re.compile(r"/Date\((-?\d+)(?:[+-]\d{4})?\)/")
 # Members of a flat NXLog record that speak of the record, not of the event.
 _NXLOG_ENVELOPE = frozenset(
