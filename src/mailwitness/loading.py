@@ -147,11 +147,13 @@ def line_options(largest: int) -> str:
         largest: bytes of the longest line; a longer one would make the database give up the file.
     """
     size = max(_SHORTEST_LONGEST_LINE, largest + 1024)
-    return f"format = 'newline_delimited', ignore_errors = true, auto_detect = false, maximum_object_size = {size}"
+    # That lines are records is found out by reading the start twice, if it is not said.
+    known = "format = 'newline_delimited', records = true, auto_detect = false"
+    return f"{known}, ignore_errors = true, maximum_object_size = {size}"
 
 
 def json_relation(
-    paths: Iterable[Path],
+    paths: Iterable[Path | str],
     mapping: Mapping,
     *,
     largest: int,

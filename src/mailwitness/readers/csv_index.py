@@ -34,12 +34,14 @@ _MOST_DOUBTS = 64
 class Stretch(msgspec.Struct, frozen=True):
     """Consecutive records, from `first` up to but without `last`.
 
+    `offset` is the place in the file of the first byte that was looked at; in front of it, and behind what was, there are only line ends.
     `raw` are their bytes from the first byte of the first to the last byte of the last one; empty for a single record that is
     longer than allowed. `is_clean` says that every quote is where RFC 4180 wants it and every carriage return before a newline.
     """
 
     first: int
     last: int
+    offset: int
     raw: memoryview | bytes
     is_clean: bool
 
@@ -148,12 +150,12 @@ class CsvIndexer:
             return None
         size = int(ends[-1]) + 1
         raw = memoryview(window.text)[window.place : window.place + size]
-        first = len(self)
+        first, offset = len(self), window.offset(window.place)
         self._add(data, ends, ends)
         window.pass_lines(window.place + size, len(ends))
         self._doubts = 0
         self._size = min(self._largest, 2 * self._size)
-        return Stretch(first, len(self), raw, is_clean=True)
+        return Stretch(first, len(self), offset, raw, is_clean=True)
 
     def _ends_of_records(self, data: NDArray[np.uint8]) -> Positions | None:
         """Return where the whole lines at hand end, if each of them is a record or blank."""
@@ -203,7 +205,7 @@ class CsvIndexer:
             if len(self) > first:
                 start, end = self._offsets[first], self._offsets[-1] + self._lengths[-1]
                 raw = memoryview(window.text)[start - window.base : end - window.base]
-                yield Stretch(first, len(self), raw, is_clean=not quotes.has_lone_return)
+                yield Stretch(first, len(self), start, raw, is_clean=not quotes.has_lone_return)
         elif wrong >= 0 or is_all or self._size >= _LONGEST:
             self._size = self._smallest
             yield from self._recover()
@@ -240,7 +242,7 @@ class CsvIndexer:
             ):
                 values.append(value)
             raw = b"".join(pieces)[:length] if length <= self._max_record else b""
-            yield Stretch(len(self) - 1, len(self), raw, is_clean=False)
+            yield Stretch(len(self) - 1, len(self), offset, raw, is_clean=False)
 
     def _lines_of_record(self, pieces: list[bytes]) -> Iterator[str]:
         """Yield physical lines, keep their bytes and move behind each, until one is a record of its own."""

@@ -20,7 +20,7 @@ CARRIAGE_RETURN = ord("\r")
 _ONE = np.uint64(1)
 _TOP = np.uint64(63)
 # Masks of so many bytes stay in the processor's cache until they are packed: twice as quick as 1 MiB at a time.
-_CACHED_BYTES = 1 << 17
+CACHED_BYTES = 1 << 17
 
 
 class Quotes(msgspec.Struct, frozen=True):
@@ -60,10 +60,17 @@ def read_quotes(data: Bytes, delimiter: int, *, is_all: bool) -> Quotes:
 def words(data: Bytes, byte: int) -> Words:
     """Say where a byte stands, in 64-bit words, the first place in the lowest bit."""
     packed = np.zeros(-(-len(data) // 64) * 8, np.uint8)
-    for start in range(0, len(data), _CACHED_BYTES):
-        bits = np.packbits(data[start : start + _CACHED_BYTES] == byte, bitorder="little")
+    for start in range(0, len(data), CACHED_BYTES):
+        bits = np.packbits(data[start : start + CACHED_BYTES] == byte, bitorder="little")
         packed[start // 8 : start // 8 + len(bits)] = bits
     return packed.view("<u8")
+
+
+def marked(positions: Positions, count: int) -> Words:
+    """Return so many words with a bit at each position; of equal positions two undo each other."""
+    found = np.zeros(count, np.uint64)
+    np.bitwise_xor.at(found, positions >> 6, _ONE << (positions & 63).astype(np.uint64))
+    return found
 
 
 def places(marks: Words) -> Positions:

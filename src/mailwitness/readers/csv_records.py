@@ -144,10 +144,11 @@ class CsvRecords:
         if few and len(stretch.raw) <= self._max_record:
             return self._read_slowly(stretch, range(stretch.first, stretch.last))
         middle = (stretch.first + stretch.last) // 2
-        cut = place(middle).offset - place(stretch.first).offset
+        offset = place(stretch.first).offset
+        cut = place(middle).offset - offset
         return _joined(
-            self._read(Stretch(stretch.first, middle, stretch.raw[:cut], stretch.is_clean)),
-            self._read(Stretch(middle, stretch.last, stretch.raw[cut:], stretch.is_clean)),
+            self._read(Stretch(stretch.first, middle, offset, stretch.raw[:cut], stretch.is_clean)),
+            self._read(Stretch(middle, stretch.last, offset + cut, stretch.raw[cut:], stretch.is_clean)),
         )
 
     def _read_quickly(self, stretch: Stretch) -> pa.RecordBatch | None:

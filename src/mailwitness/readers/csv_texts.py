@@ -1,9 +1,11 @@
 r"""JSON texts in a column of CSV lines, found many at once: 64 bytes at a time, in bits.
 
-    c5eb2376,2026-10-13,HardDelete,"{""Id"":""c5eb2376"",""Version"":1}",,  ->  {"Id" :"c5eb2376" ,"Version" :1}
+    c5eb2376,HardDelete,"{""Id"":""c5eb2376"",""Version"":1}",,
+                         { "Id" : "c5eb2376" , "Version" :1}
 
-In a cell each quote of the text is doubled. One of the two becomes a blank, on the outer side of the string, where JSON allows one: nothing has
-to be moved. A text with an escaped quote, which has no outer side, is written anew.
+In a cell each quote of the text is doubled. One of the two becomes a blank, on the outer side of the string, where JSON allows one. All
+that is not the text becomes blank too: nothing has to be moved, and the lines of a file become lines of JSON of the same length. A text with
+an escaped quote, which has no outer side, is written anew.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mailwitness.readers.csv_quotes import (
+    CACHED_BYTES,
     CARRIAGE_RETURN,
     NEWLINE,
     QUOTE,
     after,
     before,
     inside,
+    marked,
     places,
     words,
 )
@@ -32,8 +36,11 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _ONE = np.uint64(1)
+_BLANK = np.uint8(ord(" "))
 _BRACE = ord("{")
 _BACKSLASH = ord("\\")
+# Stands for a record without such a text; the database refuses it.
+NO_TEXT = ord("-")
 # The shortest cell that is looked at: "{""a"":1}" without its member is {}, which holds nothing.
 _SHORTEST = len('"{""":1}"')
 
@@ -49,10 +56,10 @@ class Texts:
         records: numbers, from none on, of the records whose texts are given.
         lines: numbers of their lines, blank ones counted.
         count: how many records there are; a line that is not blank is one.
-        begins: where the texts begin in ``content``.
+        begins: where the texts begin.
         stops: where they stop.
-        content: the stretch with blanks for half of the quotes.
-        anew: texts that do not stand in ``content``, by their place among those given.
+        content: as many bytes as the stretch has: the texts where they stand, blanks for all else but the line ends, and a sign that is
+            no JSON at the start of each other record. Each record is a line that is not blank, and no other line is.
         commas: for each text where the cells of its line end, but the last.
     """
 
@@ -64,20 +71,8 @@ class Texts:
     count: int
     begins: Positions
     stops: Positions
-    content: memoryview
-    anew: dict[int, bytes]
+    content: Bytes
     commas: Positions
-
-    def members(self) -> list[bytes | memoryview]:
-        """Return the texts without the brace that opens them."""
-        content = self.content
-        begins, stops = (self.begins + 1).tolist(), self.stops.tolist()
-        found: list[bytes | memoryview] = [
-            content[begin:stop] for begin, stop in zip(begins, stops, strict=True)
-        ]
-        for place, text in self.anew.items():
-            found[place] = text[1:]
-        return found
 
     def cells(self, column: int) -> list[bytes]:
         """Return another cell of each line that has a text."""
@@ -158,18 +153,20 @@ class TextFinder:
         _mark(is_odd, ends, escaped)
         # Quotes in cells before the text may have shifted what is the inside of its strings.
         is_shifted = _bits(within, bounds.begins) | _bits(within, bounds.stops - 1)
-        blanks = after(second & within) | (second & ~within)
-        content = np.unpackbits(blanks.view(np.uint8), count=len(data), bitorder="little")
-        # A quote differs from a blank in the second bit.
-        np.add(content, content, out=content)
-        np.bitwise_xor(content, data, out=content)
         begins, stops = bounds.begins + 1, bounds.stops - 1
-        anew = {
-            place: data[begins[place] : stops[place]].tobytes().replace(b'""', b'"')
-            for place in np.flatnonzero(is_shifted | is_odd[bounds.lines]).tolist()
-        }
+        kept = inside(marked(np.concatenate((begins, stops)), len(second)))
+        kept &= ~(after(second & within) | (second & ~within))
+        kept |= marked(ends, len(second))
+        content = _kept(data, kept)
+        for place in np.flatnonzero(is_shifted | is_odd[bounds.lines]).tolist():
+            begin, stop = int(begins[place]), int(stops[place])
+            text = data[begin:stop].tobytes().replace(b'""', b'"').ljust(stop - begin)
+            content[begin:stop] = np.frombuffer(text, np.uint8)
         starts = _starts(ends)
         is_record = _stops(data, starts, ends) > starts
+        is_other = is_record.copy()
+        is_other[bounds.lines] = False
+        content[starts[is_other]] = NO_TEXT
         return Texts(
             data=data,
             starts=starts,
@@ -179,8 +176,7 @@ class TextFinder:
             count=int(np.count_nonzero(is_record)),
             begins=begins,
             stops=stops,
-            content=content.data,
-            anew=anew,
+            content=content,
             commas=bounds.commas,
         )
 
@@ -191,6 +187,20 @@ class _Bounds:
     begins: Positions
     stops: Positions
     commas: Positions
+
+
+def _kept(data: Bytes, marks: Words) -> Bytes:
+    """Return the bytes that are marked, and blanks in the places of all others."""
+    content = np.empty_like(data)
+    bits = marks.view(np.uint8)
+    for start in range(0, len(data), CACHED_BYTES):
+        part = content[start : start + CACHED_BYTES]
+        kept = np.unpackbits(bits[start // 8 :], count=len(part), bitorder="little")
+        np.negative(kept, out=kept)  # one becomes all bits
+        np.bitwise_xor(data[start : start + CACHED_BYTES], _BLANK, out=part)
+        part &= kept
+        part ^= _BLANK
+    return content
 
 
 def _starts(ends: Positions) -> Positions:

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from mailwitness import served_files
 from mailwitness.content.schemas import Mapping
 from mailwitness.loading import json_relation
 from mailwitness.readers import byte_words, csv_records, csv_shape, csv_texts
 from mailwitness.readers.csv_index import CsvIndexer
-from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
-from mailwitness.sources import line_portions, mended_cells, routing
+from mailwitness.readers.csv_quotes import NEWLINE
+from mailwitness.sources import mended_cells, routing
 from mailwitness.sources.routing import Records, parse
-from mailwitness.tables import STATE, identifier, literal
+from mailwitness.tables import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from mailwitness.loading import Stored
+    from mailwitness.readers.csv_index import Stretch
+    from mailwitness.readers.csv_quotes import Bytes
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
 
@@ -34,8 +36,9 @@ _LONGEST_LINE = (4 << 20) - 4096
 _SAMPLE_RECORDS = 200
 # A cell goes with the text when one in so many records needs it.
 _NEEDED_BY = 20
-# Of equal names the first counts, so that no text can say where it stands itself.
-_EMPTY = b'\n{"%b":%%d}' % POSITION_KEY.encode()
+# A record without a text is a line too, which the database refuses.
+_NO_TEXT = np.array([csv_texts.NO_TEXT], np.uint8)
+_FILLED_BYTES = 1 << 20
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -45,40 +48,20 @@ def add(intake: Intake, opened: Opened, shape: csv_shape.CsvShape, match: Match)
     if layout is None:
         return False
     lines = _Lines(opened, shape, layout)
-    portions = line_portions.files(iter(lines), intake.work, f"{opened.exhibit.id}.lines")
-    stored = [
-        intake.segments.store(
-            [opened.exhibit.blake3, opened.exhibit.id, str(number)],
-            layout.mapping,
-            layout.relation(path, opened),
-        )
-        for number, path in enumerate(portions)
-    ]
+    parts = [opened.exhibit.blake3, opened.exhibit.id]
+    with served_files.served(intake.connection, lines.size, lines) as name:
+        relation = layout.relation(name)
+        stored = intake.segments.store(parts, layout.mapping, relation, exhibit=opened.exhibit.id)
     index = lines.places.index()
-    if sum(one.rows for one in stored) != len(index):
-        for one in stored:
-            intake.segments.withdraw(one)
+    if stored.rows != len(index):
+        intake.segments.withdraw(stored)
         return False
     opened.tally.records += len(index)
-    opened.tally.count(match, layout.mapping.table, sum(one.segment.rows for one in stored))
+    opened.tally.count(match, layout.mapping.table, stored.segment.rows)
     at = Records(opened.path, index, intake.save_index(opened, index), shape=shape)
-    refused = _refused(intake, stored)
-    left, decided = mended_cells.load(intake, opened, match, at, refused)
+    left, decided = mended_cells.load(intake, opened, match, at, stored.damaged)
     routing.route(intake, opened, at, left, decided)
     return True
-
-
-def _refused(intake: Intake, stored: Iterable[Stored]) -> list[int]:
-    """Return the numbers of the records that did not become rows: a line that is no JSON tells no number, but which line it is."""
-    found: list[int] = []
-    first = 0
-    for one in stored:
-        if one.damaged:
-            file = f"read_parquet({literal(str(intake.store.path(one.segment)))}, file_row_number = true)"
-            asked = f"SELECT file_row_number FROM {file} WHERE {STATE} = 1 ORDER BY 1"
-            found += [first + line for (line,) in intake.connection.execute(asked).fetchall()]
-        first += one.rows
-    return found
 
 
 class _Layout(msgspec.Struct, frozen=True):
@@ -95,20 +78,19 @@ class _Layout(msgspec.Struct, frozen=True):
     mapping: Mapping
 
     def member(self, key: str) -> str:
-        """Return the name under which a cell goes with the text."""
-        return f"mw_outer_{key}"
+        """Return the name under which a cell goes with the text: a short one, for there is not much room before it."""
+        return f"mw_{list(self.beside).index(key)}"
 
-    def relation(self, path: Path, opened: Opened) -> str:
+    def relation(self, name: str) -> str:
         """Return the SQL that reads a file of lines."""
-        names = {POSITION_KEY: "BIGINT"} | {self.member(key): "VARCHAR" for key in self.beside}
-        with_cells = msgspec.structs.replace(self.mapping, raw=self.mapping.raw | names)
-        inner = json_relation([path], with_cells, largest=0, own=False)
+        names = {self.member(key): "VARCHAR" for key in self.beside}
+        with_cells = msgspec.structs.replace(self.mapping, raw=names | self.mapping.raw)
+        inner = json_relation([name], with_cells, largest=0, own=False)
         filled = ", ".join(
             f"coalesce(nullif({identifier(key)}, ''), {identifier(self.member(key))}) AS {identifier(key)}"
             for key in self.beside
         )
-        shown = f"* REPLACE ({filled})" if filled else "*"
-        return f"SELECT {shown}, {literal(opened.exhibit.id)} AS {EXHIBIT_KEY}, false AS {SALVAGED_KEY} FROM ({inner})"
+        return f"SELECT * REPLACE ({filled}) FROM ({inner})" if filled else inner
 
 
 def _layout(opened: Opened, shape: csv_shape.CsvShape, match: Match, mapping: Mapping) -> _Layout | None:
@@ -157,10 +139,16 @@ def _strict(mapping: Mapping, keys: list[str]) -> Mapping:
 
 
 class _Lines:
-    """The records of a file as lines of JSON, one for each; an object without their members for those that have no usual text."""
+    """The lines of a file as lines of JSON of the same length; see `csv_texts.Texts`.
+
+    Attributes:
+        size: bytes of all of them, with a line end behind the last.
+        places: where the records are that were passed.
+    """
 
     def __init__(self, opened: Opened, shape: csv_shape.CsvShape, layout: _Layout) -> None:
-        self._path = opened.path
+        self._path: Path = opened.path
+        self.size = opened.path.stat().st_size + 1
         names = csv_shape.unique_names(shape.header)
         self._finder = csv_texts.TextFinder(names.index(layout.record), len(names), shape.delimiter)
         self._beside = [
@@ -169,47 +157,66 @@ class _Lines:
         ]
         self.places = CsvIndexer(shape, line_ends=self._finder.line_ends)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Bytes]:
         """Read the file; the places of all records are known afterwards."""
         # Nothing is made here that is larger than a stretch.
         byte_words.keep_memory()
+        made = 0
         for stretch in self.places.stretches(self._path):
-            count = stretch.last - stretch.first
+            yield from _filler(stretch.offset - made)
             found, self._finder.found = self._finder.found, None
             if found is None and stretch.is_clean:
                 found = self._finder.find(np.frombuffer(bytes(stretch.raw) + b"\n", np.uint8))
-            usable = found is not None and found.count == count
-            yield b"".join(self._lines(found if usable else None, stretch.first, count))
+            is_usable = found is not None and found.count == stretch.last - stretch.first
+            made = stretch.offset
+            for piece in (
+                self._with_cells(found)
+                if found is not None and is_usable and len(found.data) <= _LONGEST_LINE
+                else self._without_texts(stretch)
+            ):
+                made += len(piece)
+                yield piece
 
-    def _lines(self, found: csv_texts.Texts | None, first: int, count: int) -> list[bytes | memoryview]:
-        """Return the pieces of the lines of some records."""
-        empty = [_EMPTY % number for number in range(first, first + count)]
-        if found is None:
-            return list(empty)
-        # A line is three pieces: to join them costs less than to write each line by itself.
-        pieces: list[bytes | memoryview] = [b""] * (3 * count)
-        pieces[::3] = empty
-        texts = found.members()
-        for record, cells, text in zip(found.records.tolist(), self._cells(found), texts, strict=True):
-            if cells is not None and len(text) <= _LONGEST_LINE:
-                place = 3 * record
-                pieces[place] = empty[record][:-1] + b","
-                pieces[place + 1] = cells
-                pieces[place + 2] = text
-        return pieces
+    def _without_texts(self, stretch: Stretch) -> Iterator[Bytes]:
+        """Yield a line for each record, with line ends behind it in the place of all that it holds."""
+        made = stretch.offset
+        for number in range(stretch.first, stretch.last):
+            place = self.places.place(number)
+            yield from _filler(place.offset - made)
+            yield _NO_TEXT
+            yield from _filler(place.length - 1)
+            made = place.offset + place.length
 
-    def _cells(self, found: csv_texts.Texts) -> list[bytes | None]:
-        """Return the members of each line that stand for its other cells; None where they are no text."""
-        if not self._beside:
-            return [b""] * len(found.records)
-        columns = [found.cells(column) for _, column in self._beside]
-        return [self._members(row) for row in zip(*columns, strict=True)]
+    def _with_cells(self, found: csv_texts.Texts) -> Iterator[Bytes]:
+        """Yield the lines, in each of them the members that stand for its other cells; where there is no room for them it is no record."""
+        content = found.content
+        if self._beside:
+            starts = found.starts[found.lines].tolist()
+            columns = [found.cells(column) for _, column in self._beside]
+            begins, stops = found.begins.tolist(), found.stops.tolist()
+            for cells, start, begin, stop in zip(
+                zip(*columns, strict=True), starts, begins, stops, strict=True
+            ):
+                members = self._members(cells)
+                if members and len(members) <= begin + 1 - start:
+                    content[begin + 1 - len(members) : begin + 1] = np.frombuffer(members, np.uint8)
+                else:
+                    content[start:stop] = ord(" ")
+                    content[start] = csv_texts.NO_TEXT
+        yield content
 
-    def _members(self, cells: tuple[bytes, ...]) -> bytes | None:
+    def _members(self, cells: tuple[bytes, ...]) -> bytes:
+        """Return the start of an object with some cells; nothing where they are no text."""
         try:
-            return b"".join(
+            return b"{" + b"".join(
                 b"%b%b," % (name, _ENCODER.encode(cell.decode()))
                 for (name, _), cell in zip(self._beside, cells, strict=True)
             )
         except UnicodeDecodeError:
-            return None
+            return b""
+
+
+def _filler(size: int) -> Iterator[Bytes]:
+    """Yield so many line ends."""
+    for start in range(0, size, _FILLED_BYTES):
+        yield np.full(min(_FILLED_BYTES, size - start), NEWLINE, np.uint8)
