@@ -19,6 +19,7 @@ from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import Damage
 from mailwitness.readers.windows_state import Preparer
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
+from mailwitness.sources import limits
 from mailwitness.sources.plain_records import Earlier, Loader
 from mailwitness.sources.read_files import Arrivals
 
@@ -133,8 +134,18 @@ class _Log:
     def put_damage(self, one: Stretch) -> None:
         """Keep damaged records in quarantine."""
         places = zip(one.item.offsets.tolist(), one.item.lengths.tolist(), strict=True)
-        for position, (offset, length) in enumerate(places, one.position):
-            self.arrivals.put(position, Damage(offset, length, 0, one.item.reason))
+        with self.opened.path.open("rb") as handle:
+            lost = []
+            for position, (offset, length) in enumerate(places, one.position):
+                handle.seek(offset)
+                lost.append(
+                    (
+                        position,
+                        Damage(offset, length, 0, one.item.reason),
+                        handle.read(min(length, limits.SHOWN_RECORD_BYTES)),
+                    )
+                )
+        self.arrivals.lose(lost)
 
     def put(self, text: bytes, one: Stretch, row: int, earlier: Earlier | None) -> None:
         """Load one record; what plain ones before it say is told to the preparer where it matters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -59,17 +60,18 @@ class _File:
     def add(self) -> None:
         """Load portion after portion; what records tell later ones is kept between them."""
         preparer = self._intake.preparer(self._match)
+        earlier = Earlier(self._loader, lambda _exhibit: preparer)
+        preparer.earlier = earlier.until
         for first, end, portion in self._portions():
             left, refused = self._load(first, end, portion)
-            earlier = Earlier(self._loader, lambda _exhibit: preparer)
-            preparer.earlier = earlier.until
             routing.route(self._intake, self._opened, self._at, left, refused)
             if end < len(self._index):
-                preparer.settle(end)
+                earlier.leave_portion(partial(preparer.settle, end))
             self._loader.done()
             if portion != self._path:
                 portion.unlink()
         preparer.earlier = None
+        self._loader.forget_handles()
 
     def _load(self, first: int, end: int, portion: Path) -> tuple[list[int], Decided]:
         """Load the plain records of a portion; return the numbers of the others, and of some of them why they are no records."""

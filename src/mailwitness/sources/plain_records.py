@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake
 
 _TABLE = "mw_plain"
+# Handles of the portions before: few files have a record that asks for one.
+_HANDLES = "mw_plain_handles"
+# They take no more than a portion does.
+_MOST_KEPT = 250_000
 _OWN = (EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY)
 _PLACES = f"{EXHIBIT_KEY}, rowid + {POSITION_KEY} AS {POSITION_KEY}, {SALVAGED_KEY}"
 OWN_KINDS = {EXHIBIT_KEY: "VARCHAR", POSITION_KEY: "BIGINT", SALVAGED_KEY: "BOOLEAN"}
@@ -79,7 +83,7 @@ class _Table(msgspec.Struct, frozen=True):
 
 
 class Earlier:
-    """The plain records of a portion that others refer to, told to the preparers of those when they need it."""
+    """The plain records that others refer to, told to the preparers of those when they need it."""
 
     def __init__(self, loader: Loader, preparer: Callable[[str], Any], first: int | None = None) -> None:
         """Take the portion, what gives the preparer of an exhibit, and the row at which the records begin that are not told yet.
@@ -89,15 +93,28 @@ class Earlier:
         self._loader = loader
         self._preparer = preparer
         self._first = first
-        self._rows: deque[tuple[Any, ...]] | None = None  # Any: cells
+        self._rows: deque[tuple[Any, ...]] = deque()  # Any: cells
+        self._is_asked = False
 
     def until(self, number: int) -> None:
         """Tell all before a record."""
-        if self._rows is None:
-            self._rows = deque(self._loader.handles(self._first))
-        while self._rows and self._rows[0][0] < number:
-            _, exhibit, *values = self._rows.popleft()
+        if not self._is_asked:
+            self._rows += self._loader.kept_handles()
+            self._rows += self._loader.handles(self._first)
+            self._is_asked = True
+        rows = self._rows
+        while rows and rows[0][0] < number:
+            _, exhibit, *values = rows.popleft()
             self._preparer(exhibit).follow(*values)
+
+    def leave_portion(self, settle: Callable[[], None]) -> None:
+        """Put aside what was not told of a portion that is about to be forgotten; where that becomes too much, have it told by ``settle``."""
+        kept = len(self._rows) if self._is_asked else self._loader.keep_handles()
+        if kept >= _MOST_KEPT:
+            self._rows += self._loader.kept_handles()
+            self._is_asked = True
+            settle()
+        self._is_asked = False
 
 
 class Loader:
@@ -110,6 +127,7 @@ class Loader:
         self._plain = module_of(match)
         self._shape = self._plain.SHAPES[match.source]
         self._rows = 0
+        self._kept_handles = 0
         own = intake.writer.mapping(match.mapping, match.table)
         self._tables = [
             self._table(number, one) for number, one in enumerate([own, *intake.segments.further(match)])
@@ -232,12 +250,39 @@ class Loader:
 
     def handles(self, first: int | None) -> list[tuple[Any, ...]]:
         """Return number, exhibit and values of the plain events that later ones may refer to, in order; see `Earlier`."""
+        return self._intake.connection.execute(f"{self._handles_sql(first)} ORDER BY mw_number").fetchall()
+
+    def keep_handles(self) -> int:
+        """Keep what `handles` returns of a portion beside that of the portions before; return how many there are."""
+        into = (
+            f"INSERT INTO {_HANDLES}" if self._kept_handles else f"CREATE OR REPLACE TEMP TABLE {_HANDLES} AS"
+        )
+        self._intake.connection.execute(f"{into} {self._handles_sql(None)}")
+        [(self._kept_handles,)] = self._intake.connection.execute(
+            f"SELECT count(*) FROM {_HANDLES}"
+        ).fetchall()
+        return self._kept_handles
+
+    def kept_handles(self) -> list[tuple[Any, ...]]:
+        """Return what was kept, in order, and forget it."""
+        if not self._kept_handles:
+            return []
+        found = self._intake.connection.execute(f"SELECT * FROM {_HANDLES} ORDER BY mw_number").fetchall()
+        self.forget_handles()
+        return found
+
+    def forget_handles(self) -> None:
+        """Forget what was kept."""
+        self._kept_handles = 0
+        self._intake.connection.execute(f"DROP TABLE IF EXISTS {_HANDLES}")
+
+    def _handles_sql(self, first: int | None) -> str:
         number = f"rowid + {POSITION_KEY}" if first is None else f"rowid - {first}"
-        asked = self._plain.HANDLES.format(
+        asked: str = self._plain.HANDLES.format(
             table=f"(SELECT *, {number} AS mw_number FROM {_TABLE} WHERE rowid >= {first or 0})",
             number=f"mw_number, {EXHIBIT_KEY}",
         )
-        return self._intake.connection.execute(f"{asked} ORDER BY mw_number").fetchall()
+        return asked
 
     def done(self) -> None:
         """Forget the records."""
