@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mailwitness.readers import index as line_index
+from mailwitness.served_files import served
 from mailwitness.sources import limits, mended_lines, routing
 from mailwitness.sources.plain_records import Earlier, Loader, module_of
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 # A table in memory and the rows being written take about as much as this even if every event is kept, which the smallest limits hold too.
 PORTION_BYTES = 48 << 20
-# Where there is room for it, files up to this size are read as they stand: a portion is a copy, and each has its statements planned anew.
+# Where there is room for it, files up to this size are read as they stand: each portion has its statements planned anew.
 _LARGEST_PORTION_BYTES = 256 << 20
 _PART_OF_LIMIT = 12
 # Records of each portion whose place is checked against the file.
@@ -62,22 +64,21 @@ class _File:
         preparer = self._intake.preparer(self._match)
         earlier = Earlier(self._loader, lambda _exhibit: preparer)
         preparer.earlier = earlier.until
-        for first, end, portion in self._portions():
-            left, refused = self._load(first, end, portion)
+        for first, end in self._portions():
+            left, refused = self._load(first, end)
             routing.route(self._intake, self._opened, self._at, left, refused)
             if end < len(self._index):
                 earlier.leave_portion(partial(preparer.settle, end))
             self._loader.done()
-            if portion != self._path:
-                portion.unlink()
         preparer.earlier = None
         self._loader.forget_handles()
 
-    def _load(self, first: int, end: int, portion: Path) -> tuple[list[int], Decided]:
+    def _load(self, first: int, end: int) -> tuple[list[int], Decided]:
         """Load the plain records of a portion; return the numbers of the others, and of some of them why they are no records."""
         exhibit, tally = self._opened.exhibit, self._opened.tally
         largest = int(self._index.lengths[first:end].max(initial=0))
-        rows = self._loader.take(portion, largest, exhibit=exhibit.id, first=first)
+        with self._portion(first, end) as path:
+            rows = self._loader.take(path, largest, exhibit=exhibit.id, first=first)
         if rows != end - first or not self._is_aligned(first, end):
             # One row for each line, in the order of the file, did not hold: positions would lie. Go the slow, exact way.
             tally.notes.append("loaded record by record because of its damage")
@@ -126,20 +127,24 @@ class _File:
         limit = limits.LARGEST_RECORD_BYTES
         return all(value.encode() in self._index.read(self._path, first + n, limit) for n, value in plain)
 
-    def _portions(self) -> Iterator[tuple[int, int, Path]]:
-        """Yield the numbers of the first record of each portion and of the one behind it, and a file of its lines."""
+    def _portions(self) -> Iterator[tuple[int, int]]:
+        """Yield the numbers of the first record of each portion and of the one behind it."""
         offsets, count = self._index.offsets, len(self._index)
         size, portion_bytes = self._path.stat().st_size, _portion_bytes(self._intake.connection)
-        if size <= portion_bytes:
-            yield 0, count, self._path
-            return
         wanted = np.arange(portion_bytes, size, portion_bytes, dtype=offsets.dtype)
-        cuts = sorted({0, count, *np.searchsorted(offsets, wanted).tolist()})
-        for first, end in pairwise(cuts):
-            portion = self._intake.work / f"{self._opened.exhibit.id}.portion"
-            stop = int(offsets[end]) if end < count else size
-            _copy(self._path, int(offsets[first]), stop, portion)
-            yield first, end, portion
+        yield from pairwise(sorted({0, count, *np.searchsorted(offsets, wanted).tolist()}))
+
+    @contextmanager
+    def _portion(self, first: int, end: int) -> Iterator[Path | str]:
+        """Yield a file of the lines of some records."""
+        offsets, count = self._index.offsets, len(self._index)
+        if (first, end) == (0, count):
+            yield self._path
+            return
+        content = np.memmap(self._path, np.uint8, "r")
+        lines = content[int(offsets[first]) : int(offsets[end]) if end < count else None]
+        with served(self._intake.connection, len(lines), [lines]) as name:
+            yield name
 
 
 def _portion_bytes(connection: duckdb.DuckDBPyConnection) -> int:
@@ -147,11 +152,3 @@ def _portion_bytes(connection: duckdb.DuckDBPyConnection) -> int:
     asked = "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
     [(limit,)] = connection.execute(asked).fetchall()
     return max(PORTION_BYTES, min(_LARGEST_PORTION_BYTES, int(limit) // _PART_OF_LIMIT))
-
-
-def _copy(path: Path, start: int, stop: int, target: Path) -> None:
-    with path.open("rb") as source, target.open("wb") as out:
-        source.seek(start)
-        while start < stop and (block := source.read(min(1 << 22, stop - start))):
-            out.write(block)
-            start += len(block)

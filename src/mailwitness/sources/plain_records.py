@@ -53,11 +53,10 @@ def module_of(match: Match) -> Any:  # noqa: ANN401 - a module
     return plain if plain is not None and match.source in plain.SHAPES else None
 
 
-def reading(path: Path, raw: dict[str, str], largest: int) -> str:
+def reading(path: Path | str, raw: dict[str, str], largest: int) -> str:
     """Return the SQL that reads members of one JSON record for each line, in order; all null where it is damaged."""
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in raw.items())
-    # With a single column and without `records`, an odd first line would put the text of whole lines into it.
-    return f"SELECT * FROM read_json({literal(str(path))}, columns = {{{columns}}}, records = true, {line_options(largest)})"
+    return f"SELECT * FROM read_json({literal(str(path))}, columns = {{{columns}}}, {line_options(largest)})"
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -177,7 +176,7 @@ class Loader:
         apart = "|".join(sorted(mapping.raw.keys() - {*self._plain.COLUMNS}))
         return re.sub(rf"\b(?:{apart})\b", "NULL", sql) if apart else sql
 
-    def take(self, path: Path, largest: int, *, exhibit: str = "", first: int = 0) -> int:
+    def take(self, path: Path | str, largest: int, *, exhibit: str = "", first: int = 0) -> int:
         """Read a portion behind those that wait to be stored, and return how many records it has.
 
         Args:
