@@ -76,8 +76,14 @@ def marked(positions: Positions, count: int) -> Words:
 def places(marks: Words) -> Positions:
     """Return the places of the bits, in order; quick where most words have none."""
     filled = np.flatnonzero(marks != 0)
-    found = np.flatnonzero(np.unpackbits(marks[filled].view(np.uint8), bitorder="little"))
-    positions: Positions = filled[found >> 6] * 64 + (found & 63)
+    bits = marks[filled]
+    first = bits & (np.uint64(0) - bits)
+    positions: Positions
+    if (first == bits).all():
+        positions = filled * 64 + np.bitwise_count(first - _ONE)
+    else:
+        found = np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+        positions = filled[found >> 6] * 64 + (found & 63)
     return positions
 
 

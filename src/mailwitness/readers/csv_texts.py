@@ -60,7 +60,8 @@ class Texts:
         stops: where they stop.
         content: as many bytes as the stretch has: the texts where they stand, blanks for all else but the line ends, and a sign that is
             no JSON at the start of each other record. Each record is a line that is not blank, and no other line is.
-        commas: for each text where the cells of its line end, but the last.
+        commas: what separates cells.
+        columns: how many cells a line with a text has.
     """
 
     data: Bytes
@@ -72,13 +73,17 @@ class Texts:
     begins: Positions
     stops: Positions
     content: Bytes
-    commas: Positions
+    commas: Words
+    columns: int
 
     def cells(self, column: int) -> list[bytes]:
         """Return another cell of each line that has a text."""
-        begins = self.starts[self.lines] if column == 0 else self.commas[:, column - 1] + 1
-        is_last = column == self.commas.shape[1]
-        stops = _stops(self.data, self.starts, self.ends)[self.lines] if is_last else self.commas[:, column]
+        cuts = places(self.commas)
+        starts, ends = self.starts[self.lines], self.ends[self.lines]
+        first = np.searchsorted(cuts, starts)
+        begins = starts if column == 0 else cuts[first + column - 1] + 1
+        is_last = column == self.columns - 1
+        stops = _stops(self.data, starts, ends) if is_last else cuts[first + column]
         raw = self.data.data
         return [
             _unquoted(bytes(raw[begin:stop]))
@@ -115,78 +120,137 @@ class TextFinder:
         ends = places(breaks)
         if not len(ends) or int(ends[-1]) != len(data) - 1:
             return None
-        quotes, commas, returns = (words(data, byte) for byte in (QUOTE, self._delimiter, CARRIAGE_RETURN))
+        lines = _Lines(data, breaks, ends, _starts(ends))
+        quotes, commas = words(data, QUOTE), words(data, self._delimiter)
         within, is_unclean = _parity(quotes, ends)
-        closing, opening = quotes & ~within, quotes & within
-        between = quotes | breaks | commas
+        marks = _Quotes.of(quotes, within)
+        returns = words(data, CARRIAGE_RETURN)
+        lone = returns & ~after(breaks)
+        between = breaks | commas
         may_open = before(between)
         may_open[0] |= _ONE
-        wrong = (opening & ~may_open) | (closing & ~after(between | returns)) | (returns & ~after(breaks))
-        _mark(is_unclean, ends, wrong)
-        cuts = places(commas & ~within)
-        bounds = self._bounds(data, ends, cuts, ~is_unclean)
+        between |= returns
+        _mark(is_unclean, ends, (marks.opens & ~may_open) | (marks.closes & ~after(between)) | lone)
+        bounds = self._bounds(lines, marks, commas & ~within, ~is_unclean)
         has_text = np.zeros(len(ends), bool)
         has_text[bounds.lines] = True
         if not (~is_unclean[:-1] | has_text[1:]).all() or is_unclean[-1]:
             return None
-        return self._texts(data, ends, bounds, opening & before(closing))
+        return _texts(lines, bounds, marks, self._columns)
 
-    def _bounds(self, data: Bytes, ends: Positions, cuts: Positions, is_clean: Mask) -> _Bounds:
+    def _bounds(self, lines: _Lines, marks: _Quotes, commas: Words, is_clean: Mask) -> _Bounds:
         """Return the lines whose cells are as many as they have to be and of which one may be such a text."""
-        upto = np.searchsorted(cuts, ends)
-        lines = np.flatnonzero(is_clean & (np.diff(upto, prepend=0) == self._columns - 1))
-        first = upto[lines] - (self._columns - 1)
-        commas = cuts[first[:, None] + np.arange(self._columns - 1)]
-        starts = _starts(ends)
-        is_last = self._column == self._columns - 1
-        begin = starts[lines] if self._column == 0 else commas[:, self._column - 1] + 1
-        stop = _stops(data, starts, ends)[lines] if is_last else commas[:, self._column]
-        last = len(data) - 1
-        is_text = (stop - begin >= _SHORTEST) & (data[begin] == QUOTE)
-        is_text &= (data[np.minimum(begin + 1, last)] == _BRACE) & (data[stop - 1] == QUOTE)
-        return _Bounds(lines[is_text], begin[is_text], stop[is_text], commas[is_text])
-
-    def _texts(self, data: Bytes, ends: Positions, bounds: _Bounds, second: Words) -> Texts:
-        """Return the texts, given the second quote of each pair inside of cells."""
-        within, is_odd = _parity(second, ends)
-        escaped = second & before(before(words(data, _BACKSLASH)))
-        _mark(is_odd, ends, escaped)
-        # Quotes in cells before the text may have shifted what is the inside of its strings.
-        is_shifted = _bits(within, bounds.begins) | _bits(within, bounds.stops - 1)
-        begins, stops = bounds.begins + 1, bounds.stops - 1
-        kept = inside(marked(np.concatenate((begins, stops)), len(second)))
-        kept &= ~(after(second & within) | (second & ~within))
-        kept |= marked(ends, len(second))
-        content = _kept(data, kept)
-        for place in np.flatnonzero(is_shifted | is_odd[bounds.lines]).tolist():
-            begin, stop = int(begins[place]), int(stops[place])
-            text = data[begin:stop].tobytes().replace(b'""', b'"').ljust(stop - begin)
-            content[begin:stop] = np.frombuffer(text, np.uint8)
-        starts = _starts(ends)
-        is_record = _stops(data, starts, ends) > starts
-        is_other = is_record.copy()
-        is_other[bounds.lines] = False
-        content[starts[is_other]] = NO_TEXT
-        return Texts(
-            data=data,
-            starts=starts,
-            ends=ends,
-            records=(np.cumsum(is_record) - 1)[bounds.lines],
-            lines=bounds.lines,
-            count=int(np.count_nonzero(is_record)),
-            begins=begins,
-            stops=stops,
-            content=content,
-            commas=bounds.commas,
+        data, ends = lines.data, lines.ends
+        rank = _Rank(commas)
+        ahead = rank(lines.starts)
+        is_clean = is_clean & (rank(ends) - ahead == self._columns - 1)
+        begins = places(marks.opens)
+        number = np.searchsorted(ends, begins)
+        stops = np.append(places(marks.closes), len(data))
+        stops = stops[np.searchsorted(stops, begins)] + 1
+        chosen = is_clean[number] & (rank(begins) - ahead[number] == self._column)
+        chosen &= (stops - begins >= _SHORTEST) & (data[np.minimum(begins + 1, len(data) - 1)] == _BRACE)
+        return _Bounds(
+            lines=number[chosen],
+            begins=begins[chosen] + 1,
+            stops=stops[chosen] - 1,
+            commas=commas,
+            is_all=bool(chosen.all()),
         )
+
+
+def _texts(lines: _Lines, bounds: _Bounds, marks: _Quotes, columns: int) -> Texts:
+    """Return the texts and the lines that are made of them."""
+    data, ends, starts = lines.data, lines.ends, lines.starts
+    within, is_odd = _parity(marks.second, ends)
+    escaped = marks.second & before(before(words(data, _BACKSLASH)))
+    _mark(is_odd, ends, escaped)
+    begins, stops = bounds.begins, bounds.stops
+    # Quotes in cells before the text may have shifted what is the inside of its strings.
+    is_shifted = _bits(within, begins - 1) | _bits(within, stops)
+    outer = (marks.second & within) | after(marks.second & ~within)
+    kept = (
+        (marks.within & ~marks.all) | outer
+        if bounds.is_all
+        else inside(marked(np.concatenate((begins, stops)), len(outer))) & (outer | ~marks.all)
+    )
+    content = _kept(data, kept | lines.breaks)
+    for place in np.flatnonzero(is_shifted | is_odd[bounds.lines]).tolist():
+        begin, stop = int(begins[place]), int(stops[place])
+        text = data[begin:stop].tobytes().replace(b'""', b'"').ljust(stop - begin)
+        content[begin:stop] = np.frombuffer(text, np.uint8)
+    is_record = _stops(data, starts, ends) > starts
+    is_other = is_record.copy()
+    is_other[bounds.lines] = False
+    content[starts[is_other]] = NO_TEXT
+    return Texts(
+        data=data,
+        starts=starts,
+        ends=ends,
+        records=(np.cumsum(is_record) - 1)[bounds.lines],
+        lines=bounds.lines,
+        count=int(np.count_nonzero(is_record)),
+        begins=begins,
+        stops=stops,
+        content=content,
+        commas=bounds.commas,
+        columns=columns,
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Lines:
+    """A stretch, its line ends as bits and as places, and where its lines start."""
+
+    data: Bytes
+    breaks: Words
+    ends: Positions
+    starts: Positions
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Quotes:
+    """All quotes of a stretch, what is within cells, the quotes that open and close cells, and the second one of each pair within."""
+
+    all: Words
+    within: Words
+    opens: Words
+    closes: Words
+    second: Words
+
+    @classmethod
+    def of(cls, quotes: Words, within: Words) -> _Quotes:
+        """Tell the quotes apart, given what lies within cells: the first quote of a pair closes one, the second opens it again."""
+        closing, opening = quotes & ~within, quotes & within
+        second = before(closing)
+        second &= opening
+        return cls(quotes, within, opening & ~second, closing & ~after(opening), second)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Bounds:
+    """Where texts begin and stop, and their lines; the commas between cells; whether there is no other cell in quotes."""
+
     lines: Positions
     begins: Positions
     stops: Positions
-    commas: Positions
+    commas: Words
+    is_all: bool
+
+
+class _Rank:
+    """How many bits stand in front of a place."""
+
+    def __init__(self, marks: Words) -> None:
+        self._marks = marks
+        counts = np.bitwise_count(marks)
+        self._before = np.cumsum(counts, dtype=np.int64) - counts
+
+    def __call__(self, positions: Positions) -> Positions:
+        word = positions >> 6
+        lower = (_ONE << (positions & 63).astype(np.uint64)) - _ONE
+        found: Positions = self._before[word] + np.bitwise_count(self._marks[word] & lower)
+        return found
 
 
 def _kept(data: Bytes, marks: Words) -> Bytes:
