@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,27 +24,30 @@ _MOST_KNOWN = 100_000
 _SLOT_BITS = 15
 # So many words of a text are taken at once.
 _SPAN = 8
-_ANSWER = np.uint64(0xFF)
+# Bits of an answer, and of one that is no more than a byte.
+_BYTE_BITS = 8
 
 
 class KnownTexts:
     """Remembers what was found about texts, up to a bound, by digests whose key nobody knows beforehand."""
 
-    def __init__(self, judge: Callable[[bytes], int]) -> None:
-        """Take what looks at a text that was not seen before."""
+    def __init__(self, judge: Callable[[bytes], int], bits: int = _BYTE_BITS) -> None:
+        """Take what looks at a text that was not seen before, and how many bits its answers have."""
         self._judge = judge
+        self._answer = np.uint64((1 << bits) - 1)
+        self._kind = np.dtype(np.int8 if bits == _BYTE_BITS else np.int32)
         self._key = np.frombuffer(os.urandom(16), dtype="<u8") | np.uint64(1)
         # Digest and answer are one number: stretches of a log may be looked at side by side.
         self._slots = np.zeros(1 << _SLOT_BITS, dtype=np.uint64)
         self._known: dict[int, int] = {}
 
-    def ask(self, found: Text, starts: Positions, stops: Positions) -> NDArray[np.int8]:
+    def ask(self, found: Text, starts: Positions, stops: Positions) -> NDArray[Any]:
         """Return the answer for each text; most texts come again and again."""
         digests = self._digest(found, starts, stops)
         slot = (digests >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
         seen = self._slots[slot]
-        answer: NDArray[np.int8] = (seen & _ANSWER).astype(np.int8)
-        new = np.flatnonzero((seen | _ANSWER) != (digests | _ANSWER))
+        answer: NDArray[Any] = (seen & self._answer).astype(self._kind)  # Any: whole numbers
+        new = np.flatnonzero((seen | self._answer) != (digests | self._answer))
         if len(new):
             added, first, which = np.unique(digests[new], return_index=True, return_inverse=True)
             judged = np.array(
@@ -52,9 +55,10 @@ class KnownTexts:
                     self._judged(digest, found, int(starts[row]), int(stops[row]))
                     for digest, row in zip(added.tolist(), new[first].tolist(), strict=True)
                 ],
-                dtype=np.int8,
+                dtype=self._kind,
             )
-            self._slots[slot[new[first]]] = (added & ~_ANSWER) | (judged.astype(np.uint64) & _ANSWER)
+            kept = judged.astype(np.uint64) & self._answer
+            self._slots[slot[new[first]]] = (added & ~self._answer) | kept
             answer[new] = judged[which]
         return answer
 

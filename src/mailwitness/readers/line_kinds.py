@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mailwitness.readers.line_shapes import NOTHING, OTHER, VALUE, Kind, Value
-from mailwitness.readers.line_signs import Check, Literal, pattern, read_number, signs_in
+from mailwitness.readers.line_signs import NEWLINE, Check, Literal, read_number, signs_in
+from mailwitness.readers.sign_sequences import UNKNOWN, Sequences, SignTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from mailwitness.readers.byte_words import Text
     from mailwitness.readers.index import Positions
     from mailwitness.readers.line_shapes import Program, Shapes
-    from mailwitness.readers.line_signs import Mask, Pattern, Signs, Span
+    from mailwitness.readers.line_signs import Mask, Signs, Span
+    from mailwitness.readers.sign_sequences import Numbers
 
 # While more lines than that fit, those that do not are taken along.
 _MOST_FIT = 0.8
@@ -42,96 +44,127 @@ class _Step(NamedTuple):
 
     Attributes:
         name: of the value.
-        check: what it has to be; None when it may be anything.
-        is_number: whether it is a number.
-        is_free: whether it may hold signs, but for the one that ends it.
-        is_last: whether the last such sign of the line ends it.
+        value: what it has to be.
+        check: what looks at it; None when its signs say all.
         literal: the text behind it.
-        ends: that one sign of this text, as a number.
+        signs: signs of this text.
+        ends: the one of them that ends the value; none where there is none.
         back: where it stands in the text.
-        before: signs of the text before that one.
-        signs: signs of the text.
+        before: signs of the text before it.
     """
 
     name: str
+    value: Value
     check: Check | None
-    is_number: bool
-    is_free: bool
-    is_last: bool
     literal: Literal
-    ends: int
+    signs: bytes
+    ends: bytes
     back: int
     before: int
-    signs: int
 
-
-class _Line:
-    """A line, or the beginning of one, as steps."""
-
-    def __init__(self, line: str, values: dict[str, Value], *, is_whole: bool) -> None:
-        self._first, *rest = VALUE.split(line)
-        self._steps = list(_steps(rest, values))
-        self._is_whole = is_whole
-        self._begin = Literal(self._first)
-        self._signs = len(signs_in(self._first))
-        self._pattern = _pattern(self._first, self._steps)
-
-    def walk(self, signs: Signs, lines: _Lines) -> _Lines:
-        """Go through lines from where each is; return those that fit, behind what fits."""
-        lines = lines.only(signs.are(lines.rank, self._pattern) & self._begin.stands(signs.text, lines.at))
-        lines = lines._replace(at=lines.at + len(self._begin.raw), rank=lines.rank + self._signs)
-        fits = np.ones(len(lines.rows), dtype=np.bool_)
-        for number, step in enumerate(self._steps):
-            if not len(lines.rows):
-                break
-            is_last = self._is_whole and number == len(self._steps) - 1
-            lines, fits = _stepped(signs, lines, step, fits, is_last=is_last)
-            if np.count_nonzero(fits) < _MOST_FIT * len(fits):
-                lines, fits = lines.only(fits), fits[fits]
-        if self._is_whole and not self._steps:
-            fits = lines.at == lines.stops
-        return lines.only(fits)
+    def end(self, signs: bytes, at: int) -> int:
+        """Return which sign of a line is the first one of the text behind the value that begins at a sign."""
+        if not self.value.free:
+            return at
+        found = signs.rfind(self.ends) if self.value.last else signs.find(self.ends, at)
+        return found - self.before
 
 
 def _steps(rest: list[str], values: dict[str, Value]) -> Iterator[_Step]:
     for name, text in zip(rest[::2], rest[1::2], strict=True):
         value = values.get(name, Value())
         ends = value.ends or "".join(signs_in(text)[:1])
-        is_plain = value.number or not (
-            value.like or value.signs or value.without or value.longest or value.lacks
-        )
+        is_plain = value.number or not (value.like or value.signs or value.longest or value.lacks)
         back = text.index(ends) if ends else 0
-        yield _Step(
-            name,
-            None if is_plain else Check(value),
-            value.number,
-            value.free,
-            value.last,
-            Literal(text),
-            ord(ends) if ends else 0,
-            back,
-            len(signs_in(text[:back])),
-            len(signs_in(text)),
-        )
+        before = len(signs_in(text[:back]))
+        check = None if is_plain else Check(value)
+        signs = "".join(signs_in(text)).encode()
+        yield _Step(name, value, check, Literal(text), signs, ends.encode(), back, before)
 
 
-def _pattern(first: str, steps: list[_Step]) -> Pattern:
-    """Return the signs that a line begins with up to its first free value, as words."""
-    found = "".join(signs_in(first))
-    for step in steps:
-        if step.is_free:
-            break
-        found += "".join(signs_in(step.literal.raw.decode()))
-    return pattern(found)
+class _Line:
+    """A line, or the beginning of one, as steps.
+
+    Which sign ends which value follows from the signs of a line alone, so that it is found once for all lines with the same signs.
+    """
+
+    def __init__(self, line: str, values: dict[str, Value], *, is_whole: bool, behind: int = 0) -> None:
+        """Take what a line looks like.
+
+        Args:
+            line: its text, with the names of its values.
+            values: what these have to be.
+            is_whole: whether it stops where the line does.
+            behind: signs of the line before it.
+        """
+        first, *rest = VALUE.split(line)
+        self._steps = list(_steps(rest, values))
+        self._is_whole = is_whole
+        self._begin = Literal(first)
+        self._behind, self._first = behind, "".join(signs_in(first)).encode()
+        self._ends = SignTable(len(self._steps), self._plan)
+
+    @property
+    def signs(self) -> int:
+        """How many signs it has; no value of the beginning of a line may hold any."""
+        return len(self._first) + sum(len(step.signs) for step in self._steps)
+
+    def walk(self, signs: Signs, sequences: Sequences, lines: _Lines) -> _Lines:
+        """Go through lines from where each is; return those that fit, behind what fits."""
+        good = self._ends.fit(sequences, lines.sequence)
+        lines = lines.only(good & self._begin.stands(signs.text, lines.at))
+        lines = lines._replace(at=lines.at + len(self._begin.raw))
+        fits = np.ones(len(lines.rows), dtype=np.bool_)
+        for number, step in enumerate(self._steps):
+            if not len(lines.rows):
+                break
+            if self._is_whole and number == len(self._steps) - 1:
+                end = lines.stops - len(step.literal.raw)
+            else:
+                end = signs.at[lines.rank + self._ends.column(number, lines.sequence)] - step.back
+            lines = _stepped(signs, lines, step, end, fits)
+            if np.count_nonzero(fits) < _MOST_FIT * len(fits):
+                lines, fits = lines.only(fits), fits[fits]
+        if self._is_whole and not self._steps:
+            fits = lines.at == lines.stops
+        return lines.only(fits)
+
+    def _plan(self, signs: bytes) -> list[int] | None:
+        """Return which signs of a line end its values, by the signs that it has; None when it cannot fit."""
+        if not signs.startswith(self._first, self._behind):
+            return None
+        at, found = self._behind + len(self._first), []
+        for number, step in enumerate(self._steps):
+            is_last = self._is_whole and number == len(self._steps) - 1
+            end = len(signs) - len(step.signs) if is_last else step.end(signs, at)
+            held = signs[at:end]
+            if end < at or not signs.startswith(step.signs, end) or (held and not step.value.free):
+                return None
+            if any(sign in held for sign in step.value.without.encode()):
+                return None
+            found.append(end + step.before)
+            at = end + len(step.signs)
+        return None if self._is_whole and at < len(signs) else found
 
 
 class _Lines(NamedTuple):
-    """Lines on their way through a kind: their numbers, where each is, the sign that comes next, where each stops, and values that were found."""
+    """Lines on their way through a kind.
+
+    Attributes:
+        rows: their numbers.
+        at: where each is.
+        rank: the number of its first sign.
+        stops: where it stops.
+        sequence: the number of the sequence of its signs.
+        spans: values that were found.
+        numbers: those of them that are numbers.
+    """
 
     rows: Positions
     at: Positions
     rank: Positions
     stops: Positions
+    sequence: Numbers
     spans: dict[str, Span]
     numbers: dict[str, Positions]
 
@@ -145,43 +178,30 @@ class _Lines(NamedTuple):
             self.at[kept],
             self.rank[kept],
             self.stops[kept],
+            self.sequence[kept],
             {name: (start[kept], stop[kept]) for name, (start, stop) in self.spans.items()},
             {name: values[kept] for name, values in self.numbers.items()},
         )
 
 
-def _stepped(signs: Signs, lines: _Lines, step: _Step, fits: Mask, *, is_last: bool) -> tuple[_Lines, Mask]:
-    """Find a value and the text behind it; the last text of a line stands at its end.
+def _stepped(signs: Signs, lines: _Lines, step: _Step, end: Positions, fits: Mask) -> _Lines:
+    """Take a value that ends at a place, and the text behind it; note which lines still fit.
 
     Returns:
-        The lines behind these, and which of them still fit; those that do not are left where they are.
+        The lines behind the text; of those that do not fit the places mean nothing.
     """
-    begin, rank, length = lines.at, lines.rank, len(step.literal.raw)
-    if is_last:
-        end = lines.stops - length
-        ends = rank
-        # No sign is left for a value that is not free; the line ends with those of the text.
-        good = end >= begin if step.is_free else signs.at[rank] >= end
-    else:
-        ends = signs.behind(step.ends, rank) if step.is_free else rank
-        if step.is_last:
-            ends = signs.last(step.ends, lines.stops)
-        end = signs.at[ends] - step.back
-        good = end + length <= lines.stops
-        ends = ends - step.before
-    good &= fits & (end >= begin)
-    end = np.where(good, end, begin)
-    good &= step.literal.stands(signs.text, end)
+    begin, at = lines.at, end + len(step.literal.raw)
+    fits &= end >= begin
+    fits &= at <= lines.stops
+    fits &= step.literal.stands(signs.text, end)
     if step.check is not None:
-        good &= step.check.passes(signs, rank, (begin, end))
+        fits &= step.check.passes(signs, (begin, end), fits)
     numbers = lines.numbers
-    if step.is_number:
+    if step.value.number:
         values, is_number = read_number(signs.text, begin, end)
-        good &= is_number
+        fits &= is_number
         numbers = numbers | {step.name: values}
-    spans = lines.spans | {step.name: (begin, end)}
-    at, rank = np.where(good, end + length, begin), np.where(good, ends + step.signs, rank)
-    return _Lines(lines.rows, at, rank, lines.stops, spans, numbers), good
+    return lines._replace(at=at, spans=lines.spans | {step.name: (begin, end)}, numbers=numbers)
 
 
 class _Program:
@@ -194,28 +214,31 @@ class _Program:
         self._forms = [
             (
                 form.even_so,
-                _Line(form.head, form.values, is_whole=False),
-                [(kind, _Line(kind.line, kind.values, is_whole=True)) for kind in form.kinds],
+                head := _Line(form.head, form.values, is_whole=False),
+                [
+                    (kind, _Line(kind.line, kind.values, is_whole=True, behind=head.signs))
+                    for kind in form.kinds
+                ],
             )
             for form in program.forms
         ]
 
-    def find(self, signs: Signs, lines: _Lines) -> Iterator[Found]:
+    def find(self, signs: Signs, sequences: Sequences, lines: _Lines) -> Iterator[Found]:
         """Yield the lines of each kind; what is of none and left to the patterns is left out."""
         left = lines
         is_begun = np.zeros(len(lines.rows), dtype=np.bool_)
         says = _hold(signs.text, self._unless, lines) if self._unless else is_begun.copy()
         for is_even_so, head, kinds in self._forms:
-            begun = head.walk(signs, left if is_even_so else lines.only(~is_begun & ~says))
+            begun = head.walk(signs, sequences, left if is_even_so else lines.only(~is_begun & ~says))
             is_begun |= _among(lines.rows, begun.rows)
             for kind, line in kinds:
-                of_kind = line.walk(signs, begun)
+                of_kind = line.walk(signs, sequences, begun)
                 if len(of_kind.rows):
                     yield Found(kind, of_kind.rows, of_kind.spans, of_kind.numbers)
                     begun = begun.only(~_among(begun.rows, of_kind.rows))
             left = lines.only(~is_begun)
         if self._says_nothing:
-            left = lines.only(~is_begun & ~says)
+            left = lines.only(~is_begun & ~says & (lines.sequence != UNKNOWN))
             for text in self._begins:
                 left = left.only(~text.stands(signs.text, left.at))
             yield Found(_NO_KIND, left.rows, {}, {})
@@ -238,6 +261,7 @@ class Finder:
         """Take what the lines look like."""
         self._names = [re.compile(program.process.encode()) for program in shapes.programs]
         self._programs = [_Program(program) for program in shapes.programs]
+        self._sequences = Sequences()
 
     def program(self, name: bytes) -> int:
         """Return the number of the program with a name, for `find`; programs whose lines say nothing share one."""
@@ -253,6 +277,7 @@ class Finder:
         program: NDArray[np.int8],
         message: tuple[Positions, Positions, Positions],
         rows: Positions,
+        lines: Positions,
     ) -> list[Found]:
         """Return the lines of each kind among some lines, and those that say nothing.
 
@@ -261,21 +286,26 @@ class Finder:
             program: number of the program of each of these lines.
             message: where their messages start, the number of the first sign in each, and where they stop.
             rows: their numbers, ascending.
+            lines: their numbers among the lines of the stretch.
         """
-        lines = _Lines(rows, *message, {}, {})
+        sequence = self._sequences.of(signs, message[1], signs.ranks_of(NEWLINE)[lines])
+        known = _Lines(rows, *message, sequence, {}, {})
         found = [Found(_OTHERS, rows[program == len(self._programs)], {}, {})]
         for number, one in enumerate(self._programs):
-            found += one.find(signs, lines.only(program == number))
+            found += one.find(signs, self._sequences, known.only(program == number))
         return [one for one in found if len(one.rows)]
 
 
 def _hold(text: Text, piece: bytes, lines: _Lines) -> Mask:
     """Tell which lines hold a text."""
+    # What ends with a blank would be looked for at each of them.
+    start = piece.rstrip()
     places = []
-    place = text.raw.find(piece)
+    place = text.raw.find(start)
     while 0 <= place < text.size:
-        places.append(place)
-        place = text.raw.find(piece, place + 1)
-    known = np.array([*places, len(text.raw)], dtype=np.int64)
+        if text.raw.startswith(piece, place):
+            places.append(place)
+        place = text.raw.find(start, place + 1)
+    known = np.array([*places, len(text.raw)], dtype=np.int32)
     found: Mask = known[np.searchsorted(known[:-1], lines.at)] < lines.stops
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 _WORD_BYTES = 8
 # Behind the last sign: what is looked for there is not found.
 _FURTHER = 64
+_ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 # These are the signs: one, and ranges by their first one and how many they are.
 _COMMA = ord(",")
 # So many bytes stay in the processor's cache while they are looked at several times.
 _AT_ONCE = 1 << 17
 # Marks where a line ends; no value or text holds it.
-_NEWLINE = ord("\n")
+NEWLINE = ord("\n")
 _RANGES = tuple((np.uint8(ord(first)), np.uint8(number)) for first, number in (("'", 3), (":", 5), ("[", 3)))
 _SIGNS = ",'():;<=>[\\]"
 
@@ -58,19 +59,24 @@ class Signs:
         for start in range(0, text.size, _AT_ONCE):
             _mark(data[start : start + _AT_ONCE], found[start : min(start + _AT_ONCE, text.size)])
         self.text = text
-        self.at = np.flatnonzero(found)
+        at: Any = np.flatnonzero(found).astype(
+            np.int32
+        )  # Any: half the width of other places, to go through less memory
+        self.at: Positions = at
         self._signs = text.data[self.at]
         self._signs[-_FURTHER:] = 0
+        self.letters = self._signs.tobytes()
         self._words = np.ndarray((len(self._signs) - 7,), "<u8", buffer=self._signs, strides=(1,))
         self._ranks: dict[int, Positions] = {}
 
     def of_lines(self) -> Positions:
         """Return the number of the first sign of each line."""
-        return np.append(0, self.ranks_of(_NEWLINE) + 1)
+        return np.append(np.int32(0), self.ranks_of(NEWLINE) + np.int32(1))
 
     def rank(self, places: Positions) -> Positions:
         """Return the number of the first sign from each place on."""
-        found: Positions = np.searchsorted(self.at[: -_FURTHER + 1], places)
+        # Of the same type, or all would be copied.
+        found: Positions = np.searchsorted(self.at[: -_FURTHER + 1], places.astype(np.int32)).astype(np.int32)
         return found
 
     def are(self, ranks: Positions, pattern: Pattern) -> Mask:
@@ -84,27 +90,15 @@ class Signs:
         """Return the numbers of all signs that are this one, and one behind all."""
         known = self._ranks.get(sign)
         if known is None:
-            found = np.flatnonzero(self._signs == sign)
-            known = self._ranks[sign] = np.append(found, len(self.at) - _FURTHER)
+            found = np.append(np.flatnonzero(self._signs == sign), len(self.at) - _FURTHER)
+            known = self._ranks[sign] = found.astype(np.int32)
         return known
-
-    def behind(self, sign: int, ranks: Positions) -> Positions:
-        """Return the number of the first such sign from each number on."""
-        known = self.ranks_of(sign)
-        found: Positions = known[np.minimum(np.searchsorted(known, ranks), len(known) - 1)]
-        return found
-
-    def last(self, sign: int, stops: Positions) -> Positions:
-        """Return the number of the last such sign before each place; where there is none, some other number."""
-        known = self.ranks_of(sign)
-        found: Positions = known[np.searchsorted(self.at[known], stops) - 1]
-        return found
 
 
 def _mark(data: NDArray[np.uint8], marked: Mask) -> None:
     """Say of some bytes which are signs."""
     np.equal(data, _COMMA, out=marked)
-    marked |= data == _NEWLINE
+    marked |= data == NEWLINE
     for first, number in _RANGES:
         marked |= (data - first) < number
 
@@ -139,26 +133,23 @@ class Check:
         self._value = value
         pattern = re.compile(value.like.encode())
         self._known = KnownTexts(lambda text: pattern.fullmatch(text) is not None) if value.like else None
-        self._without = value.without.encode()
         self._lacks = value.lacks.encode()
         self._ranges = [_alternative(one) for one in value.signs]
 
-    def passes(self, signs: Signs, rank: Positions, span: Span) -> Mask:
+    def passes(self, signs: Signs, span: Span, meant: Mask) -> Mask:
         """Tell which values are as they have to be.
 
         Args:
             signs: the signs of the stretch.
-            rank: number of the first sign from the start of each value on.
             span: where the values start and stop.
+            meant: which of them are asked for.
         """
         starts, stops = span
-        good: Mask = stops >= starts
+        good = meant.copy()
         if self._value.longest:
             good &= stops - starts <= self._value.longest
-        for sign in self._without:
-            good &= signs.at[signs.behind(sign, rank)] >= stops
         if self._lacks:
-            good &= ~self._hold(signs, rank, span, good)
+            good &= ~self._hold(signs, span, good)
         if self._ranges:
             good &= _consist(signs.text, starts, stops, self._ranges)
         if self._known is not None:
@@ -166,38 +157,58 @@ class Check:
             good &= self._known.ask(signs.text, begin, end) > 0
         return good
 
-    def _hold(self, signs: Signs, rank: Positions, span: Span, good: Mask) -> Mask:
+    def _hold(self, signs: Signs, span: Span, good: Mask) -> Mask:
         """Tell which values hold a text that has an equals sign; few have one."""
         starts, stops = span
-        found = good & (signs.at[signs.behind(ord("="), rank)] < stops)
+        known = signs.at[signs.ranks_of(ord("="))]
+        found = good & (known[np.searchsorted(known[:-1], starts.astype(np.int32))] < stops)
         for row in np.flatnonzero(found).tolist():
             found[row] = signs.text.raw.find(self._lacks, int(starts[row]), int(stops[row])) >= 0
         return found
 
 
-def _alternative(text: str) -> tuple[NDArray[np.bool_], int, int]:
-    """Read ``0-9A-F 6-15``: which signs, and the least and largest number of them."""
+class _Alternative(NamedTuple):
+    """Ranges of signs, by their first and last one, and the least and largest number of signs."""
+
+    ranges: list[tuple[int, int]]
+    least: int
+    most: int
+
+
+def _alternative(text: str) -> _Alternative:
+    """Read ``0-9A-F 6-15``."""
     ranges, _, lengths = text.rpartition(" ")
     least, most = map(int, lengths.split("-"))
-    table = np.zeros(256, dtype=np.bool_)
-    for first, last in re.findall(r"(.)(?:-(.))?", ranges):
-        table[ord(first) : ord(last or first) + 1] = True
-    return table, least, most
+    pairs = re.findall(r"(.)(?:-(.))?", ranges)
+    return _Alternative([(ord(first), ord(last or first)) for first, last in pairs], least, most)
 
 
-def _consist(
-    text: Text, starts: Positions, stops: Positions, alternatives: list[tuple[NDArray[np.bool_], int, int]]
-) -> Mask:
+def _consist(text: Text, starts: Positions, stops: Positions, alternatives: list[_Alternative]) -> Mask:
     """Tell which values consist of some signs and are of a fitting length, for one of the alternatives."""
     good = np.zeros(len(starts), dtype=np.bool_)
     lengths = stops - starts
-    for table, least, most in alternatives:
-        rows = np.flatnonzero(~good & (lengths >= least) & (lengths <= most))
+    for one in alternatives:
+        rows = np.flatnonzero(~good & (lengths >= one.least) & (lengths <= one.most))
         if len(rows):
-            width = int(lengths[rows].max())
-            letters = text.bytes_at(starts[rows], width)
-            fits = table[letters] | (np.arange(width) >= lengths[rows, None])
-            good[rows] = fits.all(axis=1)
+            good[rows] = _are_all(text, starts[rows], lengths[rows], one.ranges)
+    return good
+
+
+def _are_all(text: Text, starts: Positions, lengths: Positions, ranges: list[tuple[int, int]]) -> Mask:
+    """Tell which values have no letter but those of some ranges, eight letters at once."""
+    words = text.words_at(starts, -(-int(lengths.max()) // _WORD_BYTES))
+    good = np.ones(len(starts), dtype=np.bool_)
+    for number in range(words.shape[1]):
+        one = words[:, number]
+        # The highest bit of a letter stays where it is at least the first and at most the last of a range, both below 128.
+        found = np.zeros(len(starts), dtype=np.uint64)
+        for first, last in ranges:
+            found |= ((one | _HIGHS) - _ONES * np.uint64(first)) & (
+                (_ONES * np.uint64(last) | _HIGHS) - (one & ~_HIGHS)
+            )
+        found &= ~one
+        missing = masked(~found & _HIGHS, np.clip(lengths - number * _WORD_BYTES, 0, _WORD_BYTES))
+        good &= missing == 0
     return good
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mailwitness.readers.byte_words import Text
     from mailwitness.readers.index import Positions
 
+    # Lines of a kind, and where each stands among all of their group.
+    _Part = tuple[Found, Positions]
+
 _INSIDE_BYTES, _WORD_BYTES = 12, 8
 _HALF = np.uint64(32)
 # Before the name of a value in the SQL of columns.
@@ -66,20 +69,27 @@ class Groups:
         for group in self.columns:
             mine = [one for one in found if one.kind.group == group]
             if mine:
-                rows = np.sort(np.concatenate([one.rows for one in mine]))
+                rows = np.concatenate([one.rows for one in mine])
+                # Where each line stands among those of its group.
+                at = np.argsort(rows, kind="stable").argsort() if len(mine) > 1 else np.arange(len(rows))
+                cuts = np.cumsum([len(one.rows) for one in mine])[:-1]
+                parts = list(zip(mine, np.split(at, cuts), strict=True))
                 read = sorted(self.values(group) & set(needed[group]))
-                columns = {name: self._column(text, group, name[len(PREFIX) :], mine, rows) for name in read}
-                yield group, rows, columns
+                columns = {
+                    name: self._column(text, group, name[len(PREFIX) :], parts, len(rows)) for name in read
+                }
+                yield group, np.sort(rows), columns
 
-    def _column(self, text: Text, group: str, name: str, found: list[Found], rows: Positions) -> pa.Array:
+    def _column(self, text: Text, group: str, name: str, found: list[_Part], count: int) -> pa.Array:
         if name in self._constants[group]:
-            return _constants(name, self._constants[group][name], found, rows)
+            return _constants(name, self._constants[group][name], found, count)
         if name in self._numbers[group]:
-            return _numbers(name, found, rows)
-        starts, stops = np.zeros((2, len(rows)), dtype=np.int64)
-        for one in found:
+            return _numbers(name, found, count)
+        if len(found) == 1 and name in found[0][0].spans:
+            return texts(text, *found[0][0].spans[name])
+        starts, stops = np.zeros((2, count), dtype=np.int64)
+        for one, at in found:
             if name in one.spans:
-                at = np.searchsorted(rows, one.rows)
                 starts[at], stops[at] = one.spans[name]
         return texts(text, starts, stops)
 
@@ -99,20 +109,19 @@ def _facts(shapes: Shapes, group: str) -> dict[str, Fact]:
     return facts
 
 
-def _constants(name: str, known: list[str], found: list[Found], rows: Positions) -> pa.Array:
-    codes = np.full(len(rows), len(known), dtype=np.int8)
-    for one in found:
+def _constants(name: str, known: list[str], found: list[_Part], count: int) -> pa.Array:
+    codes = np.full(count, len(known), dtype=np.int8)
+    for one, at in found:
         if name in one.kind.constants:
-            codes[np.searchsorted(rows, one.rows)] = known.index(one.kind.constants[name])
+            codes[at] = known.index(one.kind.constants[name])
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([*known, ""]))
 
 
-def _numbers(name: str, found: list[Found], rows: Positions) -> pa.Array:
-    values = np.zeros(len(rows), dtype=np.int64)
-    is_missing = np.ones(len(rows), dtype=np.bool_)
-    for one in found:
+def _numbers(name: str, found: list[_Part], count: int) -> pa.Array:
+    values = np.zeros(count, dtype=np.int64)
+    is_missing = np.ones(count, dtype=np.bool_)
+    for one, at in found:
         if name in one.numbers:
-            at = np.searchsorted(rows, one.rows)
             values[at], is_missing[at] = one.numbers[name], False
     return pa.array(values, mask=is_missing)
 

@@ -86,7 +86,7 @@ def groups() -> line_table.Groups:
 
 # No byte of UTF-8 is as high as the second, RFC 3629.
 _HIGH, _NEVER = 0x80, 0xF5
-_LONGEST_HOST = 255
+_LONGEST_HOST, _USUAL_HOST = 255, 64
 # The signs behind a tag.
 _NUMBERED, _PLAIN = line_signs.pattern("[]:"), line_signs.pattern(":")
 
@@ -122,7 +122,8 @@ def split(found: Records, needed: Mapping[str, Collection[str]]) -> Stretch:
     is_text = _is_text(found, usual)
     rows = np.flatnonzero(usual.is_usual & is_text)
     begin, stop = _at(usual.message, rows)
-    kinds = groups().finder.find(signs, usual.program[rows], (begin, usual.sign[rows], stop), rows)
+    message = begin, usual.sign[rows], stop
+    kinds = groups().finder.find(signs, usual.program[rows], message, rows, found.lines[rows])
     is_left = usual.is_usual & is_text
     by_group = []
     for group, chosen, values in groups().batches(text, kinds, needed):
@@ -167,7 +168,8 @@ def _usual(signs: line_signs.Signs, found: Records) -> _Usual:
     is_usual = times.is_time & (found.ends <= found.stops + 1) & (data[stops - 1] != ord("\r"))
     is_usual &= found.ends - found.starts <= syslog_lines.LONGEST_LINE
     host = np.where(is_usual, times.stops + 1, 0)
-    host_stop = text.first(host, ord(" "), _LONGEST_HOST + 1)
+    is_host, host_stop = _hosts(text, host)
+    is_usual &= is_host
     tag, rank = host_stop + 1, _rank(signs, found, times, host_stop)
     # A tag ends with a colon; before it there may be a number in brackets.
     has_number = signs.are(rank, _NUMBERED)
@@ -178,7 +180,6 @@ def _usual(signs: line_signs.Signs, found: Records) -> _Usual:
     number = np.where(has_number, tag_stop + 1, 0)
     is_usual &= ~has_number | line_signs.are_digits(text, number, colon - 1) & (data[colon - 1] == ord("]"))
     is_usual &= (colon + 2 < stops) & (text.data[colon + 1] == ord(" ")) & (text.data[colon + 2] != ord(" "))
-    is_usual &= _HOSTS.ask(text, *_only(is_usual, host, host_stop)) > 0
     program = _TAGS.ask(text, *_only(is_usual, tag, tag_stop))
     is_usual &= program > 0
     return _Usual(
@@ -191,6 +192,21 @@ def _usual(signs: line_signs.Signs, found: Records) -> _Usual:
         rank,
         program - 1,
     )
+
+
+def _hosts(text: Text, places: Positions) -> tuple[Mask, Positions]:
+    """Tell at which places a host with a blank behind it stands, and where each stops."""
+    # Most logs have one host: it is looked for by itself.
+    first = int(places[np.argmax(places > 0)])
+    name = text.raw[first : text.raw.find(b" ", first, first + _USUAL_HOST) + 1]
+    is_host = places > 0
+    is_host &= line_signs.Literal(name.decode()).stands(text, places) if _fits_host(name[:-1]) else False
+    stops = places + len(name) - 1
+    others = np.flatnonzero(~is_host & (places > 0))
+    if len(others):
+        stops[others] = text.first(places[others], ord(" "), _LONGEST_HOST + 1)
+        is_host[others] = _HOSTS.ask(text, places[others], stops[others]) > 0
+    return is_host, stops
 
 
 def _rank(signs: line_signs.Signs, found: Records, times: line_times.Times, places: Positions) -> Positions:

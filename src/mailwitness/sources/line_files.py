@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.read_files import Arrivals
 
-# A group is written when so many of its lines wait: each time costs as much as some thousands of lines.
-_MOST_OF_A_GROUP = 40_000
-# All groups are written after so many stretches, which stay in memory as long as a text of theirs waits.
-_MOST_STRETCHES = 12
+# A group is written when so many of its lines wait.
+_MOST_OF_A_GROUP = 60_000
+# Groups are written after so many stretches, which stay in memory as long as a text of theirs waits.
+_MOST_STRETCHES = 16
+# Of groups with fewer lines the texts are copied then, since each writing costs as much as some thousands of lines; and no more bytes.
+_FEW_OF_A_GROUP, _FEW_BYTES = 12_000, 16 << 20
 # So many lines for the patterns are gathered: an expression of that size costs the same for one line as for many.
 _MOST_WAITING = 200_000
 
@@ -142,10 +144,10 @@ class _Store:
         self._records += stretch.records
         self._gather(stretch, numbers)
         self._stretches += 1
-        if self._stretches % _MOST_STRETCHES == 0:
-            self._write_groups(0)
-        else:
-            self._write_groups(_MOST_OF_A_GROUP)
+        is_full = self._stretches % _MOST_STRETCHES == 0
+        self._write_groups(_FEW_OF_A_GROUP if is_full else _MOST_OF_A_GROUP)
+        if is_full:
+            self._keep_few()
 
     def finish(self, plain: dict[int, Any]) -> None:  # Any: records as the module has them
         """Store all that waits, and records that were read one by one, by their numbers."""
@@ -174,6 +176,16 @@ class _Store:
         for group in [name for name, parts in self._groups.items() if sum(len(r) for r, _ in parts) > least]:
             self._write(group, self._mappings[group], self._groups.pop(group))
 
+    def _keep_few(self) -> None:
+        """Copy the texts of the lines that go on waiting, so that the stretches they point into are forgotten."""
+        for group, parts in list(self._groups.items()):
+            kept = [
+                (rows, {name: _copied(array) for name, array in columns.items()}) for rows, columns in parts
+            ]
+            self._groups[group] = kept
+            if sum(array.nbytes for _, columns in kept for array in columns.values()) > _FEW_BYTES:
+                self._write(group, self._mappings[group], self._groups.pop(group))
+
     def _write_patterns(self) -> None:
         """Store the lines that wait for the patterns."""
         if any(len(rows) for rows, _ in self._waiting):
@@ -197,6 +209,11 @@ class _Store:
         stored = self._intake.segments.store(parts, mapping, self._relation)
         self._intake.connection.unregister("mw_lines")
         self.rows += stored.segment.rows
+
+
+def _copied(array: pa.Array) -> pa.Array:
+    """Return strings that point into a stretch as strings of their own, of the same type; anything else as it is."""
+    return array.cast(pa.string()).cast(pa.string_view()) if array.type == pa.string_view() else array
 
 
 def _texts(table: str) -> set[str]:
