@@ -6,6 +6,7 @@ finds to be not plain after all (a path with ``..``, an argument in hex, a title
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,7 @@ from mailwitness.readers.byte_words import PADDING, Text, keep_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from io import FileIO
     from pathlib import Path
 
@@ -46,6 +48,8 @@ _ITEM_BYTES = 300
 _SHOWN_BYTES = 1024
 # Text of a batch whose events do not end within it.
 _MOST_BYTES = 64 << 20
+# So many stretches are worked upon side by side.
+_WORKERS = 2
 
 
 class Stretch(NamedTuple):
@@ -143,14 +147,10 @@ class EventBatches:
         """Yield the events of the file portion by portion."""
         batches: list[Batch] = []
         first = size = 0
-        for stretch in self._ahead():
-            batches.append(self._batch(stretch))
-            size += batches[-1].held
-            if (
-                stretch.is_last
-                or size >= PORTION_BYTES
-                or sum(len(one.odd.apart) for one in batches) >= _MOST_ODD
-            ):
+        for batch, is_last in self._ahead():
+            batches.append(batch)
+            size += batch.held
+            if is_last or size >= PORTION_BYTES or sum(len(one.odd.apart) for one in batches) >= _MOST_ODD:
                 yield (portion := _portion(batches, first))
                 self._places.append(portion.places)
                 first += len(portion.places)
@@ -169,16 +169,22 @@ class EventBatches:
                 handle.seek(offset)
                 yield number, _single(handle.read(length), (offset, length, line))
 
-    def _ahead(self) -> Iterator[Stretch]:
-        """Yield the stretches; each is cut while the one before it is worked upon."""
+    def _ahead(self) -> Iterator[tuple[Batch, bool]]:
+        """Yield the batches in their order, and whether each is the last; one stretch is cut while those before it are worked upon."""
         if not self._path.stat().st_size:
             return
-        with ThreadPoolExecutor(1, thread_name_prefix="audit") as pool:
+        waiting: deque[tuple[Future[Batch], bool]] = deque()
+        with ThreadPoolExecutor(1 + _WORKERS, thread_name_prefix="audit") as pool:
             stretches = self._stretches()
             coming = pool.submit(next, stretches, None)
             while (stretch := coming.result()) is not None:
                 coming = pool.submit(next, stretches, None)
-                yield stretch
+                waiting.append((pool.submit(self._batch, stretch), stretch.is_last))
+                if len(waiting) >= _WORKERS:
+                    batch, is_last = waiting.popleft()
+                    yield batch.result(), is_last
+            for batch, is_last in waiting:
+                yield batch.result(), is_last
 
     def _stretches(self) -> Iterator[Stretch]:
         offset, line, first = 0, 1, 0

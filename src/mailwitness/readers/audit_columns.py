@@ -17,7 +17,7 @@ from mailwitness.readers.byte_words import digits, masked, word
 if TYPE_CHECKING:
     from mailwitness.readers.audit_groups import Groups
     from mailwitness.readers.audit_lines import Lines, Mask
-    from mailwitness.readers.byte_words import Text
+    from mailwitness.readers.byte_words import Text, Words
     from mailwitness.readers.index import Positions
 
 _CALL = (
@@ -50,35 +50,41 @@ _NOTHING = word(b"(null)"), word(b"(none)"), word(b"?")
 
 
 class Tokens:
-    """What stands between blanks on some lines, up to a place on each."""
+    """What stands between blanks on some lines, up to a place on each.
 
-    def __init__(self, found: Text, blanks: Positions, stops: Positions) -> None:
-        """Take the index of the blank before the first token, and where each line stops."""
-        self._found = found
-        self._blanks = blanks
+    All of a line is looked at before the next line: the text is far larger than what the processor has at hand.
+    """
+
+    def __init__(self, found: Text, blanks: Positions, stops: Positions, count: int) -> None:
+        """Take the index of the blank before the first token, where each line stops, and how many tokens are asked for."""
+        limits = stops[:, None]
+        cuts = np.minimum(found.blanks[blanks[:, None] + np.arange(count + 1)], limits)
         self._stops = stops
-        self._cuts: dict[int, tuple[Positions, bool]] = {}
-
-    def _cut(self, token: int) -> tuple[Positions, bool]:
-        """Return the blank before a token, or where the line stops; and whether all lines have one there."""
-        if token not in self._cuts:
-            cut = np.minimum(self._found.blanks[self._blanks + token], self._stops)
-            self._cuts[token] = cut, bool((cut < self._stops).all())
-        return self._cuts[token]
+        self._cuts = np.ascontiguousarray(cuts.T)
+        self._words = np.ascontiguousarray(found.at(np.minimum(cuts[:, :-1] + 1, limits)).T)
+        # Which tokens stand on all lines.
+        self._is_full = [bool((cut < stops).all()) for cut in self._cuts]
+        self._found = found
 
     def start(self, token: int) -> Positions:
         """Return where a token starts."""
-        cut, is_full = self._cut(token)
-        return cut + 1 if is_full else np.minimum(cut + 1, self._stops)
+        cut: Positions = self._cuts[token]
+        return cut + 1 if self._is_full[token] else np.minimum(cut + 1, self._stops)
 
     def stop(self, token: int) -> Positions:
         """Return where a token stops."""
-        return self._cut(token + 1)[0]
+        found: Positions = self._cuts[token + 1]
+        return found
 
     def is_there(self, token: int) -> Mask:
         """Tell on which lines there is such a token."""
-        there: Mask = self._cut(token)[0] < self._stops
+        there: Mask = self._cuts[token] < self._stops
         return there
+
+    def word(self, token: int) -> Words:
+        """Return the first eight bytes from each token on."""
+        found: Words = self._words[token]
+        return found
 
     def named(self, token: int, name: str) -> tuple[Positions, Positions, Mask]:
         """Return where the value of a field starts and stops, and where another field than this stands in its place.
@@ -87,10 +93,10 @@ class Tokens:
         """
         sign = name.encode() + b"="
         start, stop = self.start(token), self.stop(token)
-        right: Mask = masked(self._found.at(start), len(sign)) == word(sign[:8])
+        right: Mask = masked(self._words[token], len(sign)) == word(sign[:8])
         if len(sign) > 8:  # noqa: PLR2004 - bytes of a word
             right &= masked(self._found.at(start + 8), len(sign) - 8) == word(sign[8:])
-        if self._cut(token)[1] and right.all():
+        if self._is_full[token] and right.all():
             return start + len(sign), stop, ~right
         there = self.is_there(token)
         right &= there
@@ -222,7 +228,7 @@ def _calls(
 ) -> Places:
     """Read the records of system calls that are alike, and return where their fields stand."""
     found = columns.found
-    tokens = Tokens(found, blanks, base)
+    tokens = Tokens(found, blanks, base, len(_CALL) + 3)
     wrong = np.zeros(len(events), dtype=np.bool_)
     places: Places = {}
     for number, name in enumerate(_CALL):
@@ -261,7 +267,7 @@ def _add_accounts(columns: Columns, events: Positions, bases: Positions, stops: 
     if not len(rows):
         return
     found, base, stop = columns.found, bases[rows], stops[rows]
-    tokens = Tokens(found, np.searchsorted(found.blanks, base), stop)
+    tokens = Tokens(found, np.searchsorted(found.blanks, base), stop, 1 + len(_ENRICHED))
     for number, (name, column) in enumerate(_ENRICHED, 1):
         start, end, is_other = tokens.named(number, name)
         is_named = (end - start > 1) & (found.data[start] == _QUOTE) & (found.data[end - 1] == _QUOTE)
@@ -279,7 +285,7 @@ def add_alone(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
         return
     line = heads[events]
     base, blank = bases[line], these.blanks(found, line)
-    tokens = Tokens(found, blank, base)
+    tokens = Tokens(found, blank, base, len(_HEAD) + 1)
     wrong = np.zeros(len(events), dtype=np.bool_)
     for number, name in enumerate(_HEAD):
         start, stop, is_other = tokens.named(number, name)
@@ -288,8 +294,8 @@ def add_alone(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
     _, _, has_no_subject = tokens.named(4, "subj")
     message = 5 - has_no_subject.astype(np.int64)
     last = np.searchsorted(found.blanks, base) - 1
-    own = Tokens(found, blank + message, base)
-    wrong |= masked(found.at(own.start(0)), 5) != word(b"msg='")
+    own = Tokens(found, blank + message, base, 2)
+    wrong |= masked(own.word(0), 5) != word(b"msg='")
     # Operation or unit, at most the modules that granted it, then account or command, and the other five.
     middle = last - 5 - (blank + message)
     wrong |= (middle < 1) | (middle > 2) | (found.data[np.maximum(base - 1, 0)] != _MARK)  # noqa: PLR2004 - as said
@@ -299,8 +305,8 @@ def add_alone(columns: Columns, these: Lines, groups: Groups, bases: Positions) 
         start = np.where(is_it, begin + len(sign), 0)
         columns.put(name, events, start, np.where(is_it, own.stop(0), 0))
         wrong |= is_it & (found.data[start] == _QUOTE)
-    wrong |= (middle > 1) & (found.at(own.start(1)) != word(b"grantors"))
-    _add_tail(columns, events, Tokens(found, np.maximum(last - 5, 0), base - 1), base - 1)
+    wrong |= (middle > 1) & (own.word(1) != word(b"grantors"))
+    _add_tail(columns, events, Tokens(found, np.maximum(last - 5, 0), base - 1, 1 + len(_TAIL)), base - 1)
     columns.give_up(events, wrong)
     _add_users(columns, events, base, these.stops[line])
 

@@ -103,7 +103,7 @@ def add_records(columns: Columns, these: Lines, groups: Groups, bases: Positions
     mine = (columns.is_plain & wanted)[of_entry]
     chosen = np.flatnonzero(mine & (kinds == CWD))
     events, line = of_entry[chosen], groups.lines[chosen]
-    tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line])
+    tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line], 2)
     start, stop, is_other = tokens.named(0, "cwd")
     columns.give_up(events, is_other | tokens.is_there(1))
     columns.give_up(events, (stop > start) & (columns.found.data[start] != _QUOTE))
@@ -120,7 +120,7 @@ def add_titles(
     of_entry = np.repeat(np.arange(columns.events), groups.counts)
     chosen = np.flatnonzero((columns.is_plain & asked)[of_entry] & (kinds == PROCTITLE))
     events, line = of_entry[chosen], groups.lines[chosen]
-    tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line])
+    tokens = Tokens(columns.found, these.blanks(columns.found, line), bases[line], 2)
     start, stop, is_other = tokens.named(0, "proctitle")
     titles = decode(columns.found, start, stop)
     columns.give_up(events, is_other | tokens.is_there(1) | ~titles.is_text)
@@ -134,7 +134,7 @@ def add_titles(
 def _paths(columns: Columns, these: Lines, events: Positions, line: Positions, bases: Positions) -> Paths:
     """Read PATH records: item=0 name="/x" inode=1 dev=fe:00 mode=0100644 ouid=0 ogid=0 rdev=00:00 [obj=...] nametype=NORMAL."""
     found = columns.found
-    tokens = Tokens(found, these.blanks(found, line), bases[line])
+    tokens = Tokens(found, these.blanks(found, line), bases[line], len(_PATH) + 2)
     places, wrong = {}, np.zeros(len(line), dtype=np.bool_)
     for number, name in enumerate(_PATH):
         start, stop, is_other = tokens.named(number, name)

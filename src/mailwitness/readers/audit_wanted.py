@@ -103,7 +103,8 @@ class Wanted:
             bare: those without arguments.
             wanted: what is completed.
         """
-        mine = np.flatnonzero(bare[events] & titles.is_text)
+        # Titles of mail are of one message each: what is known to be wanted needs no look at them.
+        mine = np.flatnonzero((bare & ~wanted)[events] & titles.is_text)
         answers = self._known.ask(titles.found, titles.starts[mine], titles.stops[mine])
         wanted[events[mine[answers > 0]]] = True
 
