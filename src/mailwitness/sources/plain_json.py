@@ -30,6 +30,7 @@ PORTION_BYTES = 48 << 20
 # Where there is room for it, files up to this size are read as they stand: each portion has its statements planned anew.
 _LARGEST_PORTION_BYTES = 256 << 20
 _PART_OF_LIMIT = 12
+_BLOCK_BYTES = 1 << 20
 # Records of each portion whose place is checked against the file.
 _CHECKED = 50
 
@@ -141,9 +142,9 @@ class _File:
         if (first, end) == (0, count):
             yield self._path
             return
-        content = np.memmap(self._path, np.uint8, "r")
-        lines = content[int(offsets[first]) : int(offsets[end]) if end < count else None]
-        with served(self._intake.connection, len(lines), [lines]) as name:
+        start = int(offsets[first])
+        stop = int(offsets[end]) if end < count else self._path.stat().st_size
+        with served(self._intake.connection, stop - start, _blocks(self._path, start, stop)) as name:
             yield name
 
 
@@ -152,3 +153,12 @@ def _portion_bytes(connection: duckdb.DuckDBPyConnection) -> int:
     asked = "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
     [(limit,)] = connection.execute(asked).fetchall()
     return max(PORTION_BYTES, min(_LARGEST_PORTION_BYTES, int(limit) // _PART_OF_LIMIT))
+
+
+def _blocks(path: Path, start: int, stop: int) -> Iterator[bytes]:
+    """Yield a part of a file. It is read, not mapped: a mapped file that shrinks ends the process."""
+    with path.open("rb", buffering=0) as source:
+        source.seek(start)
+        while start < stop and (block := source.read(min(_BLOCK_BYTES, stop - start))):
+            yield block
+            start += len(block)
