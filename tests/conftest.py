@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
 
+from mailwitness.start import VALUES_BEFORE_A_SEARCH
+
 if TYPE_CHECKING:
     import pytest
+
+# As the program does for itself: beside thousands of collected tests, each search for circles takes half a second.
+gc.set_threshold(VALUES_BEFORE_A_SEARCH, 20, 50)
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Tests start the program over a hundred times; without this each start would compile its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says something of the machine, nothing of the code.
 settings.register_profile("no deadline", deadline=None)

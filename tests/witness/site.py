@@ -42,6 +42,7 @@ class Site:
         self.told: queue.Queue[str] = queue.Queue()
         self.process: subprocess.Popen[str] | None = None
         self._clients: dict[str, Client] = {}
+        self._read: list[bytes] = []
 
     def authority(self, now: dt.datetime = NOW, days: int = 397) -> pki.Authority:
         return pki.Authority(self.folder / "ca", now=now, days=days)
@@ -67,6 +68,7 @@ class Site:
 
     def start(self) -> Site:
         config = self.configure()
+        self._read = []
         command = [*COMMAND, "serve", "--config", str(config)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
@@ -147,8 +149,13 @@ class Site:
             self._clients["kim"] = Client(self.reader_settings(), seconds=20)
         return self._clients["kim"]
 
+    def records(self, start: int = 0) -> list[bytes]:
+        """Return the stored bytes of all records from ``start`` on; what this witness told since its start is not asked again."""
+        self._read += [content for _, content in self.reader().records(len(self._read))]
+        return self._read[start:]
 
-def wait_for(condition: object, seconds: float = 15.0) -> None:
+
+def wait_for(condition: object, seconds: float = 60.0) -> None:
     """Wait until a condition holds; fail when it does not in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import gzip
 import os
 import random
@@ -76,8 +77,14 @@ class Running:
 
 
 def shipped(site: Site, start: int = 0) -> list[Observed]:
-    found = [parse(parse_record(content).body) for _, content in site.reader().records(start)]
+    found = [parsed(content) for content in site.records(start)]
     return [o for o in found if o is not None]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def parsed(content: bytes) -> Observed | None:
+    """Return what a record tells; while one waits for the last of many, the others are asked for again and again."""
+    return parse(parse_record(content).body)
 
 
 def follow(path: Path, kind: Any = "lines", **settings: Any) -> Follow:
