@@ -24,9 +24,15 @@ _TEXTS = frozenset(
     {"lower", "upper", "concat", "regexp_extract", "regexp_replace", "replace", "strftime", "trim"}
 )
 _NESTED = frozenset({"json_extract", "json_object", "json_array", "to_json"})
+_NUMBERS = frozenset({"count", "date_diff"})
 _CONDITIONS = frozenset({"regexp_matches", "contains", "starts_with", "ends_with", "list_contains"})
 # Aggregates that give back one of the values they saw.
 _SAME = frozenset({"min", "max", "any_value", "first", "arg_min", "arg_max"})
+# How the translator writes the value that stands in the row of the least or greatest of another column.
+_OF_ROW = re.compile(
+    r"COALESCE\(arg_(?:min|max)\(\{'v': ((?:_[lr]\.)?\"[^\"]+\")\}, \"[^\"]+\"\), any_value\(\{'v': \1\}\)\)\['v'\]"
+)
+_ONE_OF = re.compile(r'(?:min|max|any_value|first)\(((?:_[lr]\.)?"[^"]+")\)')
 _ARROW = re.compile(r"(?:_[lr]\.)?\"[^\"]+\" ->> '[^']*'")
 _TYPE_OF = re.compile(r"typeof\((.*)\)", re.DOTALL)
 _IS_JSON = re.compile(r"typeof\((.*)\) = 'JSON'", re.DOTALL)
@@ -66,19 +72,29 @@ def _types(sql: str, columns: Mapping[str, str]) -> dict[str, str]:
             if name not in known:
                 # A column that is only passed on has the type it had; otherwise each definition has to agree.
                 own = [text for text in expressions if _passed_on(text) != name]
-                kinds = {type_of(text, known) for text in own} | (
+                # One that is made of its own earlier value has the type that the first ones agree about, if it keeps it.
+                first = [text for text in own if f'"{name}"' not in text]
+                kinds = {type_of(text, known) for text in first} | (
                     {columns[name]} if name in columns else set()
                 )
-                if len(kinds) == 1 and None not in kinds:
-                    known[name] = str(kinds.pop())
+                kind = kinds.pop() if len(kinds) == 1 else None
+                if kind and all(type_of(text, {**known, name: kind}) == kind for text in own):
+                    known[name] = kind
         if len(known) == before:
             break
     return known
 
 
 def _passed_on(expression: str) -> str:
-    match = _COLUMN.fullmatch(expression)
+    """Return the column of which an expression is a value: by itself, or chosen among several rows."""
+    match = _COLUMN.fullmatch(_chosen(expression))
     return match.group(1) if match else ""
+
+
+def _chosen(text: str) -> str:
+    """Return the column of which an aggregate gives back one of the values; any other text as it is."""
+    match = _OF_ROW.fullmatch(text) or _ONE_OF.fullmatch(text)
+    return match.group(1) if match else text
 
 
 def _items(sql: str) -> Iterator[_Item]:
@@ -117,7 +133,7 @@ def _values(text: str, names: list[str]) -> Iterator[_Item]:
 
 def type_of(expression: str, known: Mapping[str, str]) -> str | None:
     """Return the DuckDB type of an expression; None when it is not certain."""
-    text = _unwrapped(expression.strip())
+    text = _chosen(_unwrapped(expression.strip()))
     column, call, cast = _COLUMN.fullmatch(text), _CALL.match(text), _CAST.fullmatch(text)
     kind = None
     if column:
@@ -132,7 +148,16 @@ def type_of(expression: str, known: Mapping[str, str]) -> str | None:
         kind = cast.group(1)
     elif text.startswith("CASE "):
         kind = _agreed(_results(text), known)
+    elif call and call.group(1) == "count" and _is_filtered(text, call.end() - 1):
+        kind = "BIGINT"
     return kind
+
+
+def _is_filtered(text: str, start: int) -> bool:
+    """Tell whether a call, whose bracket opens at ``start``, and the rows that it is asked of are all of a text."""
+    behind = _closes(text, start) + 1
+    opened = behind + len(" FILTER ")
+    return text.startswith(" FILTER (", behind) and _closes(text, opened) == len(text) - 1
 
 
 def _type_of_call(name: str, arguments: list[str], known: Mapping[str, str]) -> str | None:
@@ -145,6 +170,8 @@ def _type_of_call(name: str, arguments: list[str], known: Mapping[str, str]) -> 
         if arguments[-1] in {"TRUE", "FALSE"}:
             return "BOOLEAN"
         return "VARCHAR" if _after_arrow(arguments[0]) else _agreed(arguments, known)
+    if name in _NUMBERS:
+        return "BIGINT"
     return "VARCHAR" if name in _TEXTS else "BOOLEAN" if name in _CONDITIONS else None
 
 

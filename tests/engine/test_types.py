@@ -56,6 +56,14 @@ def test_a_value_list_tells_its_types_by_its_casts() -> None:
     assert resolve(f"WITH _s0 AS ({values}) SELECT {GUARD} FROM _s0", {}).endswith('SELECT ("A") FROM _s0')
 
 
+def test_a_name_that_keeps_its_type_when_it_is_given_again_is_decided() -> None:
+    keeps, changes = 'coalesce("A", CAST(0 AS BIGINT))', 'lower("A")'
+    sql = f'WITH _s0 AS (SELECT count(*) AS "A" FROM "T"), _s1 AS (SELECT {{}} AS "A" FROM _s0) SELECT {GUARD} FROM _s1'
+
+    assert resolve(sql.format(keeps), {}).endswith('SELECT ("A") FROM _s1')
+    assert resolve(sql.format(changes), {}) == sql.format(changes)
+
+
 def test_a_column_of_two_types_is_not_decided() -> None:
     schema = {"T": {"A": "VARCHAR"}, "U": {"A": "JSON"}}
     engine = KqlEngine(schema, {}, schema)
@@ -76,6 +84,10 @@ def test_a_column_of_two_types_is_not_decided() -> None:
         ("CASE WHEN \"C\" THEN 'x' ELSE '' END", "VARCHAR"),
         ('CASE WHEN "C" THEN \'x\' ELSE "J" END', None),
         ("CASE WHEN \"C\" THEN 'x' END || 'y'", None),
+        ("COALESCE(arg_min({'v': \"J\"}, \"T\"), any_value({'v': \"J\"}))['v']", "JSON"),
+        ("COALESCE(arg_min({'v': \"J\"}, \"T\"), any_value({'v': \"K\"}))['v']", None),
+        ('count(*) FILTER (WHERE ("C"))', "BIGINT"),
+        ("count(*) FILTER (WHERE (\"C\")) || ('y')", None),
     ],
 )
 def test_a_type_is_only_said_when_it_is_certain(expression: str, kind: str | None) -> None:
