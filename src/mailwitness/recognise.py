@@ -88,6 +88,16 @@ class Recogniser:
             for source in self.sources
             for path in (source.record, *(path for rule in source.recognise for path in rule.nested))
         ).union(name.lower() for name in TABLE_HINTS)
+        # Of these the values are read themselves; and of members of others, by their names, what these members hold.
+        self.read = frozenset(
+            source.record.split(".")[0].lower() for source in self.sources if source.mapping == "table_export"
+        ).union(name.lower() for name in TABLE_HINTS)
+        self.deeper = frozenset(
+            tuple(path.lower().split(".")[:2])
+            for source in self.sources
+            for path in (source.record, *(path for rule in source.recognise for path in rule.nested))
+            if "." in path
+        )
         # Answers that only depend on names, and on which of them are filled.
         self._exports: dict[tuple[str, frozenset[str], str], Match | None] = {}
         self._matches: dict[str, Match] = {}
@@ -116,6 +126,14 @@ class Recogniser:
         """Tell whether the names of a JSON record's members are those of one source alone, whatever became of their values."""
         fitting = self._fitting(record, "json")
         return len(fitting) == 1 and fitting[0][0].id == source
+
+    def is_unknown(self, record: Record) -> bool:
+        """Tell whether the names of a JSON record's members are those of no source and no table, whatever became of their values."""
+        return (
+            not self._fitting(record, "json")
+            and not any(name in record for name in TABLE_HINTS)
+            and not any(base_name(name) in _TIME_COLUMNS for name in record)
+        )
 
     def match_start(self, head: bytes, *, is_text: bool, name: str = "") -> Match | None:
         """Return the source with a reader of its own that recognises the start of a file."""

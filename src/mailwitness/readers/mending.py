@@ -74,12 +74,29 @@ def mend(line: bytes) -> Mended | None:
         text = text.decode("utf-8", "replace").encode()
     if b"\\u" in text and _HALF_CHARACTER.search(text):
         text = SURROGATE.sub(whole_character, text.decode()).encode()
+    if (quickly := _with_zeros_escaped(text) or _cut_off(text)) is not None:
+        return quickly
     for _ in range(_MOST_FAULTS):
         found = _mended(text)
         if not isinstance(found, bytes):
             return found
         text = found
     return None
+
+
+def _with_zeros_escaped(text: bytes) -> Mended | None:
+    """Return the object of a text whose only faults are zeros inside of strings, as a block of a disk that was never written has them."""
+    # Behind a backslash it would become something else.
+    if not 0 < text.count(b"\0") < _MOST_FAULTS or b"\\\0" in text:
+        return None
+    text = text.replace(b"\0", b"\\u0000")
+    _, members = _read(text)
+    return None if members is None else Mended(text, members)
+
+
+def _cut_off(text: bytes) -> Mended | None:
+    """Return the object of a text that is sound up to where it ends too early, without looking for a fault first."""
+    return None if text.endswith(b"}") else _closed(text, is_cut=True)
 
 
 def _mended(text: bytes) -> Mended | bytes | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -79,6 +80,8 @@ class Shape(msgspec.Struct, frozen=True):
         flat: SQL that is true for event data, the text ``mw_text``, that are read as they stand.
         probed: the same for event data of which only some members are read.
         without: SQL that is true for a record that has its data in no other place either, if it has no event data.
+        is_timeless: tells of the text of a record, and of the names of its members, that it has no time and that others learn nothing
+            from it; None where that takes more than a look.
     """
 
     raw: dict[str, str]
@@ -87,6 +90,7 @@ class Shape(msgspec.Struct, frozen=True):
     flat: str
     probed: str
     without: str = "true"
+    is_timeless: Callable[[bytes, Iterable[str]], bool] | None = None
 
 
 def _attribute(name: str) -> str:
@@ -122,6 +126,13 @@ _SYSTEM = (
     f'STRUCT(Provider {_attribute("Name")}, EventID JSON, "Level" VARCHAR, Task VARCHAR, Keywords VARCHAR, '
     f"TimeCreated {_attribute('SystemTime')}, EventRecordID VARCHAR, Channel VARCHAR, Computer VARCHAR, Security {_attribute('UserID')})"
 )
+
+
+def _is_cut_before_time(text: bytes, names: Iterable[str]) -> bool:
+    """Tell whether a tree ends before its time: the time stands before all that others may learn from."""
+    return list(names) == ["Event"] and not any(word in text for word in (b"TimeCreated", b"Data", b"\\u"))
+
+
 _OTHERS = ("UserData", "ProcessingErrorData", "DebugData", "BinaryEventData")
 # Older providers write an event's number with qualifiers.
 _ID = """(CASE WHEN left(Event.System.EventID, 1) = '{' THEN Event.System.EventID ->> '$."#text"' ELSE Event.System.EventID ->> '$' END)"""
@@ -137,8 +148,9 @@ _TREE = Shape(
         "Level": _number(_LEVEL),
         "Task": _number("Event.System.Task"),
         "Keywords": "Event.System.Keywords",
-        "Channel": "Event.System.Channel",
-        "Computer": "Event.System.Computer",
+        # What ends before them has a time and says little more.
+        "Channel": "coalesce(Event.System.Channel, '')",
+        "Computer": "coalesce(Event.System.Computer, '')",
         "RecordId": "Event.System.EventRecordID",
         "UserSid": 'Event.System.Security."#attributes".UserID',
         "Data": "Event.EventData",
@@ -147,6 +159,7 @@ _TREE = Shape(
     flat=_FLAT,
     probed=_NAMED,
     without=f"coalesce({', '.join(f'Event.{name}' for name in _OTHERS)}) IS NULL",
+    is_timeless=_is_cut_before_time,
 )
 _WORD = """lower(coalesce(nullif(log."level", ''), nullif(winlog."level", ''), "level", ''))"""
 _DOMAIN, _NAME = 'winlog."user"."domain"', 'winlog."user"."name"'

@@ -20,10 +20,10 @@ from mailwitness.readers.salvage import salvage_json
 from mailwitness.recognise import Match, base_name
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import also_tables, limits
-from mailwitness.sources.routing import NOT_PARSED, Decided
+from mailwitness.sources.routing import NOT_PARSED, Decided, required_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.routing import Record, Records
@@ -36,6 +36,10 @@ _NOTHING: dict[bytes, object] = {b"null": None, b'""': "", b"[]": [], b"{}": {}}
 FEWEST = 100
 _FILL_NOTHING: tuple[object, ...] = (None, "", [], {})
 _LONGEST_NOTHING = max(map(len, _NOTHING))
+# Of an object that is looked into only the names of its members count.
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SOMETHING = "?"
+_EMPTY = b"{}"
 
 
 def load(
@@ -104,6 +108,7 @@ def write(
     keys: Iterable[str],
     *,
     is_above_line: bool = False,
+    is_lacking: Callable[[bytes, Iterable[str]], bool] | None = None,
 ) -> MendedLines:
     """Mend lines of an exhibit; those of other sources, and those that are sound, are neither mended nor refused.
 
@@ -115,7 +120,9 @@ def write(
         numbers: those that the database refused, ascending.
         keys: members of a record that are read, as the database spells them.
         is_above_line: the mended lines say by how much their number is above that of their line, instead of their number.
+        is_lacking: tells of the text of a record, and of the names of its members, whether it lacks what it says nothing without.
     """
+    lacking = f"it lacks {required_name(intake.writer.mapping(match.mapping, match.table))}"
     path = intake.work / f"{opened.exhibit.id}.mended"
     found = MendedLines(path, [], 0, {}, {})
     judge = _Judge(intake, match, keys)
@@ -128,8 +135,11 @@ def write(
         for number, offset, length in places:
             if length > limits.LARGEST_RECORD_BYTES:
                 continue
-            text, verdict, source = _mended(lines.read(offset, length), judge)
-            if verdict:
+            text, members = _mended(lines.read(offset, length))
+            verdict, source = judge.accepts(members) if text else (None, None)
+            if verdict and is_lacking is not None and is_lacking(text, members):
+                found.refused[number] = lacking
+            elif verdict:
                 # Of equal names the first counts, so that no line can say where it stands itself.
                 place = number - len(found.numbers) * is_above_line
                 line = b"%b%d,%b\n" % (start, place, text[text.index(b"{") + 1 :])
@@ -144,15 +154,13 @@ def write(
     return msgspec.structs.replace(found, largest=largest)
 
 
-def _mended(line: bytes, judge: _Judge) -> tuple[bytes, bool | None, Match | None]:
-    """Return what can be read of a line, and what the judge says of it; None for a line that is sound."""
+def _mended(line: bytes) -> tuple[bytes, dict[str, Any]]:  # Any: JSON values, decoded or not
+    """Return what can be read of a line, and its members; no text for a line that is sound."""
     mended = mend(line)
     if mended is None:
         members, _ = salvage_json(line)
-        return json_line(members), *judge.accepts(members)
-    if mended.text == line.removeprefix(UTF8_BOM):
-        return b"", None, None
-    return mended.text, *judge.accepts(mended.members)
+        return json_line(members), members
+    return (b"" if mended.text == line.removeprefix(UTF8_BOM) else mended.text or _EMPTY), mended.members
 
 
 class _Judge:
@@ -165,24 +173,26 @@ class _Judge:
         self._fold = base_name if match.mapping == "table_export" else _folded
         self._written = {key.lower() for key in keys}
         self._harmless: set[str] = set(keys)
-        self._certain: set[tuple[str, ...]] = set()  # sets of names that only this source has
-        # By names, and which of them are filled, where no value decides.
-        self._by_names: dict[tuple[tuple[str, ...], tuple[bool, ...]], Match | None] = {}
+        # Sets of names that only this source has, and those that none has: what else a record is known by may be just what was damaged.
+        self._certain: dict[tuple[str, ...], bool] = {}
+        # By names, which of them are filled, and the names inside of those that are looked into, where no value decides.
+        self._by_shape: dict[tuple[object, ...], Match | None] = {}
 
     def accepts(
         self, members: dict[str, Any]
     ) -> tuple[bool | None, Match | None]:  # Any: JSON values, decoded or not
         """Return True for a record of the source, False for none of any, None where it has to be looked at by itself; and its other source."""
         names = tuple(members)
-        if names in self._certain:
-            return True, None
+        certain = self._certain.get(names)
+        if certain is not None:
+            return certain, None
         if not self._is_spelled(members):
             return None, None
-        if self._recogniser.may_only_be(members, self._match.source):
-            # What else the source is known by may be just what was damaged.
+        is_own = self._recogniser.may_only_be(members, self._match.source)
+        if is_own or self._recogniser.is_unknown(members):
             if len(self._certain) < limits.MOST_NAMES:
-                self._certain.add(names)
-            return True, None
+                self._certain[names] = is_own
+            return is_own, None
         found = self._found(names, members) if members else None
         if found is None or found == self._match:
             return found is not None, None
@@ -190,31 +200,54 @@ class _Judge:
 
     def _found(self, names: tuple[str, ...], members: dict[str, Any]) -> Match | None:  # Any: as above
         """Return what the recogniser takes members for."""
-        record = self._record(members)
-        filled = tuple(value not in _FILL_NOTHING for value in record.values())
-        if (names, filled) not in self._by_names:
+        record, inside = self._record(members)
+        if inside is None:
+            return self._recogniser.match(record, "json")
+        filled = tuple([value not in _FILL_NOTHING for value in record.values()])
+        shape = (names, filled, *inside)
+        if shape not in self._by_shape:
             found = self._recogniser.match(record, "json")
-            if len(self._by_names) >= limits.MOST_NAMES or not self._recogniser.asked.isdisjoint(
-                map(_folded, names)
-            ):
+            if len(self._by_shape) >= limits.MOST_NAMES:
                 return found
-            self._by_names[names, filled] = found
-        return self._by_names[names, filled]
+            self._by_shape[shape] = found
+        return self._by_shape[shape]
 
-    def _record(self, members: dict[str, Any]) -> Record:  # Any: as above
-        """Return the members with those values that the recogniser looks into; all others count as filled or not."""
-        asked = self._recogniser.asked
+    def _record(
+        self, members: dict[str, Any]
+    ) -> tuple[Record, list[tuple[str, ...]] | None]:  # Any: as above
+        """Return the members with those values that the recogniser looks into; all others count as filled or not.
+
+        And the names inside of what it looks into; None where it looks deeper than that.
+        """
+        asked, read = self._recogniser.asked, self._recogniser.read
         record: Record = {}
+        inside: list[tuple[str, ...]] | None = []
         for name, value in members.items():
-            if not isinstance(value, msgspec.Raw):
-                record[name] = value
-            elif len(value) <= _LONGEST_NOTHING:
-                record[name] = _NOTHING.get(bytes(value), value)
-            elif name in asked or name.strip().lower() in asked:
-                record[name] = msgspec.json.decode(value)
+            folded = _folded(name)
+            record[name] = value
+            if folded not in asked:
+                if isinstance(value, msgspec.Raw) and len(value) <= _LONGEST_NOTHING:
+                    record[name] = _NOTHING.get(bytes(value), value)
+            elif (
+                folded in read
+                or not isinstance(value, msgspec.Raw)
+                or (names := self._names(folded, value)) is None
+            ):
+                record[name] = msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+                inside = None
             else:
-                record[name] = value
-        return record
+                record[name] = dict.fromkeys(names, _SOMETHING)
+                if inside is not None:
+                    inside.append(names)
+        return record, inside
+
+    def _names(self, folded: str, value: msgspec.Raw) -> tuple[str, ...] | None:
+        """Return the names of the members of an object that a member is; None for another value, and where one of them is looked into."""
+        if not bytes(value).startswith(b"{"):
+            return None
+        names = tuple(_OBJECT.decode(value))
+        deeper = self._recogniser.deeper
+        return None if any((folded, _folded(name)) in deeper for name in names) else names
 
     def _is_spelled(self, members: dict[str, Any]) -> bool:  # Any: as above
         """Tell whether no key that is read is written in another way: the database matches them exactly."""

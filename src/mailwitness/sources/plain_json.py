@@ -98,9 +98,16 @@ class _File:
         """Read the damaged ones of some records behind the rows of a portion, as far as they can be mended; return the others as `_load` does."""
         if len(numbers) < mended_lines.FEWEST:
             return numbers, {}
-        keys = module_of(self._match).SHAPES[self._match.source].raw
+        shape = module_of(self._match).SHAPES[self._match.source]
         mended = mended_lines.write(
-            self._intake, self._opened, self._match, self._at, numbers, keys, is_above_line=True
+            self._intake,
+            self._opened,
+            self._match,
+            self._at,
+            numbers,
+            shape.raw,
+            is_above_line=True,
+            is_lacking=shape.is_timeless,
         )
         others = set(numbers)
         if mended.numbers:
