@@ -59,16 +59,29 @@ def files(case: Path) -> set[str]:
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Path:
-    """Return a folder with two small exports, one record of which is in both."""
-    folder = tmp_path / "evidence"
+    """Return a folder with two small exports for one test alone."""
+    return two_exports(tmp_path / "evidence")
+
+
+def two_exports(folder: Path) -> Path:
+    """Write two small exports, one record of which is in both."""
     folder.mkdir()
     (folder / "a.json").write_bytes(ndjson([hard_delete(n) for n in range(5)] + [inbox_rule(1)]))
     (folder / "b.json").write_bytes(ndjson([hard_delete(4), hard_delete(6)]) + b"{damaged\n")
     return folder
 
 
-def test_a_second_run_on_the_same_evidence_adds_nothing(evidence: Path, tmp_path: Path) -> None:
-    first = investigate(tmp_path / "case", evidence)
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Json]:
+    """Return the evidence, a case that was made from it, and its report; nothing may write there."""
+    root = tmp_path_factory.mktemp("ran")
+    evidence = two_exports(root / "evidence")
+    return evidence, root / "case", investigate(root / "case", evidence)
+
+
+def test_a_second_run_on_the_same_evidence_adds_nothing(ran: tuple[Path, Path, Json], tmp_path: Path) -> None:
+    evidence, case, first = ran
+    shutil.copytree(case, tmp_path / "case")
     rows, names = contents(tmp_path / "case"), files(tmp_path / "case")
 
     second = investigate(tmp_path / "case", evidence)
@@ -79,8 +92,10 @@ def test_a_second_run_on_the_same_evidence_adds_nothing(evidence: Path, tmp_path
     assert rows["OfficeActivity"][0] == 7
 
 
-def test_a_run_in_a_new_case_gives_the_same_report(evidence: Path, tmp_path: Path) -> None:
-    assert stable(investigate(tmp_path / "one", evidence)) == stable(investigate(tmp_path / "two", evidence))
+def test_a_run_in_a_new_case_gives_the_same_report(ran: tuple[Path, Path, Json], tmp_path: Path) -> None:
+    evidence, _, report = ran
+
+    assert stable(report) == stable(investigate(tmp_path / "two", evidence))
 
 
 def test_the_same_file_given_twice_counts_once(evidence: Path, tmp_path: Path) -> None:
@@ -125,26 +140,31 @@ def test_a_case_copied_elsewhere_with_its_evidence_tells_the_same(evidence: Path
     assert stable(first) == stable(second)
 
 
-def test_another_number_of_threads_gives_the_same_report(evidence: Path, tmp_path: Path) -> None:
+def test_another_number_of_threads_gives_the_same_report(
+    ran: tuple[Path, Path, Json], tmp_path: Path
+) -> None:
+    evidence, _, of_two = ran
+
     reports = [investigate(tmp_path / f"case{count}", evidence, threads=count) for count in (1, 4)]
 
-    assert stable(reports[0]) == stable(reports[1])
+    assert stable(reports[0]) == stable(reports[1]) == stable(of_two)
 
 
 # -- one run at a time -----------------------------------------------------------------------
 
 
-def test_a_second_run_while_one_works_is_refused(evidence: Path, tmp_path: Path) -> None:
-    investigate(tmp_path / "case", evidence)
+def test_a_second_run_while_one_works_is_refused(ran: tuple[Path, Path, Json], tmp_path: Path) -> None:
+    evidence, case, _ = ran
+    shutil.copytree(case, tmp_path / "case")
 
     with (tmp_path / "case" / ".lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = called("investigate", evidence, "--case", tmp_path / "case")
+        refused = called("investigate", evidence, "--case", tmp_path / "case")
 
-    assert ran.code == 2
-    assert ran.out == ""
-    assert ran.err.startswith("mailwitness: MW202: ")
-    assert len(ran.err.splitlines()) == 1
+    assert refused.code == 2
+    assert refused.out == ""
+    assert refused.err.startswith("mailwitness: MW202: ")
+    assert len(refused.err.splitlines()) == 1
     assert called("investigate", evidence, "--case", tmp_path / "case").code in {1, 2}
 
 
@@ -272,11 +292,37 @@ def test_an_untouched_case_is_confirmed_and_left_as_it_is(verified: Path) -> Non
     assert before == {path: path.read_bytes() for path in verified.rglob("*") if path.is_file()}
 
 
+def test_a_changed_and_a_missing_original_are_named_and_no_other(verified: Path) -> None:
+    missing = verified.parent / "evidence" / "b.json"
+    content = missing.read_bytes()
+    missing.unlink()
+
+    with changed_byte(verified.parent / "evidence" / "a.json", 100):
+        found = differing(verified)
+
+    missing.write_bytes(content)
+    assert [text for text in found if "exhibit E1 (evidence/a.json): its bytes changed" in text], found
+    assert (
+        "exhibit E2 (evidence/b.json): the original is not at its place, so it could not be hashed" in found
+    )
+    assert not [text for text in found if "c.zip" in text], found
+
+
+def test_a_changed_archive_and_a_changed_kept_member_are_named_and_no_other(verified: Path) -> None:
+    kept = next(path for path in (verified / "originals").rglob("*") if path.is_file())
+    kept.chmod(0o600)
+
+    with changed_byte(verified.parent / "evidence" / "c.zip", 40), changed_byte(kept, 30):
+        found = differing(verified)
+
+    assert [text for text in found if "c.zip: its bytes changed" in text], found
+    assert [text for text in found if "c.zip/records.json" in text and "changed" in text], found
+    assert not [text for text in found if text.startswith(("exhibit E1", "exhibit E2"))], found
+
+
 @pytest.mark.parametrize(
     ("name", "place", "words"),
     [
-        ("evidence/a.json", 100, "exhibit E1 (evidence/a.json): its bytes changed"),
-        ("evidence/c.zip", 40, "c.zip: its bytes changed"),
         ("case/custody.jsonl", 200, "custody log"),
         ("case/custody.jsonl", -100, "custody log"),
         ("case/report.json", 300, "report.json"),
@@ -315,29 +361,6 @@ def test_a_changed_verdict_is_found_and_named(verified: Path) -> None:
     report.write_bytes(before)
     assert "custody log: the chain holds, but report.json is not the one it records" in found
     assert [text for text in found if text.startswith("verdict: ") and "severity" in text]
-
-
-def test_a_missing_original_is_named(verified: Path) -> None:
-    original = verified.parent / "evidence" / "b.json"
-    content = original.read_bytes()
-    original.unlink()
-
-    found = differing(verified)
-
-    original.write_bytes(content)
-    assert (
-        "exhibit E2 (evidence/b.json): the original is not at its place, so it could not be hashed" in found
-    )
-
-
-def test_a_changed_kept_member_is_found_and_named(verified: Path) -> None:
-    kept = next(path for path in (verified / "originals").rglob("*") if path.is_file())
-    kept.chmod(0o600)
-
-    with changed_byte(kept, 30):
-        found = differing(verified)
-
-    assert [text for text in found if "c.zip/records.json" in text and "changed" in text], found
 
 
 def test_a_report_that_is_no_json_any_more_is_one_sentence(verified: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mailwitness.readers import bigquery_rows, google_flat
 
-from ..case_runs import PUBLIC, Record, acts, run, run_paths
+from ..case_runs import PUBLIC, Record, Told, acts, run, run_paths
 
 
 def leaf(name: str, value: object) -> Record:
@@ -79,8 +79,21 @@ def setting(name: str, *parameters: Record) -> Record:
     return {"type": "EMAIL_SETTINGS", "name": name, "parameters": list(parameters)}
 
 
-def test_every_shape_of_an_activity_gives_the_same_act(tmp_path: Path) -> None:
-    """List reply, single activity, collector split, flattened, GAM CSV and BigQuery rows mean the same."""
+MAIL_EVENTS = {
+    1: "Sent",
+    2: "Delivered",
+    11: "Sent",
+    13: "MovedToDeletedItems",
+    14: "Updated",
+    27: "HardDeleted",
+    31: "Read",
+    33: "Read",
+    34: "PermissionGranted",
+}
+
+
+def every_shape() -> dict[str, str | bytes]:
+    """Return files that say the same: list reply, single activity, collector split, flattened, GAM CSV and BigQuery rows."""
     event = setting(
         "DELETE_MAILBOX_DUMP", leaf("USER_EMAIL", "eva@contoso.example"), leaf("REQUEST_ID", "77")
     )
@@ -128,31 +141,60 @@ def test_every_shape_of_an_activity_gives_the_same_act(tmp_path: Path) -> None:
         "event_type": event["type"],
         "admin": {"USER_EMAIL": "eva@contoso.example", "REQUEST_ID": "77"},
     }
+    return {
+        "1-list.json": json.dumps(
+            {
+                "kind": "admin#reports#activities",
+                "items": [one | {"id": one["id"] | {"uniqueQualifier": "-7302"}}],
+                "nextPageToken": "A",
+            },
+            indent=1,
+        ),
+        "2-single.json": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": "-7303"}}),
+        "3-split.jsonl": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": -7304}, "events": event})
+        + "\n",
+        "4-flat.jsonl": json.dumps(
+            flat | {"id": one["id"] | {"uniqueQualifier": "-7305", "time": "2026-03-02 08:41:13.201000000"}}
+        )
+        + "\n",
+        "5-gam.csv": table.getvalue(),
+        "6-bigquery.jsonl": json.dumps(big) + "\n",
+    }
 
-    run(
-        tmp_path,
-        {
-            "1-list.json": json.dumps(
-                {
-                    "kind": "admin#reports#activities",
-                    "items": [one | {"id": one["id"] | {"uniqueQualifier": "-7302"}}],
-                    "nextPageToken": "A",
-                },
-                indent=1,
-            ),
-            "2-single.json": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": "-7303"}}),
-            "3-split.jsonl": json.dumps(one | {"id": one["id"] | {"uniqueQualifier": -7304}, "events": event})
-            + "\n",
-            "4-flat.jsonl": json.dumps(
-                flat
-                | {"id": one["id"] | {"uniqueQualifier": "-7305", "time": "2026-03-02 08:41:13.201000000"}}
-            )
-            + "\n",
-            "5-gam.csv": table.getvalue(),
-            "6-bigquery.jsonl": json.dumps(big) + "\n",
-        },
+
+def several_events() -> str:
+    """Return the same activity with three events, twice."""
+    several = activity(
+        "admin",
+        setting("CREATE_GMAIL_SETTING", leaf("USER_DEFINED_SETTING_NAME", ".")),
+        setting("CREATE_APPLICATION_SETTING", leaf("APPLICATION_NAME", "Gmail")),
+        setting("DROP_FROM_QUARANTINE"),
+        number=1000,
+        actor="admin@contoso.example",
     )
-    rows = acts(tmp_path)
+    return json.dumps([several, several])
+
+
+def mail_events() -> str:
+    """Return one activity for each number of a Gmail event."""
+    session = leaf("delegate_user_email", "Mallory@contoso.example")
+    records = [activity("gmail", mail(number, session), number=2000 + number) for number in MAIL_EVENTS]
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    pieces: dict[str, dict[str, str | bytes]] = {
+        "every shape": every_shape(),
+        "several events": {"a.json": several_events()},
+        "mail events": {"a.jsonl": mail_events()},
+    }
+    return Told(tmp_path_factory.mktemp("told"), pieces)
+
+
+def test_every_shape_of_an_activity_gives_the_same_act(told: Told) -> None:
+    """List reply, single activity, collector split, flattened, GAM CSV and BigQuery rows mean the same."""
+    rows = told.acts("every shape")
 
     assert [
         (row["Activity"], row["Actor"], row["ActorType"], row["Mailbox"], row["ObjectName"], row["ClientIP"])
@@ -161,18 +203,10 @@ def test_every_shape_of_an_activity_gives_the_same_act(tmp_path: Path) -> None:
     assert {"2026-03-02T08:41:13"} == {str(row["TimeGenerated"])[:19].replace(" ", "T") for row in rows}
 
 
-def test_no_event_of_an_activity_is_lost_or_counted_as_a_record(tmp_path: Path) -> None:
+def test_no_event_of_an_activity_is_lost_or_counted_as_a_record(told: Told) -> None:
     """One activity with three events is one record and three rows."""
-    several = activity(
-        "admin",
-        setting("CREATE_GMAIL_SETTING", leaf("USER_DEFINED_SETTING_NAME", ".")),
-        setting("CREATE_APPLICATION_SETTING", leaf("APPLICATION_NAME", "Gmail")),
-        setting("DROP_FROM_QUARANTINE"),
-        actor="admin@contoso.example",
-    )
-
-    intake = run(tmp_path, {"a.json": json.dumps([several, several])})
-    rows = acts(tmp_path)
+    intake = told.intake("several events")
+    rows = told.acts("several events")
 
     assert (intake[0]["records"], intake[0]["loaded"], intake[0]["duplicates"]) == (2, 1, 1)
     assert [
@@ -206,26 +240,9 @@ def test_large_files_load_the_same_rows_as_small_ones(tmp_path: Path) -> None:
     assert {str(-7300 - row["_Position"]) for row in rows} == {row["EventId"] for row in rows}
 
 
-MAIL_EVENTS = {
-    1: "Sent",
-    2: "Delivered",
-    11: "Sent",
-    13: "MovedToDeletedItems",
-    14: "Updated",
-    27: "HardDeleted",
-    31: "Read",
-    33: "Read",
-    34: "PermissionGranted",
-}
-
-
-def test_mail_event_numbers_are_decoded(tmp_path: Path) -> None:
+def test_mail_event_numbers_are_decoded(told: Told) -> None:
     """The number nests four parameters deep; the message keeps its id and subject."""
-    session = leaf("delegate_user_email", "Mallory@contoso.example")
-    lines = [json.dumps(activity("gmail", mail(number, session), number=number)) for number in MAIL_EVENTS]
-
-    run(tmp_path, {"a.jsonl": "\n".join(lines) + "\n"})
-    rows = acts(tmp_path)
+    rows = told.acts("mail events")
 
     assert [(one, "<a@fabrikam.example>", 'Say "hello", {eva}') for one in MAIL_EVENTS.values()] == [
         (row["Activity"], row["MessageId"], row["Subject"]) for row in rows

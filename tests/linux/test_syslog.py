@@ -14,10 +14,44 @@ from mailwitness import tables
 from mailwitness.readers import journal, shell_history, syslog_lines
 from mailwitness.readers.blocks import RawRecord
 
-from ..case_runs import Record, acts, ask, run
+from ..case_runs import Record, Told
 
 DATA = Path(__file__).parent / "data"
 DATABASE = tables.connect(memory="256MB", threads=1, temporary=Path("/nonexistent"))
+
+
+JOURNAL_ENTRY = {
+    "__CURSOR": "s=1",
+    "__REALTIME_TIMESTAMP": "1772442190000000",
+    "_HOSTNAME": "mx1",
+    "SYSLOG_IDENTIFIER": "dovecot",
+    "_EXE": "/usr/bin/logger",
+    "_AUDIT_LOGINUID": "1004",
+    "MESSAGE": "imap(eva)<1><x>: expunge: box=INBOX, uid=1, msgid=<f@x>",
+}
+# Small pieces of evidence that are investigated together.
+EVIDENCE: dict[str, dict[str, str | bytes]] = {
+    "mail log": {"mail.log": (DATA / "mail.log").read_bytes()},
+    "dovecot 2.4": {"dovecot.log": (DATA / "dovecot-2.4.log").read_bytes()},
+    "no year": {"mail.log": "Mar  1 09:00:00 mx1 dovecot: imap(eva)<1><s>: Mailbox deleted: old\n"},
+    "journal": {
+        "journal.json": json.dumps(JOURNAL_ENTRY) + "\n",
+        "journal.export": b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1772442191000000\n_HOSTNAME=mx1\nSYSLOG_IDENTIFIER=dovecot\n_EXE=/usr/bin/logger\nMESSAGE\n"
+        + (5).to_bytes(8, "little")
+        + b"a\nb c\n\n",
+    },
+    "histories": {
+        "home/eva/.bash_history": "#1772442190\nsudo truncate -s 0 /var/log/mail.log\n#1772442195\nls\n",
+        "home/bob/.bash_history": "ls\ndoveadm expunge -u eva mailbox INBOX all\n",
+        "root/zsh": ": 1772442190:0;journalctl --vacuum-time=1s\n",
+        "home/ann/fish_history": "- cmd: auditctl -e 0\n  when: 1772442190\n",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return Told(tmp_path_factory.mktemp("told"), EVIDENCE)
 
 
 def parsed(tmp_path: Path, text: str) -> list[Record]:
@@ -99,10 +133,8 @@ def test_a_year_is_taken_from_the_file_and_said(tmp_path: Path) -> None:
     assert years == ["2025", "2026"]
 
 
-def test_an_assumed_year_is_noted_at_the_exhibit(tmp_path: Path) -> None:
-    (row,) = run(
-        tmp_path, {"mail.log": "Mar  1 09:00:00 mx1 dovecot: imap(eva)<1><s>: Mailbox deleted: old\n"}
-    )
+def test_an_assumed_year_is_noted_at_the_exhibit(told: Told) -> None:
+    (row,) = told.intake("no year")
 
     assert any("the year is taken from" in note for note in row["notes"])
 
@@ -116,20 +148,18 @@ def test_messages_glued_by_a_relay_are_split_only_in_its_own_format(tmp_path: Pa
     assert [len(parsed(tmp_path, text)) for text in (glued, forged)] == [2, 1]
 
 
-def test_a_mail_log_becomes_acts_and_hostile_subjects_forge_nothing(tmp_path: Path) -> None:
-    run(tmp_path, {"mail.log": (DATA / "mail.log").read_bytes()})
-
-    expunged = [row for row in acts(tmp_path) if row["Operation"] == "expunge"]
-    fields = ask(
-        tmp_path,
-        "Syslog | where MailUid == 8 | project MailUser, MailBox, MailUid, MailMessageId, MailFlags, MailIsHostile, MailSize, MailFrom",
+def test_a_mail_log_becomes_acts_and_hostile_subjects_forge_nothing(told: Told) -> None:
+    expunged = [row for row in told.acts("mail log") if row["Operation"] == "expunge"]
+    fields = told.rows(
+        "mail log",
+        "Syslog | where MailUid == 8 | project MailUser, MailBox, MailUid, MailMessageId, MailFlags, MailIsHostile, MailSize, MailFrom, _Exhibit, _Position",
     )
 
     assert [(r["Mailbox"], r["Folder"], r["ItemId"], r["ClientIP"], r["MessageId"]) for r in expunged] == [
         ("eva", "INBOX", "7", "203.0.113.66", "<a@fabrikam.example>"),
         ("eva", "INBOX", "8", "203.0.113.66", "<b c, subject=zz@fabrikam.example>"),
     ]
-    assert fields == [
+    assert [{name: row[name] for name in row if name[0] != "_"} for row in fields] == [
         {
             "MailUser": "eva",
             "MailBox": "INBOX",
@@ -143,10 +173,8 @@ def test_a_mail_log_becomes_acts_and_hostile_subjects_forge_nothing(tmp_path: Pa
     ]
 
 
-def test_what_the_lines_mean(tmp_path: Path) -> None:
-    run(tmp_path, {"mail.log": (DATA / "mail.log").read_bytes()})
-
-    rows = acts(tmp_path)
+def test_what_the_lines_mean(told: Told) -> None:
+    rows = told.acts("mail log")
     by_operation = {row["Operation"]: row for row in rows}
 
     # The closing counters only speak where no message of the session was named; qmgr's "removed" ends a delivery.
@@ -161,13 +189,11 @@ def test_what_the_lines_mean(tmp_path: Path) -> None:
     assert [row["ClientIP"] for row in rows if row["Activity"] == "SignInFailed"] == ["203.0.113.9"]
 
 
-def test_a_log_of_dovecot_2_4_says_the_same_in_its_own_words(tmp_path: Path) -> None:
+def test_a_log_of_dovecot_2_4_says_the_same_in_its_own_words(told: Told) -> None:
     """The words of 2.4, in its own log file with a year, with lines of mail_log that name no folder."""
-    run(tmp_path, {"dovecot.log": (DATA / "dovecot-2.4.log").read_bytes()})
-
     found = [
         (r["Activity"], r["Mailbox"], r["Folder"], r["ItemId"], r["ClientIP"], r["ItemCount"])
-        for r in acts(tmp_path)
+        for r in told.acts("dovecot 2.4")
     ]
 
     assert found == [
@@ -257,54 +283,21 @@ def test_no_subject_sender_or_id_changes_who_did_what(texts: list[tuple[str, str
     ]
 
 
-def test_the_journal_tells_who_really_sent_a_line(tmp_path: Path) -> None:
-    entry = {
-        "__CURSOR": "s=1",
-        "__REALTIME_TIMESTAMP": "1772442190000000",
-        "_HOSTNAME": "mx1",
-        "SYSLOG_IDENTIFIER": "dovecot",
-        "_EXE": "/usr/bin/logger",
-        "_AUDIT_LOGINUID": "1004",
-        "MESSAGE": "imap(eva)<1><x>: expunge: box=INBOX, uid=1, msgid=<f@x>",
-    }
-    exported = (
-        b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1772442191000000\n_HOSTNAME=mx1\nSYSLOG_IDENTIFIER=dovecot\n_EXE=/usr/bin/logger\nMESSAGE\n"
-        + (5).to_bytes(8, "little")
-        + b"a\nb c\n\n"
-    )
+def test_the_journal_tells_who_really_sent_a_line(told: Told) -> None:
+    rows = told.rows("journal", "Syslog")
 
-    run(tmp_path, {"journal.json": json.dumps(entry) + "\n", "journal.export": exported})
-    rows = ask(
-        tmp_path,
-        "Syslog | project SenderExe, SenderLoginId, MailEvent, SyslogMessage | order by SyslogMessage asc",
-    )
-
-    assert rows == [
-        {"SenderExe": "/usr/bin/logger", "SenderLoginId": "", "MailEvent": "", "SyslogMessage": "a\nb c"},
-        {
-            "SenderExe": "/usr/bin/logger",
-            "SenderLoginId": "1004",
-            "MailEvent": "expunge",
-            "SyslogMessage": entry["MESSAGE"],
-        },
+    assert sorted(
+        (row["SyslogMessage"], row["SenderExe"], row["SenderLoginId"], row["MailEvent"]) for row in rows
+    ) == [
+        ("a\nb c", "/usr/bin/logger", "", ""),
+        (JOURNAL_ENTRY["MESSAGE"], "/usr/bin/logger", "1004", "expunge"),
     ]
 
 
-def test_histories_with_and_without_times(tmp_path: Path) -> None:
-    files: dict[str, str | bytes] = {
-        "home/eva/.bash_history": "#1772442190\nsudo truncate -s 0 /var/log/mail.log\n#1772442195\nls\n",
-        "home/bob/.bash_history": "ls\ndoveadm expunge -u eva mailbox INBOX all\n",
-        "root/zsh": ": 1772442190:0;journalctl --vacuum-time=1s\n",
-        "home/ann/fish_history": "- cmd: auditctl -e 0\n  when: 1772442190\n",
-    }
+def test_histories_with_and_without_times(told: Told) -> None:
+    rows = told.acts("histories")
 
-    run(tmp_path, files)
-    rows = ask(
-        tmp_path,
-        "MailboxActivity | project Activity, Actor, Mailbox, TimeGenerated | order by Activity asc, Actor asc",
-    )
-
-    assert [(r["Activity"], r["Actor"], r["Mailbox"], r["TimeGenerated"] is None) for r in rows] == [
+    assert sorted((r["Activity"], r["Actor"], r["Mailbox"], r["TimeGenerated"] is None) for r in rows) == [
         ("CommandExecuted", "bob", "eva", True),
         ("LogCleared", "eva", "", False),
         ("LogCleared", "root", "", False),

@@ -48,17 +48,25 @@ def run(tmp_path: Path, mailbox: dict[str, Any] | None, now: dt.datetime = NOW) 
     return investigate([evidence], tmp_path / "case", Settings(now=now), Progress()).report
 
 
-def test_with_the_settings_of_the_mailbox_the_day_is_exact_and_the_first_to_go_comes_first(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture(scope="module")
+def ten_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return the case and the report of a mailbox that keeps deleted items for ten days."""
+    folder = tmp_path_factory.mktemp("days")
     report = run(
-        tmp_path,
+        folder,
         {
             "LitigationHoldEnabled": False,
             "RetainDeletedItemsFor": "10.00:00:00",
             "SingleItemRecoveryEnabled": True,
         },
     )
+    return folder / "case", report
+
+
+def test_with_the_settings_of_the_mailbox_the_day_is_exact_and_the_first_to_go_comes_first(
+    ten_days: tuple[Path, dict[str, Any]],
+) -> None:
+    _, report = ten_days
 
     steps = report["recoverability"]["steps"]
     assert [(one["state"], one["until"], one["is_exact"], one["messages"]) for one in steps] == [
@@ -103,12 +111,12 @@ def test_a_hold_keeps_its_caveat_in_every_form_of_the_report(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
-def test_the_command_shows_the_day(tmp_path: Path, form: str) -> None:
-    run(tmp_path, {"LitigationHoldEnabled": False, "RetainDeletedItemsFor": "10.00:00:00"})
+def test_the_command_shows_the_day(ten_days: tuple[Path, dict[str, Any]], form: str) -> None:
+    case, _ = ten_days
     printed = io.StringIO()
 
     with redirect_stdout(printed):
-        messages.ledger(tmp_path / "case", mailbox=EVA, gone=True, form=form, limit=10)
+        messages.ledger(case, mailbox=EVA, gone=True, form=form, limit=10)
 
     # A table folds its cells.
     assert ("2026-03-11" in printed.getvalue()) or (form == "table" and "2026" in printed.getvalue())

@@ -19,6 +19,11 @@ NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 LATER = dt.datetime(2026, 11, 2, tzinfo=dt.UTC)
 
 
+def investigate(path: Path, case: Path, now: dt.datetime) -> None:
+    """Investigate without the proof, which no step asks and which takes as long as all the rest."""
+    pipeline.investigate([path], case, pipeline.Settings(now=now, proof="never"), pipeline.Progress())
+
+
 def record(operation: str, at: str, actor: str, **more: Any) -> dict[str, Any]:
     return {
         "Id": f"00000000-0000-4000-8000-{abs(hash((operation, at))) % 10**12:012d}",
@@ -36,7 +41,7 @@ def record(operation: str, at: str, actor: str, **more: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def investigated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("effects") / "case"
-    pipeline.investigate([SAMPLE], folder, pipeline.Settings(now=NOW), pipeline.Progress())
+    investigate(SAMPLE, folder, NOW)
     return folder
 
 
@@ -67,7 +72,7 @@ def mark_all(case: Path, capsys: pytest.CaptureFixture[str], until: str) -> tupl
 def collect_again(case: Path, folder: Path, *records: dict[str, Any]) -> None:
     path = folder / "collected.ndjson"
     path.write_text("".join(json.dumps(one) + "\n" for one in records))
-    pipeline.investigate([path], case, pipeline.Settings(now=LATER), pipeline.Progress())
+    investigate(path, case, LATER)
 
 
 def verified(

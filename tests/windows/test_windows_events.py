@@ -15,7 +15,7 @@ from mailwitness.readers import evtx, powershell_transcript, windows_event, wind
 from mailwitness.readers.blocks import RawRecord
 from mailwitness.sources import event_logs
 
-from ..case_runs import PUBLIC, acts, run, run_paths
+from ..case_runs import PUBLIC, Told, run_paths
 from ..engine.cases import loaded
 
 Json = dict[str, Any]  # Any: JSON values
@@ -285,7 +285,8 @@ def test_public_queries_find_event_data_as_xml() -> None:
     assert '<Data Name="a&lt;b">x &amp; y</Data>' in row["EventData"]
 
 
-def test_cleared_logs_and_decoded_scripts_become_acts(tmp_path: Path) -> None:
+def events() -> str:
+    """Return the clearing of a log, and a script that hides its command."""
     cleared = tree(104, {}, "System", "Microsoft-Windows-Eventlog")
     cleared["Event"]["UserData"] = {
         "LogFileCleared": {
@@ -307,10 +308,27 @@ def test_cleared_logs_and_decoded_scripts_become_acts(tmp_path: Path) -> None:
         "Microsoft-Windows-PowerShell/Operational",
         "Microsoft-Windows-PowerShell",
     )
+    return "\n".join(map(json.dumps, (cleared, script)))
 
-    run(tmp_path, {"events.json": "\n".join(map(json.dumps, (cleared, script)))})
 
-    assert [(row["Activity"], row["ObjectName"], row["Actor"]) for row in acts(tmp_path)] == [
+def transcript() -> bytes:
+    """Return a transcript whose command goes over two lines."""
+    stars = "*" * 22
+    text = f"{stars}\r\nWindows PowerShell transcript start\r\nStart time: 20260302091401\r\nUsername: CONTOSO\\mallory\r\nMachine: WS07 (Microsoft Windows NT 10.0.17763.0)\r\nHost Application: C:\\W\\powershell.exe\r\n{stars}\r\nPS C:\\> Search-Mailbox eva `\r\n>> -DeleteContent\r\nResult\r\n"
+    return text.encode("utf-8-sig")
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    pieces: dict[str, dict[str, str | bytes]] = {
+        "events": {"events.json": events()},
+        "transcript": {"transcript.txt": transcript()},
+    }
+    return Told(tmp_path_factory.mktemp("told"), pieces)
+
+
+def test_cleared_logs_and_decoded_scripts_become_acts(told: Told) -> None:
+    assert [(row["Activity"], row["ObjectName"], row["Actor"]) for row in told.acts("events")] == [
         ("LogCleared", "MSExchange Management", "CONTOSO\\mallory"),
         ("ExportRemoved", "ceo", "S-1-5-18"),
     ]
@@ -445,15 +463,10 @@ def test_transcripts_are_read_in_any_language(name: str, commands: list[str]) ->
     }
 
 
-def test_a_transcript_becomes_acts(tmp_path: Path) -> None:
-    stars = "*" * 22
-    text = f"{stars}\r\nWindows PowerShell transcript start\r\nStart time: 20260302091401\r\nUsername: CONTOSO\\mallory\r\nMachine: WS07 (Microsoft Windows NT 10.0.17763.0)\r\nHost Application: C:\\W\\powershell.exe\r\n{stars}\r\nPS C:\\> Search-Mailbox eva `\r\n>> -DeleteContent\r\nResult\r\n"
-
-    run(tmp_path, {"transcript.txt": text.encode("utf-8-sig")})
-
-    assert [(row["Activity"], row["Mailbox"], row["Actor"], row["Host"]) for row in acts(tmp_path)] == [
-        ("Purged", "eva", "CONTOSO\\mallory", "WS07")
-    ]
+def test_a_transcript_becomes_acts(told: Told) -> None:
+    assert [
+        (row["Activity"], row["Mailbox"], row["Actor"], row["Host"]) for row in told.acts("transcript")
+    ] == [("Purged", "eva", "CONTOSO\\mallory", "WS07")]
 
 
 VALUES = st.recursive(
