@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailwitness import direct_reads, occurring, record_values, sql_domains
@@ -18,13 +19,14 @@ from mailwitness.tables import empty, identifier, literal
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     import duckdb
 
     from mailwitness.content.schemas import Column, Parser
     from mailwitness.direct_reads import Read
     from mailwitness.kql import KqlEngine
+    from mailwitness.sql_domains import Values
 
 # MailboxActivity with acts that only chains, the proof and the questions ask for, as far as they were computed at the start.
 COMPUTED = "mw_computed"
@@ -221,11 +223,13 @@ class OfOperations(NamedTuple):
 
     Attributes:
         is_certain: they can be no others, whatever the parser says of itself.
+        constants: column -> the text that every one of these acts has there.
     """
 
     sql: str
     activities: frozenset[str]
     is_certain: bool = False
+    constants: Mapping[str, str] = MappingProxyType({})
 
 
 def of_operations(
@@ -269,7 +273,40 @@ def of_operations(
     sql = nested(taken_at_once(narrowed.sql) if is_bagged else narrowed.sql)
     possible = narrowed.values.get("Activity", frozenset(parser.activities))
     shown = _shown(connection, engine, parser, _reading(parser, sql, relation))
-    return OfOperations(shown, frozenset(map(str, possible)), is_certain="Activity" in narrowed.values)
+    return OfOperations(
+        shown,
+        frozenset(map(str, possible)),
+        is_certain="Activity" in narrowed.values,
+        constants=_constants(parser, _columns_of(connection, engine, parser, sql), narrowed.values),
+    )
+
+
+def of_all(
+    connection: duckdb.DuckDBPyConnection,
+    engine: KqlEngine,
+    parser: Parser,
+    *,
+    now: dt.datetime,
+    relation: str,
+) -> OfOperations:
+    """Return a parser's SELECT for whatever records; see `parser_sql`."""
+    sql = _acts_of(connection, engine, parser, now=now)
+    given = _columns_of(connection, engine, parser, sql)
+    shown = _shown(connection, engine, parser, _reading(parser, sql, relation))
+    return OfOperations(shown, frozenset(parser.activities), constants=_constants(parser, given, {}))
+
+
+def _constants(parser: Parser, given: set[str], values: Mapping[str, Values]) -> dict[str, str]:
+    """Return the columns of texts that are the same for all acts of a parser's SQL, which gives some columns, with that text."""
+    found = {}
+    for column in columns():
+        if DUCKDB_TYPES[column.type] == "VARCHAR":
+            default = parser.table if column.name == "SourceTable" else ""
+            possible = values.get(column.name) if column.name in given else {default}
+            [only] = possible if possible is not None and len(possible) == 1 else [None]
+            if isinstance(only, str):
+                found[column.name] = only
+    return found
 
 
 def _acts_of(

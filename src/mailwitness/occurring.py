@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _MANY_TO_ONE = frozenset({"summarize", "join", "lookup", "union"})
 
 
+def need(parser: Parser) -> str:
+    """Return SQL over the table that holds for every record of which an act of a parser is made, see `Parser.occurs`."""
+    # Inside CASE the second part is not computed for all records.
+    return f"CASE WHEN {parser.occurs} THEN {parser.holds} ELSE false END" if parser.holds else parser.occurs
+
+
 def possible(connection: duckdb.DuckDBPyConnection, parsers: Iterable[Parser]) -> list[Parser]:
     """Return the parsers that may yield acts, in their order.
 
@@ -41,7 +47,7 @@ def possible(connection: duckdb.DuckDBPyConnection, parsers: Iterable[Parser]) -
 def _absent(connection: duckdb.DuckDBPyConnection, table: str, parsers: list[Parser]) -> list[Parser]:
     import duckdb  # noqa: PLC0415 - the types of its errors
 
-    held = ", ".join(f"bool_or({parser.occurs})" for parser in parsers)
+    held = ", ".join(f"bool_or({need(parser)})" for parser in parsers)
     try:
         row = connection.execute(f"SELECT {held} FROM {identifier(table)}").fetchall()[0]
     except duckdb.Error:
@@ -52,4 +58,4 @@ def _absent(connection: duckdb.DuckDBPyConnection, table: str, parsers: list[Par
 
 def filters(parser: Parser) -> list[str]:
     """Return SQL that holds for every row of the table that an act of the parser is made of, as conditions."""
-    return [f"({parser.occurs})"] if parser.occurs and _MANY_TO_ONE.isdisjoint(words(parser.query)) else []
+    return [f"({need(parser)})"] if parser.occurs and _MANY_TO_ONE.isdisjoint(words(parser.query)) else []

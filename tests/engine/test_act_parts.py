@@ -111,6 +111,9 @@ def test_both_parts_are_all_acts_and_the_first_has_all_of_its_activities(bench: 
         place = [column.name for column in activities.columns()].index("Activity")
         assert {str(row[place]) for row in rest_acts} <= rest.activities
         assert len(first_acts) > 0 or not most
+        for column, text in rest.constants.items():
+            place = [one.name for one in activities.columns()].index(column)
+            assert {row[place] for row in rest_acts} == {text}
 
 
 def test_an_operation_in_another_case_belongs_to_a_part(bench: Bench) -> None:
@@ -137,3 +140,5 @@ def test_an_operation_in_another_case_belongs_to_a_part(bench: Bench) -> None:
     assert found == [("ApplicationChanged",), ("ExportRemoved",)]
     assert "ExportRemoved" not in rest.activities
     assert "HardDeleted" in rest.activities
+    assert rest.constants["CommandLine"] == ""
+    assert rest.constants["SourceTable"] == TABLE

@@ -58,12 +58,12 @@ def acts(bench: Bench, parser: Parser, relation: str = "") -> list[tuple[object,
 def test_records_without_the_need_yield_nothing(bench: Bench, parser: Parser) -> None:
     assert fill(bench, parser) > 1
     table = identifier(parser.table)
-    without = f"SELECT * FROM {table} WHERE ({parser.occurs}) IS NOT TRUE"
+    without = f"SELECT * FROM {table} WHERE ({occurring.need(parser)}) IS NOT TRUE"
 
     assert bench.connection.execute(f"SELECT count(*) FROM ({without})").fetchall()[0][0] > 0
     assert acts(bench, parser, without) == []
 
-    bench.connection.execute(f"DELETE FROM {table} WHERE ({parser.occurs}) IS NOT TRUE")
+    bench.connection.execute(f"DELETE FROM {table} WHERE ({occurring.need(parser)}) IS NOT TRUE")
     assert occurring.possible(bench.connection, [parser]) == [parser]
     bench.connection.execute(f"DELETE FROM {table}")
     assert occurring.possible(bench.connection, [parser]) == []
@@ -89,7 +89,7 @@ def test_a_need_names_columns_that_the_query_reads(bench: Bench, parser: Parser)
     """Others are not stored in a first pass."""
     known = {column.name for column in loader.tables()[parser.table].columns}
 
-    assert words(parser.occurs) & known <= activities._read_columns(bench.engine, parser, now=NOW)
+    assert words(occurring.need(parser)) & known <= activities._read_columns(bench.engine, parser, now=NOW)
 
 
 @pytest.mark.parametrize("parser", DECODED, ids=lambda parser: parser.name)

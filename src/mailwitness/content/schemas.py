@@ -287,6 +287,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             activity they are left out too.
         occurs: SQL over the table that holds for every record of which an act is made, or for one of them where several make an act;
             without any such record the parser is not even planned. Only columns that the query reads too.
+        holds: further SQL of the same kind, which is only looked at in records of which ``occurs`` is true.
         shallow: operations of which rules and chains read nothing that is nested in the record; only the
             message ledger does.
         keys: column of MailboxActivity -> SQL over the table that has the same value, whatever its case, for every
@@ -303,6 +304,7 @@ class Parser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bulk: dict[str, list[str]] = {}
     dull: dict[str, str] = {}
     occurs: str = ""
+    holds: str = ""
     shallow: list[str] = []
     keys: dict[str, str] = {}
     tests: list[Case] = []
@@ -387,6 +389,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         accept: SQL over the raw keys; records for which it does not hold are no rows of this table.
         first: SQL over those raw keys that need no parsing, true for every record that ``accept`` takes: of all others nothing
             nested is read when this is a further table of the same records.
+        rare: few records give rows of this further table; what it needs of them is then carried as one text, because columns that
+            are nearly all empty cost as much to write as full ones.
         each: SQL over the raw keys that gives a list; a mapping named under ``also`` then makes one row of each element,
             which its columns know as ``mw_each``.
         unasked: columns that nobody asks of these records in a run; not written in content.
@@ -408,6 +412,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     required: list[str]
     accept: str = "true"
     first: str = ""
+    rare: bool = False
     each: str = ""
     unasked: list[str] = []
     tests: list[dict[str, Any]] = []  # Any: record and expected cells as written in YAML

@@ -16,13 +16,14 @@ from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.tables import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from mailwitness.content.schemas import Mapping
 
 _NAME = "mw_raw_"
 _HELD = "mw_held"
+_TEXT = "mw_raw"
 _TOKEN = re.compile(r'\s*("(?:[^"]|"")*"|\w+|[(),]|\[\])')
 
 
@@ -36,8 +37,17 @@ def together(mapping: Mapping, further: Sequence[Mapping]) -> Mapping:
 
 def carried(further: Sequence[Mapping]) -> list[tuple[str, str]]:
     """Return name and SQL of the values that further tables are made of, over the raw keys of `together`."""
-    keys = sorted({key for other in further for key in other.raw})
-    return [(f"{_NAME}{key}", f"CASE WHEN {_HELD} THEN {identifier(key)} END") for key in keys]
+    rare = _keys(other for other in further if other.rare)
+    keys = _keys(other for other in further if not other.rare)
+    found = [(f"{_NAME}{key}", f"CASE WHEN {_HELD} THEN {identifier(key)} END") for key in keys]
+    if rare:
+        members = ", ".join(f"{identifier(key)} := {identifier(key)}" for key in rare)
+        found.append((_TEXT, f"CASE WHEN {_HELD} THEN to_json(struct_pack({members}))::VARCHAR END"))
+    return found
+
+
+def _keys(mappings: Iterable[Mapping]) -> list[str]:
+    return sorted({key for mapping in mappings for key in mapping.raw})
 
 
 def marked(relation: str, further: Sequence[Mapping]) -> str:
@@ -65,7 +75,13 @@ def relation(file: Path, mapping: Mapping, further: Mapping, exhibit: str) -> st
         if exhibit
         else f"_Exhibit AS {EXHIBIT_KEY}, _Position AS {POSITION_KEY}, _Salvaged AS {SALVAGED_KEY}"
     )
-    named = ", ".join(f"{identifier(_NAME + key)} AS {identifier(key)}" for key in further.raw)
+    if further.rare:
+        # What a carried text holds has the types of the table that the records belong to.
+        kinds = json.dumps({key: structure(mapping.raw[key]) for key in further.raw})
+        rows = f"(SELECT *, json_transform({_TEXT}, {literal(kinds)}) AS mw_r FROM {rows} WHERE {_TEXT} IS NOT NULL)"
+        named = ", ".join(f"mw_r.{identifier(key)} AS {identifier(key)}" for key in further.raw)
+    else:
+        named = ", ".join(f"{identifier(_NAME + key)} AS {identifier(key)}" for key in further.raw)
     shown = ", ".join(_value(key, kind, mapping.raw[key]) for key, kind in further.raw.items())
     inner = f"SELECT {named}, {own} FROM {rows}"
     return (
