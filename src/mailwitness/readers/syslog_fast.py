@@ -282,8 +282,11 @@ def _only(rows: Mask, starts: Positions, stops: Positions) -> tuple[Positions, P
 
 # What a message may say that is like a usual line, with a full time.
 _USUAL = frozenset({"Time", "TimeNote", *SCHEMA.names[1:]})
-_USUAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)")
+_USUAL_LINE = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)) ([^\n]*)\n?", re.ASCII
+)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
 # What a line begins with that may have a time.
 _MAY_BEGIN = re.compile(
     rb"(?:\d+ )?<|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) |@[0-9a-f]{24}"
@@ -307,6 +310,58 @@ def damage(content: bytes, place: tuple[int, int, int]) -> Damage | None:
     return Damage(offset, len(content.rstrip(b"\r\n")), line, syslog_lines.NO_TIME)
 
 
+_TIMED = rf"(?:\d+ )?<|{syslog_lines.TIME}(?::)? "
+_TIMED_BYTES, _TIMED_TEXT = re.compile(_TIMED.encode()), re.compile(_TIMED)
+
+
+def hidden_damage(content: bytes, place: tuple[int, int, int]) -> Damage | None:
+    """Return what `other` would say of a line whose time is torn, or begins with what is no text; None of any other.
+
+    Args:
+        content: see `other`.
+        place: see `other`.
+    """
+    if not _is_one_line(content, *place[:2]) or _TIMED_BYTES.match(content):
+        return None
+    # Digits of other scripts are digits too.
+    if not content.isascii() and _TIMED_TEXT.match(content.decode("utf-8", "backslashreplace")):
+        return None
+    return Damage(place[0], len(content.rstrip(b"\r\n")), place[2], syslog_lines.NO_TIME)
+
+
+def _is_one_line(content: bytes, offset: int, length: int) -> bool:
+    """Tell whether a record is a line that is neither too long nor the first of a file, which may begin with a byte order mark."""
+    return offset > 0 and length <= syslog_lines.LONGEST_LINE and 0 <= content.find(b"\n") == len(content) - 1
+
+
+def message(content: bytes, place: tuple[int, int, int]) -> Plain | None:
+    """Return what `other` and `plain` would say of a line with a usual time, many of which damage leaves; None of any other.
+
+    Args:
+        content: see `other`.
+        place: see `other`.
+    """
+    if not _is_one_line(content, *place[:2]):
+        return None
+    match = _USUAL_LINE.fullmatch(content.decode("utf-8", "backslashreplace"))
+    if match is None:
+        return None
+    data = syslog_lines.origin(match[2].rstrip("\r"), is_spaced=False)
+    micros = _micros(match[1])
+    if micros is None or not data.keys() <= _USUAL:
+        return None
+    get = data.get
+    return micros, get("Host", ""), get("Process", ""), get("ProcessId", ""), get("Message", "")
+
+
+def _micros(time: str) -> int | None:
+    """Return the microseconds since 1970 of a time; None where the calendar has no such day."""
+    try:
+        return (dt.datetime.fromisoformat(time) - _EPOCH) // _MICROSECOND
+    except ValueError:
+        return None
+
+
 def other(content: bytes, place: tuple[int, int, int], years: Years) -> list[RawRecord | Damage]:
     """Read what is no line of the usual form as in a small file; see `syslog_lines.read`.
 
@@ -326,11 +381,8 @@ def plain(item: RawRecord | Damage) -> Plain | None:
     if isinstance(item, Damage) or item.salvaged or not item.data.keys() <= _USUAL or item.data["TimeNote"]:
         return None
     data = item.data
-    if not _USUAL_TIME.fullmatch(data["Time"]):
-        return None
-    try:
-        micros = (dt.datetime.fromisoformat(data["Time"]) - _EPOCH) // dt.timedelta(microseconds=1)
-    except ValueError:
+    micros = _micros(data["Time"]) if _USUAL_LINE.fullmatch(data["Time"] + " ") else None
+    if micros is None:
         return None
     host, process, number, message = (str(data.get(name, "")) for name in SCHEMA.names[1:])
     return micros, host, process, number, message
@@ -338,12 +390,13 @@ def plain(item: RawRecord | Damage) -> Plain | None:
 
 def gathered(found: list[Plain], needed: Mapping[str, Collection[str]]) -> Stretch:
     """Return messages that are like usual lines, one by one, as a stretch; see `split`."""
-    says_nothing = np.array([groups().finder.is_other(one[2].encode()) for one in found])
+    others = {name: groups().finder.is_other(name.encode()) for name in {one[2] for one in found}}
+    says_nothing = np.array([others[one[2]] for one in found])
     rows, left = np.flatnonzero(says_nothing), np.flatnonzero(~says_nothing)
     group = line_shapes.OTHER
     # As the columns of other lines of the group are, which point into the log.
-    others = _listed([found[row] for row in rows.tolist()], {"Moment", *needed[group]}, pa.string_view())
-    by_group = [(group, rows, others)] if len(rows) else []
+    columns = _listed([found[row] for row in rows.tolist()], {"Moment", *needed[group]}, pa.string_view())
+    by_group = [(group, rows, columns)] if len(rows) else []
     whole = _listed([found[row] for row in left.tolist()], SCHEMA.names, pa.string())
     nothing = np.zeros(0, dtype=np.int64)
     return Stretch(len(found), by_group, (left, whole), nothing, (nothing, []))

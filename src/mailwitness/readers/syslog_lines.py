@@ -74,11 +74,13 @@ LEVELS = {
 _ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _BSD = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) {1,2}\d{1,2}(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4}(?= ))?"
 _SPACED = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,9})?(?: [+-]\d{4})?"
+# A time in any of these forms.
+TIME = rf"(?:{_ISO}|{_BSD}|{_SPACED}|@[0-9a-f]{{24}})"
 _NEW = re.compile(
     rf"(?:\d+ )?<(\d{{1,3}})>1 ({_ISO}|-) (\S+) (\S+) (\S+) (\S+) (-|(?:\[(?:[^\]\\]|\\.)*\])+)(?: (.*))?$",
     re.DOTALL,
 )
-_OLD = re.compile(rf"(?:<(\d{{1,3}})>)?({_ISO}|{_BSD}|{_SPACED}|@[0-9a-f]{{24}})(?:(:) | )(.*)$", re.DOTALL)
+_OLD = re.compile(rf"(?:<(\d{{1,3}})>)?({TIME})(?:(:) | )(.*)$", re.DOTALL)
 # A tag with a process number and a colon. Names of services hold slashes, dots, blanks only inside brackets.
 _TAG = re.compile(r"([A-Za-z0-9_.()/@+-]{1,100}) ?(?:\[(\d{1,10})\])?:(?: |$)")
 _HOST = re.compile(r"([A-Za-z0-9_.:%-]{1,255}) (?=\S)")
@@ -239,7 +241,7 @@ def parse(text: str, years: syslog_time.Years) -> Data | None:
         data |= _priority(priority)
     if colon:
         return data | {"Message": rest}
-    return data | _origin(rest, is_spaced=time[4:5] == "-" and time[10:11] == " ")
+    return data | origin(rest, is_spaced=time[4:5] == "-" and time[10:11] == " ")
 
 
 def _new_protocol(match: re.Match[str]) -> Data:
@@ -272,8 +274,13 @@ def _priority(number: str) -> Data:
     )
 
 
-def _origin(rest: str, *, is_spaced: bool) -> Data:
-    """Tell host, program and message apart: logs of one program alone leave out host or program."""
+def origin(rest: str, *, is_spaced: bool) -> Data:
+    """Tell host, program and message apart: logs of one program alone leave out host or program.
+
+    Args:
+        rest: what stands behind the time.
+        is_spaced: the time is written with a blank, as Exim does.
+    """
     exim = _EXIM.match(rest) if is_spaced else None
     if exim:
         return {

@@ -123,14 +123,17 @@ class Counts:
             place = damage.line, damage.offset, damage.length
             self._keep(tally, number, place, damage.reason, content[: damage.length])
         # The report shows no more of them, and a tenth of a large log may come here.
-        exhibit = _quoted(tally.exhibit.id)
-        for number, damage, content in damages[shown:]:
-            tally.quarantined += 1
-            start = _start(content[: min(damage.length, _START_BYTES * 4)])
-            self._log.write(
+        rest, exhibit = damages[shown:], _quoted(tally.exhibit.id)
+        reasons = {reason: _quoted(reason) for reason in {damage.reason for _, damage, _ in rest}}
+        tally.quarantined += len(rest)
+        self._log.write(
+            "".join(
                 f'{{"exhibit": {exhibit}, "record": {number}, "line": {damage.line}, "offset": {damage.offset}, '
-                f'"length": {damage.length}, "reason": {_quoted(damage.reason)}, "start": {_quoted(start)}}}\n'.encode()
-            )
+                f'"length": {damage.length}, "reason": {reasons[damage.reason]}, '
+                f'"start": {_quoted(_start(content[: min(damage.length, _START_BYTES * 4)]))}}}\n'
+                for number, damage, content in rest
+            ).encode()
+        )
 
     def _keep(
         self, tally: Tally, number: int, place: tuple[int, int, int], reason: str, content: bytes

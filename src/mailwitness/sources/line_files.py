@@ -3,8 +3,8 @@
 A reader offers this by a module with ``split`` (what a stretch of the log holds, see `syslog_fast.Stretch`), ``groups`` (strict kinds that
 are written together, with the SQL of their columns), ``SCHEMA`` (the columns of lines for the patterns), ``RELATION`` (SQL from
 columns, in `mw_lines`, to the raw keys of the mapping), ``COLUMNS`` and ``WITHOUT`` (what changes in the mapping; ``PATTERNS``: for lines
-for the patterns), ``other`` (how anything else is read, and ``damage``, what at once is seen to be none), and ``plain`` and
-``gathered`` (what was read so and is like a usual line after all, and many of these as a stretch).
+for the patterns), ``other`` (how anything else is read; ``damage``, ``hidden_damage`` and ``message`` say the same of most of it with
+less work), and ``plain`` and ``gathered`` (what was read so and is like a usual line after all, and many of these as a stretch).
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from mailwitness.sources import limits
 from mailwitness.tables import literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from mailwitness.content.schemas import Mapping
@@ -250,29 +252,47 @@ class _Left:
         lost: list[tuple[int, Damage, bytes]] = []
         # Damage that had to be looked for comes before what is plain to see.
         found_out: list[tuple[int, Damage, bytes]] = []
-        plain = {}
+        plain: dict[int, Any] = {}  # Any: records as the module has them
         places = [column[others].tolist() for column in self._places]
+        damage, content = self._module.damage, self._content.read
         for record, *place in zip(others, *places, strict=True):
-            text = self._content.read(place[0], min(place[1], limits.LARGEST_RECORD_BYTES))
-            if damage := self._module.damage(text, place):
-                lost.append((record, damage, text))
-                self._places[1][record] = damage.length
-                continue
-            items = self._module.other(text, place, self._years)
-            for nth, item in enumerate(items):
-                number = self.records + len(self._further) if nth else record
-                if isinstance(item, Damage):
-                    found_out.append((number, item, text[item.offset - place[0] :]))
-                elif len(items) == 1 and (says := self._module.plain(item)):
-                    plain[record] = says
-                else:
-                    arrivals.put(number, item)
-                if nth:
-                    self._further.append((item.offset, item.length, item.line))
-                else:
-                    self._places[0][record], self._places[1][record] = item.offset, item.length
-        arrivals.lose(found_out + lost)
+            text = content(place[0], min(place[1], limits.LARGEST_RECORD_BYTES))
+            if harm := damage(text, place):
+                lost.append((record, harm, text))
+            elif harm := self._module.hidden_damage(text, place):
+                found_out.append((record, harm, text))
+            elif says := self._module.message(text, place):
+                plain[record] = says
+            else:
+                found_out += self._looked_for(record, place, text, plain, arrivals)
+        seen = found_out + lost
+        is_record = [one for one in seen if one[0] < self.records]
+        self._places[1][[number for number, _, _ in is_record]] = [harm.length for _, harm, _ in is_record]
+        arrivals.lose(seen)
         return plain
+
+    def _looked_for(
+        self,
+        record: int,
+        place: list[int],
+        text: bytes,
+        plain: dict[int, Any],  # Any: records as the module has them
+        arrivals: Arrivals,
+    ) -> Iterator[tuple[int, Damage, bytes]]:
+        """Yield the damage in a record, and hand on what else is in it."""
+        items = self._module.other(text, place, self._years)
+        for nth, item in enumerate(items):
+            number = self.records + len(self._further) if nth else record
+            if isinstance(item, Damage):
+                yield number, item, text[item.offset - place[0] :]
+            elif len(items) == 1 and (says := self._module.plain(item)):
+                plain[record] = says
+            else:
+                arrivals.put(number, item)
+            if nth:
+                self._further.append((item.offset, item.length, item.line))
+            else:
+                self._places[0][record], self._places[1][record] = item.offset, item.length
 
     def index(self) -> line_index.RecordIndex:
         """Return the places of all records."""
