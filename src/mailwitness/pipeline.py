@@ -149,8 +149,10 @@ class _Run:
         self.not_evaluated = [refused.as_not_evaluated() for refused in self.knowledge.refused]
         self.given_proof: list[ledger.Given] | None = None
         self.has_found = False
-        self.beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        # One for the chains, which take longest, and one for what can be done meanwhile.
+        self.beside = ThreadPoolExecutor(2, thread_name_prefix="beside")
         self.followed: Future[tuple[list[RuleOutcome], list[ChainMatch]]] | None = None
+        self.seen: Future[None] | None = None
 
     def close(self) -> None:
         """Release the log and remove temporary files."""
@@ -367,6 +369,8 @@ class _Run:
     ) -> tuple[list[RuleOutcome], list[ChainMatch]]:
         self.progress.stage("following chains")
         if self.followed is not None:
+            # Python follows the chains, with one core: what the questions need is put together meanwhile.
+            self.seen = self.beside.submit(_seen, opened) if found else None
             followed, matches = self.followed.result()
         else:
             followed, matches = _followed(opened, found, outcomes)
@@ -387,7 +391,7 @@ class _Run:
         """Explain findings, and count meanwhile what is usual: one side plans while the other computes."""
         if not found:
             return [], None
-        seen = self.beside.submit(case_tables.see, opened, opened.connection.cursor())
+        seen = self.seen or self.beside.submit(_seen, opened)
         explanations.lay_out(opened, found)
         counted = self.beside.submit(baselines.compute, opened.connection.cursor())
         explained, failed = explanations.explain(opened, found, usual=counted.result)
@@ -444,6 +448,10 @@ def _followed(
 ) -> tuple[list[RuleOutcome], list[ChainMatch]]:
     opened.proved()
     return chains.follow(opened, list(found), list(outcomes))
+
+
+def _seen(opened: OpenCase) -> None:
+    case_tables.see(opened, opened.connection.cursor())
 
 
 def given_of(exhibits: Iterable[Exhibit]) -> list[ledger.Given]:

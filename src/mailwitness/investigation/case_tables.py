@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 JsonDict = dict[str, Any]  # Any: JSON values
 TABLES = ("CaseActs", "CaseFindings", "CaseSubjects", "CaseUsual", "CaseWindow")
-# The acts that name anybody or anything of a case.
-_NEAR = "mw_case_acts"
 # Who acted from where repeats a hundredfold: put together first, the rest is about a few rows.
 _SEEN = "mw_seen"
 _SHAREABLE = {"Address": "ClientIP", "Application": "ApplicationId"}
@@ -69,12 +67,13 @@ def create(opened: OpenCase, stories: Sequence[Story], activities: set[str], nam
     needed = {"TimeGenerated", "_Exhibit", "_Position", *(column for column, _ in _KINDS.values())}
     stored = [c.name for c in loader.tables()[ACTIVITY].columns if c.name in named | needed]
     kinds = {str(row["Kind"]) for row in rows["CaseSubjects"]}
-    _gather(opened, stored, activities, [kind for kind in _KINDS if kind in kinds])
-    finding_tables.replace(opened.connection, "CaseActs", _acts_sql(stored))
+    near = _near(opened, stored, activities, [kind for kind in _KINDS if kind in kinds])
+    told = {"CaseId", "IsInWindow", *(flag for _, flag in _KINDS.values())}
+    finding_tables.replace(opened.connection, "CaseActs", _acts_sql(stored, near), given=told.union(stored))
 
 
-def _gather(opened: OpenCase, columns: list[str], activities: set[str], kinds: list[str]) -> None:
-    """Collect the acts of the days of each case that name anybody or anything of it: what all others were is not asked."""
+def _near(opened: OpenCase, columns: list[str], activities: set[str], kinds: list[str]) -> str:
+    """Return the SELECT of the acts of the days of each case that name anybody or anything of it: what all others were is not asked."""
     see(opened, opened.connection)
     opened.connection.execute(f"CREATE OR REPLACE TEMP TABLE mw_crowds AS {_crowds()}")
     # Acts may come to the case before it is asked again.
@@ -92,15 +91,10 @@ def _gather(opened: OpenCase, columns: list[str], activities: set[str], kinds: l
     listed = ", ".join(map(identifier, columns))
     named = ", ".join(literal(activity) for activity in sorted(activities)) or "''"
     late = opened.later.activities & activities if opened.later else set()
-    opened.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_NEAR} AS SELECT {listed} FROM {COMPUTED} "
-        f"WHERE Activity IN ({named}) AND ({asked})"
-        + (
-            f" UNION ALL SELECT {listed} FROM ({opened.later.sql(asked=asked, among=late)})"
-            if opened.later and late
-            else ""
-        )
-    )
+    near = f"SELECT {listed} FROM {COMPUTED} WHERE Activity IN ({named}) AND ({asked})"
+    if opened.later and late:
+        near += f" UNION ALL SELECT {listed} FROM ({opened.later.sql(asked=asked, among=late)})"
+    return near
 
 
 def _window(story: Story) -> JsonDict:
@@ -155,8 +149,11 @@ def _usual(story: Story) -> Iterator[JsonDict]:
         }  # fmt: skip
 
 
-def _acts_sql(columns: list[str]) -> str:
-    """Return the SELECT for CaseActs: one scan of the acts against a few small lists, whatever the number of cases."""
+def _acts_sql(columns: list[str], near: str) -> str:
+    """Return the SELECT for CaseActs: one scan of the acts against a few small lists, whatever the number of cases.
+
+    ``near`` is the SELECT of the acts; a table of them would be read by one core.
+    """
     listed = ", ".join(f"m.{identifier(name)}" for name in columns)
     joins = " ".join(
         f"LEFT JOIN lists AS {kind} ON {kind}.Kind = {literal(kind)} AND {kind}.Name = lower(m.{column})"
@@ -171,7 +168,7 @@ def _acts_sql(columns: list[str]) -> str:
         "lists AS (SELECT Kind, Name, list(CaseId ORDER BY CaseId) AS Cases FROM subjects GROUP BY Kind, Name), "
         f"touched AS (SELECT {listed}, unnest(list_distinct(flatten([{', '.join(cases.values())}]))) AS CaseId, "
         + ", ".join(f"{sql} AS {kind}Cases" for kind, sql in cases.items())
-        + f" FROM {_NEAR} AS m {joins} "
+        + f" FROM ({near}) AS m {joins} "
         f"WHERE ({' OR '.join(f'{kind}.Cases IS NOT NULL' for kind in _KINDS)})) "
         f"SELECT m.CaseId, {flags}, m.TimeGenerated BETWEEN w.FirstTime AND w.LastTime AS IsInWindow, {listed} "
         "FROM touched AS m JOIN CaseWindow AS w USING (CaseId) "
@@ -181,12 +178,19 @@ def _acts_sql(columns: list[str]) -> str:
 
 def see(opened: OpenCase, connection: duckdb.DuckDBPyConnection) -> None:
     """Put together who acted from where, unless that was done: it takes a scan of all acts, and needs nothing of the cases."""
+    if _is_there(connection, _SEEN):
+        return
     keys = opened.later.keys() if opened.later else f"SELECT * FROM {COMPUTED} WHERE false"
     columns = f"{', '.join(_SHAREABLE.values())}, Actor"
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_SEEN} AS SELECT {columns} FROM "
         f"(SELECT {columns} FROM {COMPUTED} UNION ALL SELECT {columns} FROM ({keys})) GROUP BY ALL"
     )
+
+
+def _is_there(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    asked = "SELECT count(*) FROM duckdb_tables() WHERE table_name = $1"
+    return connection.execute(asked, [table]).fetchall() != [(0,)]
 
 
 def _crowds() -> str:
