@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -375,22 +375,21 @@ class Writer:
 
 
 class Lines:
-    """Random access to the records of a sealed file."""
+    """Random access to the records of a sealed file.
+
+    It is read, not mapped: a mapped file that shrinks ends the process.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Map the file; nothing is read yet."""
-        self._handle = path.open("rb")
-        size = path.stat().st_size
-        self._map = mmap.mmap(self._handle.fileno(), 0, access=mmap.ACCESS_READ) if size else None
+        """Open the file; nothing is read yet."""
+        self._handle = path.open("rb", buffering=0)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return the bytes of one record."""
-        return b"" if self._map is None else self._map[offset : offset + length]
+        """Return the bytes of one record, fewer if the file has become shorter."""
+        return os.pread(self._handle.fileno(), length, offset)
 
     def close(self) -> None:
         """Release the file."""
-        if self._map is not None:
-            self._map.close()
         self._handle.close()
 
 

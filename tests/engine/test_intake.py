@@ -181,6 +181,16 @@ def test_outer_columns_fill_what_audit_data_lacks(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_row_with_bytes_that_are_no_text_counts_as_salvaged(way: str) -> None:
+    cells = [guid(1), "2026-03-02", "ExchangeItemGroup", "HardDelete", "eva", compact(hard_delete(1, ClientProcessName="Gr\u00fc\u00dfe \u2713")), "", ""]  # fmt: skip
+    sound = table(records.PURVIEW_HEADER, [cells])
+    damaged = sound.replace("ü".encode(), b"\xc3")
+
+    with through(way), loaded(sound, damaged) as found:
+        assert [row["_Salvaged"] for row in found.rows()] == [False, True]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_graph_record_type_in_camel_case_is_the_same_record_type(way: str) -> None:
     page = json.loads(records.graph_query([hard_delete(1)]))
     del page["value"][0]["auditData"]["RecordType"]

@@ -51,3 +51,8 @@ class RawRecord(msgspec.Struct, frozen=True):
     length: int
     line: int
     salvaged: bool = False
+
+
+def is_utf8(content: bytes) -> bool:
+    """Say whether bytes are text in UTF-8."""
+    return content.isascii() or content.decode("utf-8", "replace").encode() == content

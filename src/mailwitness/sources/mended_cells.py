@@ -6,6 +6,7 @@ the way of single records.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +14,7 @@ import numpy as np
 
 from mailwitness.loading import Lines, json_line, json_relation
 from mailwitness.readers import csv_shape
-from mailwitness.readers.blocks import BLANK_BYTES, UTF8_BOM
+from mailwitness.readers.blocks import BLANK_BYTES, UTF8_BOM, is_utf8
 from mailwitness.readers.mending import mend
 from mailwitness.readers.salvage import salvage_json
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
@@ -52,7 +53,7 @@ def load(
         Numbers of those that are in no table yet, and of some of them why they will be in none.
     """
     contents = _contents(at, numbers)
-    if len(numbers) < _FEWEST and all(_is_text(content) for _, content in contents):
+    if len(numbers) < _FEWEST and all(is_utf8(content) for _, content in contents):
         return list(numbers), {}
     mapping = intake.writer.mapping(match.mapping, match.table)
     path = intake.work / f"{opened.exhibit.id}.mended"
@@ -79,16 +80,11 @@ def _contents(at: Records, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]
     """Yield the bytes of each record that is not too long."""
     index = at.original if at.index is None else at.index
     chosen = np.asarray(numbers, np.int64)
-    lines = Lines(at.path)
     places = zip(numbers, index.offsets[chosen].tolist(), index.lengths[chosen].tolist(), strict=True)
-    for number, offset, length in places:
-        if length <= limits.LARGEST_RECORD_BYTES:
-            yield number, lines.read(offset, length)
-    lines.close()
-
-
-def _is_text(content: bytes) -> bool:
-    return content.isascii() or content.decode("utf-8", "replace").encode() == content
+    with closing(Lines(at.path)) as lines:
+        for number, offset, length in places:
+            if length <= limits.LARGEST_RECORD_BYTES:
+                yield number, lines.read(offset, length)
 
 
 class _Mender:
@@ -127,7 +123,7 @@ class _Mender:
             self.refused[number] = f"it lacks {required_name(self._mapping)}"
             return b""
         self.written.add(number)
-        is_salvaged = not is_sound or not (content.isascii() or shown.encode() == content)
+        is_salvaged = not is_sound or not is_utf8(content)
         if is_salvaged:
             self.salvaged.add(number)
         own = {EXHIBIT_KEY: self._exhibit, POSITION_KEY: number, SALVAGED_KEY: is_salvaged} | filled

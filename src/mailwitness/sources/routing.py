@@ -11,7 +11,7 @@ import msgspec
 from mailwitness.loading import Lines, json_line
 from mailwitness.readers import csv_shape, salvage
 from mailwitness.readers import index as line_index
-from mailwitness.readers.blocks import UTF8_BOM
+from mailwitness.readers.blocks import UTF8_BOM, is_utf8
 from mailwitness.readers.csv_records import CsvShape
 from mailwitness.readers.index import RecordIndex
 from mailwitness.recognise import base_name, folded, unwrap
@@ -200,7 +200,8 @@ def parse(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
 def read_record(content: bytes, shape: CsvShape | None) -> tuple[Record, bool]:
     """Parse one record; the second value says that only parts of it could be read."""
     if shape is not None:
-        return _read_row(content, shape), False
+        # Bytes that are no text become a sign that says so: the rest of the record is what it was.
+        return _read_row(content, shape), not is_utf8(content)
     value = parse(content)
     if isinstance(value, dict):
         return value, False
