@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mailwitness.readers import windows_plain, windows_state
-from mailwitness.sources import limits
+from mailwitness.sources import limits, mended_lines, plain_json
 from mailwitness.sources.plain_records import reading
 
 from ..engine.cases import loaded
@@ -183,7 +183,9 @@ def test_a_large_file_gives_the_rows_of_its_single_records(monkeypatch: pytest.M
 
     opened = {"ProcessId": "0x4", "HandleId": "0x9", "ObjectType": "File", "ObjectName": "C:\\Mail\\a.pst"}
     content = event(4663, 1, opened) + event(4688, 2, {"NewProcessName": "C:\\b.exe"})
-    content += b'{"Event":{"System":{"Provi\n' + event(4660, 4, {"ProcessId": "0x4", "HandleId": "0x9"})
+    content += b'{"Event":{"System":{"Provider":{"#attributes":{"Name":"p"}},"EventID":46\n' + event(
+        4660, 4, {"ProcessId": "0x4", "HandleId": "0x9"}
+    )
     content += event(4658, 5, {"ProcessId": "0x4", "HandleId": "0x9"}) + event(
         4660, 6, opened | {"ObjectName": ""}
     )
@@ -195,6 +197,9 @@ def test_a_large_file_gives_the_rows_of_its_single_records(monkeypatch: pytest.M
         }
         counts = case.counts()
     monkeypatch.setattr(limits, "SMALL_BYTES", 0)
+    monkeypatch.setattr(mended_lines, "FEWEST", 1)
+    monkeypatch.setattr(plain_json, "PORTION_BYTES", 300)
+    monkeypatch.setattr(plain_json, "_LARGEST_PORTION_BYTES", 300)
     with loaded(content) as case:
         fast = {table: case.rows(table) for table in slow}
 

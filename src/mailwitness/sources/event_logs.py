@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from mailwitness.sources.read_files import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from mailwitness.recognise import Match
     from mailwitness.sources.intake import Intake, Opened
 
-# A portion is read while another one is loaded.
-PORTION_BYTES = 24 << 20
+# A portion is read while another one is loaded. For the first nobody works but the reader, and each has its statements planned anew.
+_FIRST_PORTION_BYTES = 8 << 20
+PORTION_BYTES = 32 << 20
 # The rows of so much text are stored together: a statement that stores some is as dear as ten thousand rows.
 STORED_BYTES = 144 << 20
 # Records of each portion whose id is compared with what the database read.
@@ -76,7 +78,7 @@ class Portion:
     """
 
     path: Path
-    handle: BinaryIO
+    handle: FileIO
     rows: int = 0
     largest: int = 0
     stretches: list[Stretch] = field(default_factory=list)
@@ -111,8 +113,8 @@ class EventLogs:
             while (portion := coming.result()) is not None:
                 coming = pool.submit(next, portions, None)
                 _Loading(loader, logs, portion, stored).load()
-                portion.path.unlink()
             stored.store()
+        reader.end()
 
 
 class _Log:
@@ -169,8 +171,9 @@ class _Reader:
 
     def __init__(self, logs: list[_Log], work: Path) -> None:
         self._places = [(log.opened.path, log.opened.exhibit.id) for log in logs]
-        self._work = work
-        self._number = 0
+        # One is loaded while the other is written. The system uses their memory again, which a new file would have to find.
+        self._paths = [work / f"logs{number}.lines" for number in range(2)]
+        self._size = min(_FIRST_PORTION_BYTES, PORTION_BYTES)
 
     def portions(self) -> Iterator[Portion]:
         """Yield portion after portion; each is complete and closed."""
@@ -185,24 +188,35 @@ class _Reader:
                 if item.texts:
                     _write(portion, position, exhibit, item)
                 position += len(item.offsets)
-                if portion.handle.tell() >= PORTION_BYTES:
-                    portion.handle.close()
-                    yield portion
-                    portion = self._begin()
+                if portion.handle.tell() >= self._size:
+                    yield _closed(portion)
+                    portion, self._size = self._begin(), PORTION_BYTES
             portion.ended.append(log)
-        portion.handle.close()
-        yield portion
+        yield _closed(portion)
 
     def _begin(self) -> Portion:
-        self._number += 1
-        path = self._work / f"logs{self._number}.lines"
-        return Portion(path, path.open("wb"))
+        self._paths.reverse()
+        self._paths[0].touch()
+        return Portion(self._paths[0], self._paths[0].open("r+b", buffering=0))
+
+    def end(self) -> None:
+        """Remove the files."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+
+
+def _closed(portion: Portion) -> Portion:
+    portion.handle.truncate()
+    portion.handle.close()
+    return portion
 
 
 def _write(portion: Portion, position: int, exhibit: str, item: Piece) -> None:
     """Write the records of a piece, each with its exhibit, and by how much its number differs from its row's."""
     own = f'"{EXHIBIT_KEY}":"{exhibit}","{POSITION_KEY}":{position - portion.rows},"{SALVAGED_KEY}":{str(item.salvaged).lower()},'
-    portion.handle.write(evtx.lines(item.texts, own))
+    rest = memoryview(evtx.lines(item.texts, own))
+    while rest:
+        rest = rest[portion.handle.write(rest) :]
     # A character has four bytes at most.
     portion.largest = max(portion.largest, 4 * (len(own) + max(map(len, item.texts))))
     portion.rows += len(item.texts)

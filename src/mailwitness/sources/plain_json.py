@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.routing import Decided, Records
 
-# A table in memory and the rows being written take about as much as this even if every event is kept, which the smallest limits hold too.
+# A portion has up to half as much more. A table in memory and the rows being written take about as much as the portion even if every event is kept,
+# which the smallest limits hold too.
 PORTION_BYTES = 48 << 20
 # Where there is room for it, files up to this size are read as they stand: each portion has its statements planned anew.
 _LARGEST_PORTION_BYTES = 256 << 20
@@ -139,7 +140,8 @@ class _File:
         """Yield the numbers of the first record of each portion and of the one behind it."""
         offsets, count = self._index.offsets, len(self._index)
         size, portion_bytes = self._path.stat().st_size, _portion_bytes(self._intake.connection)
-        wanted = np.arange(portion_bytes, size, portion_bytes, dtype=offsets.dtype)
+        # Of equal size, as a small rest would have all its statements planned too.
+        wanted = np.linspace(0, size, max(1, round(size / portion_bytes)) + 1)[1:-1]
         yield from pairwise(sorted({0, count, *np.searchsorted(offsets, wanted).tolist()}))
 
     @contextmanager
