@@ -9,9 +9,11 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from mmap import mmap
+
+    from mailwitness.readers.file_view import FileView
 
 MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_HEADER_BYTES = 512
 _LAST = 0xFFFFFFFA  # numbers from here on end a chain or mark a sector as unused ([MS-CFB] 2.1)
 _MOST_ENTRIES = 100_000
 _STORAGE, _STREAM, _ROOT = 1, 2, 5
@@ -32,20 +34,21 @@ class Entry(msgspec.Struct, frozen=True):
 class CompoundFile:
     """The directory and the allocation tables of a compound file; source: [MS-CFB]."""
 
-    def __init__(self, data: mmap | bytes) -> None:
+    def __init__(self, data: FileView | bytes) -> None:
         """Read the tables.
 
         Raises:
             ValueError: the file is no compound file, or its tables do not hold together.
         """
         self.data = data
-        if len(data) < 512 or bytes(data[:8]) != MAGIC:  # noqa: PLR2004 - size of the header
+        self._header = data[:_HEADER_BYTES]
+        if len(self._header) < _HEADER_BYTES or not self._header.startswith(MAGIC):
             raise ValueError("it is no compound file")
-        shift, mini_shift = struct.unpack_from("<HH", data, 30)
+        shift, mini_shift = struct.unpack_from("<HH", self._header, 30)
         if shift not in {9, 12} or mini_shift != 6:  # noqa: PLR2004 - the only sizes there are
             raise ValueError("its sector size is none that exists")
         self.sector, self.mini = 1 << shift, 1 << mini_shift
-        directory, self.cutoff, mini_fat = struct.unpack_from("<I4xII", data, 48)
+        directory, self.cutoff, mini_fat = struct.unpack_from("<I4xII", self._header, 48)
         self.fat = self._fat()
         self.mini_fat = self._numbers(self._chain(mini_fat))
         self.entries = self._entries(b"".join(self._chain(directory)))
@@ -54,13 +57,13 @@ class CompoundFile:
 
     def _at(self, number: int) -> bytes:
         start = (number + 1) * self.sector
-        return bytes(self.data[start : start + self.sector])
+        return self.data[start : start + self.sector]
 
     def _fat(self) -> list[int]:
         """Return the allocation table: for each sector the number of the next one."""
         most = len(self.data) // self.sector + 1
-        listed = [n for n in struct.unpack_from("<109I", self.data, 76) if n < _LAST]
-        following, count = struct.unpack_from("<II", self.data, 68)
+        listed = [n for n in struct.unpack_from("<109I", self._header, 76) if n < _LAST]
+        following, count = struct.unpack_from("<II", self._header, 68)
         seen = 0
         while following < _LAST and seen < min(count, most):
             part = self._numbers([self._at(following)])

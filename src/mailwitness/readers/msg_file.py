@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import mmap
 import struct
 from typing import TYPE_CHECKING, Any
 
 from mailwitness.readers import mail_headers, mail_place
 from mailwitness.readers.blocks import Damage, RawRecord
 from mailwitness.readers.compound_file import CompoundFile, Entry
+from mailwitness.readers.file_view import FileView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +48,9 @@ def read_named(path: Path, name: str) -> Iterator[RawRecord | Damage]:
     Sources: [MS-OXMSG], [MS-CFB].
     """
     size = path.stat().st_size
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with path.open("rb", buffering=0) as handle:
         try:
-            file = CompoundFile(data)
+            file = CompoundFile(FileView(handle))
             streams = (
                 {entry.name.upper(): entry for entry in file.children(file.entries[0])}
                 if file.entries

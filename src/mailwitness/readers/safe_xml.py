@@ -6,13 +6,13 @@ was read before stays, and after damage reading goes on at the next element.
 
 from __future__ import annotations
 
-import mmap
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 import msgspec
 
 from mailwitness.readers.blocks import Damage
+from mailwitness.readers.file_view import FileView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -173,7 +173,8 @@ def elements(path: Path, is_wanted: Callable[[str, int], bool], resume: bytes) -
     size = path.stat().st_size
     if not size:
         return
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+    with path.open("rb", buffering=0) as handle:
+        view = FileView(handle)
         start, line, root = 0, 0, ""
         while 0 <= start < size:
             builder = _Builder(is_wanted, _encoding(view), start, line, root)
@@ -193,7 +194,7 @@ def elements(path: Path, is_wanted: Callable[[str, int], bool], resume: bytes) -
             start = following
 
 
-def _until_damage(builder: _Builder, view: mmap.mmap, size: int) -> Generator[Placed, None, Damage | None]:
+def _until_damage(builder: _Builder, view: FileView, size: int) -> Generator[Placed, None, Damage | None]:
     try:
         for at in range(builder.start, size, _FEED_BYTES):
             builder.feed(view[at : at + _FEED_BYTES], is_last=at + _FEED_BYTES >= size)
@@ -207,7 +208,7 @@ def _until_damage(builder: _Builder, view: mmap.mmap, size: int) -> Generator[Pl
     return None
 
 
-def _encoding(view: mmap.mmap) -> str | None:
+def _encoding(view: FileView) -> str | None:
     try:
         view[: 1 << 20].decode("utf-8")
     except UnicodeDecodeError as error:
