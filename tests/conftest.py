@@ -14,7 +14,7 @@ from mailwitness.start import VALUES_BEFORE_A_SEARCH
 if TYPE_CHECKING:
     import pytest
 
-# As the program does for itself: beside thousands of collected tests, each search for circles takes half a second.
+# As the program does for itself: the thousands of tests that are collected all stay, and no search among them finds a circle.
 gc.set_threshold(VALUES_BEFORE_A_SEARCH, 20, 50)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Tests start the program over a hundred times; without this each start would compile its modules anew.
