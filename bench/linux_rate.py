@@ -32,6 +32,7 @@ import duckdb
 
 from bench import intake, linux_texts
 from bench.evtx_rate import what_rules_need
+from mailwitness import start
 from mailwitness.models import Exhibit
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--only", default="", help="word in the name of the log")
     arguments = parser.parse_args(argv)
     wanted = what_rules_need()
+    start.settle()
     with tempfile.TemporaryDirectory(prefix="mailwitness-bench-") as name:
         for contest in contests(Path(name), arguments.mb, arguments.threads):
             if arguments.only in contest.name:

@@ -35,9 +35,7 @@ def main() -> None:
             except OSError:
                 os._exit(2)
             sys.exit(0)
-    gc.set_threshold(VALUES_BEFORE_A_SEARCH, 20, 50)
-    # A thread that comes back from the database or from hashing waits for the interpreter at most this long, not 5 ms.
-    sys.setswitchinterval(SWITCH_SECONDS)
+    settle()
     # NumPy's linear algebra, of which nothing here is used, would start a thread for each core that waits in a loop.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mailwitness.cli import main as run  # noqa: PLC0415 - only when it is needed
@@ -46,6 +44,13 @@ def main() -> None:
         run()
     except SystemExit as ended:
         leave(ended.code if isinstance(ended.code, int) else 0)
+
+
+def settle() -> None:
+    """Set the interpreter up for one long run; benchmarks that load files in their own process do the same."""
+    gc.set_threshold(VALUES_BEFORE_A_SEARCH, 20, 50)
+    # A thread that comes back from the database or from hashing waits for the interpreter at most this long, not 5 ms.
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def leave(code: int) -> None:

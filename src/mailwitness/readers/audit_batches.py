@@ -38,7 +38,7 @@ CHUNK_BYTES = 8 << 20
 # Before the end of a batch no event may go on behind it: the records of one event are written within milliseconds.
 MARGIN_BYTES = 128 << 10
 # So much of the log is in the database's memory before it is written; and so many events wait that are not plain.
-PORTION_BYTES = 32 << 20
+PORTION_BYTES = 64 << 20
 _MOST_ODD = 20_000
 # What a brief event takes: its columns, its id, its place.
 _BRIEF_BYTES = 120

@@ -77,9 +77,8 @@ class _Portion:
             intake.connection.register(name, table)
         self._take_in_full(largest)
         mapping = self._mapping("", known)
-        stored = intake.segments.store(
-            self._parts, mapping, self._relation(f"NOT ({audit_sql.IS_BRIEF})" if is_brief else "")
-        )
+        chosen = f"NOT ({audit_sql.IS_BRIEF})" if is_brief else ""
+        stored = intake.segments.store(self._parts, mapping, self._relation(mapping, chosen))
         rows = stored.segment.rows + (self._add_brief() if is_brief else 0)
         self._add_further(known, has_full=len(wanted) > 0 or largest > 0)
         intake.connection.execute(f"DROP TABLE {_FULL}")
@@ -122,8 +121,10 @@ class _Portion:
             mapping = self._mapping(further, known)
             is_of_files = "Path" in mapping.accept
             if has_full if is_of_files else has_programs:
-                where = "false" if is_of_files else "command IS NOT NULL"
-                self._intake.segments.store_further(mapping, self._parts, self._relation(where))
+                relation = (
+                    self._in_full(mapping) if is_of_files else self._relation(mapping, "command IS NOT NULL")
+                )
+                self._intake.segments.store_further(mapping, self._parts, relation)
 
     def _taken_apart(self, arrivals: Arrivals) -> list[tuple[int, RawRecord]]:
         """Return the events that were taken apart; what is damaged goes into quarantine."""
@@ -152,16 +153,22 @@ class _Portion:
                 largest = max(largest, len(line))
         return largest
 
-    def _relation(self, others: str = "") -> str:
-        """Return the SQL of the raw records of the portion.
+    def _relation(self, mapping: Mapping, others: str = "") -> str:
+        """Return the SQL of the raw records of the portion that a table is made of: no more keys than it reads.
 
         Args:
+            mapping: of the table.
             others: SQL that says which of the events without all their columns are meant; empty for all.
         """
-        raw, exhibit = self._together.raw, self._opened.exhibit.id
-        names = ", ".join(identifier(name) for name in (*raw, EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY))
+        raw = {key: self._together.raw[key] for key in mapping.raw}
+        exhibit = self._opened.exhibit.id
         own = audit_sql.relation(raw, exhibit, _OTHERS, is_wanted=False, where=others)
-        return f"SELECT {names} FROM ({own}) UNION ALL SELECT {names} FROM {_FULL}"
+        return f"SELECT {_named(raw)} FROM ({own}) UNION ALL {self._in_full(mapping)}"
+
+    @staticmethod
+    def _in_full(mapping: Mapping) -> str:
+        """Return the SQL of the events with all their columns."""
+        return f"SELECT {_named(mapping.raw)} FROM {_FULL}"
 
     def _take_in_full(self, largest: int) -> None:
         """Make the rows of all columns once for all tables, with what their paths are to a mail system.
@@ -171,13 +178,17 @@ class _Portion:
         """
         raw = self._together.raw
         relation = audit_sql.relation(raw, self._opened.exhibit.id, _WANTED, is_wanted=True)
-        names = ", ".join(identifier(name) for name in (*raw, EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY))
         if largest:
             apart = json_relation([self._apart], self._together, largest=largest, own=True)
-            relation = f"SELECT {names} FROM ({relation}) UNION ALL SELECT {names} FROM ({apart})"
+            relation = f"SELECT {_named(raw)} FROM ({relation}) UNION ALL SELECT {_named(raw)} FROM ({apart})"
         self._intake.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {_FULL} AS {audit_sql.with_paths(raw, relation)}"
         )
+
+
+def _named(raw: Iterable[str]) -> str:
+    """Return the columns of raw keys, of exhibit and position."""
+    return ", ".join(identifier(name) for name in (*raw, EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY))
 
 
 def _is_started(data: dict[str, Any]) -> bool:  # Any: JSON values
