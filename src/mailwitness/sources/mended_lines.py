@@ -6,6 +6,7 @@ it refuses, and what belongs to another source, goes the way of single records.
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,14 @@ def _mended(line: bytes) -> tuple[bytes, dict[str, Any]]:  # Any: JSON values, d
     return (b"" if mended.text == line.removeprefix(UTF8_BOM) else mended.text or _EMPTY), mended.members
 
 
+class _Kind(Enum):
+    """What the recogniser makes of a member: only whether it is filled, which names it holds, or its value."""
+
+    COUNTED = auto()
+    LOOKED_INTO = auto()
+    READ = auto()
+
+
 class _Judge:
     """Says of the members of mended lines whether they are a record of a source; answers of the recogniser need few of the values."""
 
@@ -175,6 +184,9 @@ class _Judge:
         self._harmless: set[str] = set(keys)
         # Sets of names that only this source has, and those that none has: what else a record is known by may be just what was damaged.
         self._certain: dict[tuple[str, ...], bool] = {}
+        # Names of members, and sets of names inside of a member that the recogniser looks into no further.
+        self._kinds: dict[str, _Kind] = {}
+        self._shallow: set[tuple[str, tuple[str, ...]]] = set()
         # By names, which of them are filled, and the names inside of those that are looked into, where no value decides.
         self._by_shape: dict[tuple[object, ...], Match | None] = {}
 
@@ -219,21 +231,17 @@ class _Judge:
 
         And the names inside of what it looks into; None where it looks deeper than that.
         """
-        asked, read = self._recogniser.asked, self._recogniser.read
-        record: Record = {}
+        record: Record = dict(members)
         inside: list[tuple[str, ...]] | None = []
         for name, value in members.items():
-            folded = _folded(name)
-            record[name] = value
-            if folded not in asked:
-                if isinstance(value, msgspec.Raw) and len(value) <= _LONGEST_NOTHING:
+            kind = self._kinds.get(name) or self._kind(name)
+            if not isinstance(value, msgspec.Raw):
+                inside = inside if kind is _Kind.COUNTED else None
+            elif kind is _Kind.COUNTED:
+                if len(value) <= _LONGEST_NOTHING:
                     record[name] = _NOTHING.get(bytes(value), value)
-            elif (
-                folded in read
-                or not isinstance(value, msgspec.Raw)
-                or (names := self._names(folded, value)) is None
-            ):
-                record[name] = msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+            elif kind is _Kind.READ or (names := self._names(name, value)) is None:
+                record[name] = msgspec.json.decode(value)
                 inside = None
             else:
                 record[name] = dict.fromkeys(names, _SOMETHING)
@@ -241,13 +249,28 @@ class _Judge:
                     inside.append(names)
         return record, inside
 
-    def _names(self, folded: str, value: msgspec.Raw) -> tuple[str, ...] | None:
+    def _kind(self, name: str) -> _Kind:
+        """Return what the recogniser makes of a member, and remember it."""
+        folded = _folded(name)
+        found = _Kind.LOOKED_INTO if folded in self._recogniser.asked else _Kind.COUNTED
+        found = _Kind.READ if folded in self._recogniser.read else found
+        if len(self._kinds) < limits.MOST_NAMES:
+            self._kinds[name] = found
+        return found
+
+    def _names(self, name: str, value: msgspec.Raw) -> tuple[str, ...] | None:
         """Return the names of the members of an object that a member is; None for another value, and where one of them is looked into."""
         if not bytes(value).startswith(b"{"):
             return None
         names = tuple(_OBJECT.decode(value))
-        deeper = self._recogniser.deeper
-        return None if any((folded, _folded(name)) in deeper for name in names) else names
+        if (name, names) not in self._shallow:
+            deeper, folded = self._recogniser.deeper, _folded(name)
+            if len(self._shallow) >= limits.MOST_NAMES or any(
+                (folded, _folded(inner)) in deeper for inner in names
+            ):
+                return None
+            self._shallow.add((name, names))
+        return names
 
     def _is_spelled(self, members: dict[str, Any]) -> bool:  # Any: as above
         """Tell whether no key that is read is written in another way: the database matches them exactly."""
