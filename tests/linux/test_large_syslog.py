@@ -266,6 +266,9 @@ def test_the_usual_lines_are_of_strict_kinds() -> None:
         "login": [7, 8, 15],
         "refused": [16],
     }
+    # A stretch may be shorter than a time, and need not end with a line.
+    for few in (b"a\n2026-03-02T09:00:00Z b\n", b"a\n2026-03-02T09:00:00Z"):
+        assert syslog_fast.split(line_batches.find(memoryview(few)), needed).others.tolist() == [0, 1]
 
 
 def test_no_parser_reads_the_lines_of_which_less_is_stored() -> None:

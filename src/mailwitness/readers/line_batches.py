@@ -157,7 +157,7 @@ def windows(data: Bytes, starts: Positions, width: int) -> Bytes:
         data = np.append(data, np.zeros(width, dtype=np.uint8))
     rows: Bytes = np.lib.stride_tricks.sliding_window_view(data, width)[safe]
     for row in np.flatnonzero(safe != starts).tolist():
-        piece = data[starts[row] :]
+        piece = data[starts[row] : starts[row] + width]
         rows[row] = 0
         rows[row, : len(piece)] = piece
     return rows

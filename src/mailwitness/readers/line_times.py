@@ -56,6 +56,9 @@ def read(text: Text, found: Records) -> Times:
     is_time &= text.data[found.starts + USUAL_TIME] == ord(" ")
     stops = found.starts + USUAL_TIME
     left = np.flatnonzero(~is_time)
+    # Of most damaged lines it is seen at once that they have no time.
+    for place, sign in _SIGNS:
+        left = left[text.data[found.starts[left] + place] == sign[0]]
     if len(left):
         stops[left] = text.first(found.starts[left], ord(" "), _TIME_BYTES + 1)
         length = np.clip(stops[left] - found.starts[left], 0, _TIME_BYTES)

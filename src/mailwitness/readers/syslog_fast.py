@@ -178,7 +178,9 @@ def _usual(signs: line_signs.Signs, found: Records) -> _Usual:
     rank = rank + np.where(has_number, len("[]:"), 1)
     colon = signs.at[rank - 1]
     number = np.where(has_number, tag_stop + 1, 0)
-    is_usual &= ~has_number | line_signs.are_digits(text, number, colon - 1) & (data[colon - 1] == ord("]"))
+    is_usual &= ~has_number | line_signs.are_digits(text, number, colon - 1) & (
+        text.data[colon - 1] == ord("]")
+    )
     is_usual &= (colon + 2 < stops) & (text.data[colon + 1] == ord(" ")) & (text.data[colon + 2] != ord(" "))
     program = _TAGS.ask(text, *_only(is_usual, tag, tag_stop))
     is_usual &= program > 0

@@ -49,7 +49,7 @@ def _start(content: bytes) -> str:
     """Return what a record begins with, bytes that are no text escaped."""
     # Escaping is dear, and most bytes give a character or more. A character that is cut here would stand behind what is shown.
     few = content[: _START_BYTES + 20].decode("utf-8", "backslashreplace")
-    if len(few) < _START_BYTES + 12:
+    if len(few) < _START_BYTES + 12 and len(content) > _START_BYTES + 20:
         few = content[: _START_BYTES * 4].decode("utf-8", "backslashreplace")
     return few[:_START_BYTES]
 
