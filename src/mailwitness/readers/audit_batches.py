@@ -21,7 +21,8 @@ from mailwitness.readers.audit_fields import text
 from mailwitness.readers.audit_wanted import Wanted
 from mailwitness.readers.auditd import _START, NO_TIME, _segments
 from mailwitness.readers.blocks import UTF8_BOM, Damage, RawRecord
-from mailwitness.readers.byte_words import PADDING, Text, keep_memory
+from mailwitness.readers.byte_words import PADDING, Text
+from mailwitness.readers.kept_memory import keep_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

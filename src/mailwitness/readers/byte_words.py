@@ -28,8 +28,6 @@ _MASKS = np.array([(1 << 8 * length) - 1 for length in range(9)], dtype=np.uint6
 _INSIDE_BYTES = 12
 # So many bytes of a text are compared in one look.
 _WIDE_BYTES = 64
-# Just below the largest block that glibc keeps (DEFAULT_MMAP_THRESHOLD_MAX).
-_KEPT_BYTES = 31 << 20
 _ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _HALF = np.uint64(32)
 
@@ -175,12 +173,3 @@ class Text:
         valid = pa.py_buffer(np.packbits(lengths > 0, bitorder="little"))
         buffers = [valid, pa.py_buffer(views), pa.py_buffer(self._padded)]
         return pa.Array.from_buffers(pa.string_view(), len(starts), buffers)
-
-
-def keep_memory() -> None:
-    """Let the C library keep freed memory of the size of a stretch.
-
-    It gives large blocks back to the system at once and gets them page by page again, which costs as much as all else that is done
-    with a stretch, until one larger than they has been freed.
-    """
-    np.empty(_KEPT_BYTES, dtype=np.uint8)

@@ -5,7 +5,6 @@ A record is a line that is not blank, with the indented lines behind it.
 
 from __future__ import annotations
 
-import mmap
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from mailwitness.readers import index as line_index
-from mailwitness.readers.byte_words import PADDING, keep_memory
+from mailwitness.readers.byte_words import PADDING
+from mailwitness.readers.file_view import FileView
+from mailwitness.readers.kept_memory import keep_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,11 +84,8 @@ class LineBatches(Generic[T]):
 
         One thread makes them ahead. Two that make them would share the interpreter, and together cost half as much again.
         """
-        with (
-            self._path.open("rb") as handle,
-            mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ThreadPoolExecutor(1) as pool,
-        ):
+        with self._path.open("rb", buffering=0) as handle, ThreadPoolExecutor(1) as pool:
+            content = FileView(handle)
             cuts = _cuts(content)
             ahead: deque[Future[_Made[T]]] = deque()
             while True:
@@ -97,11 +95,14 @@ class LineBatches(Generic[T]):
                     return
                 yield from self._placed(ahead.popleft().result())
 
-    def _look(self, content: mmap.mmap, cut: tuple[int, int, int]) -> _Made[T]:
+    def _look(self, content: FileView, cut: tuple[int, int, int]) -> _Made[T]:
         """Make something of a stretch, unless there is nothing in it."""
         base, end, after = cut
-        # A copy: the map is closed before the last stretch is forgotten.
-        found = find(memoryview(content[base : end + PADDING])[: end - base])
+        text = memoryview(content[base : end + PADDING])[: end - base]
+        if not text:
+            # The file has become shorter.
+            return _Made([], (), 0)
+        found = find(text)
         lines = int(np.count_nonzero(found.data == _NEWLINE)) + _lines_between(content, end, after)
         if not len(found.starts):
             return _Made([], (), lines)
@@ -168,7 +169,7 @@ def _narrow(numbers: Positions) -> Places:
     return numbers.astype(np.uint32) if int(numbers.max()) < 1 << 32 else numbers
 
 
-def _cuts(content: mmap.mmap) -> Iterator[tuple[int, int, int]]:
+def _cuts(content: FileView) -> Iterator[tuple[int, int, int]]:
     """Yield start and end of whole records, and where the next ones start: later than the end behind one without end."""
     start = 0
     while start < len(content):
@@ -179,7 +180,7 @@ def _cuts(content: mmap.mmap) -> Iterator[tuple[int, int, int]]:
         start = cut
 
 
-def _record_before(content: mmap.mmap, start: int, end: int) -> int:
+def _record_before(content: FileView, start: int, end: int) -> int:
     """Return where the last record before a place starts; 0 when it is the first one, and the size at the end."""
     if end >= len(content):
         return len(content)
@@ -191,7 +192,7 @@ def _record_before(content: mmap.mmap, start: int, end: int) -> int:
     return 0
 
 
-def _record_after(content: mmap.mmap, place: int) -> int:
+def _record_after(content: FileView, place: int) -> int:
     """Return where the next record behind a place starts."""
     while (place := content.find(b"\n", place) + 1) > 0:
         if content[place : place + 1] not in {b" ", b"\t"}:
@@ -199,7 +200,7 @@ def _record_after(content: mmap.mmap, place: int) -> int:
     return len(content)
 
 
-def _lines_between(content: mmap.mmap, start: int, end: int) -> int:
+def _lines_between(content: FileView, start: int, end: int) -> int:
     """Count the line ends of a part that is not looked at."""
     return sum(
         content[place : min(place + CHUNK_BYTES, end)].count(b"\n")

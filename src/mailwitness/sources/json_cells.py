@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from mailwitness import served_files
 from mailwitness.content.schemas import Mapping
 from mailwitness.loading import json_relation
-from mailwitness.readers import byte_words, csv_records, csv_shape, csv_texts
+from mailwitness.readers import csv_records, csv_shape, csv_texts
 from mailwitness.readers.csv_index import CsvIndexer
 from mailwitness.readers.csv_quotes import NEWLINE
+from mailwitness.readers.kept_memory import keep_memory
 from mailwitness.sources import mended_cells, routing
 from mailwitness.sources.routing import Records, parse
 from mailwitness.tables import identifier
@@ -44,6 +44,8 @@ _ENCODER = msgspec.json.Encoder()
 
 def add(intake: Intake, opened: Opened, shape: csv_shape.CsvShape, match: Match) -> bool:
     """Load an exhibit; false when its records have to be read in another way."""
+    from mailwitness import served_files  # noqa: PLC0415 - slow to import, only for large tables
+
     layout = _layout(opened, shape, match, intake.writer.mapping(match.mapping, match.table))
     if layout is None:
         return False
@@ -160,7 +162,7 @@ class _Lines:
     def __iter__(self) -> Iterator[Bytes]:
         """Read the file; the places of all records are known afterwards."""
         # Nothing is made here that is larger than a stretch.
-        byte_words.keep_memory()
+        keep_memory()
         made = 0
         for stretch in self.places.stretches(self._path):
             yield from _filler(stretch.offset - made)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mailwitness.readers import index as line_index
-from mailwitness.served_files import served
 from mailwitness.sources import limits, mended_lines, routing
 from mailwitness.sources.plain_records import Earlier, Loader, module_of
 
@@ -151,6 +150,8 @@ class _File:
         if (first, end) == (0, count):
             yield self._path
             return
+        from mailwitness.served_files import served  # noqa: PLC0415 - slow to import, only for large files
+
         start = int(offsets[first])
         stop = int(offsets[end]) if end < count else self._path.stat().st_size
         with served(self._intake.connection, stop - start, _blocks(self._path, start, stop)) as name:

@@ -10,7 +10,7 @@ from mailwitness.loading import json_line
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import Damage
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
-from mailwitness.sources import event_files, limits, line_files
+from mailwitness.sources import limits
 from mailwitness.sources.routing import has_required, required_name
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ def add(intake: Intake, opened: Opened, match: Match) -> None:
             converter = reader.bulk(handle.read(1024 * 1024))
         if converter:
             module = importlib.import_module(f"mailwitness.readers.{converter}")
-            add_large = event_files.add if hasattr(module, "EventBatches") else line_files.add
-            add_large(intake, opened, match, module, Arrivals(intake, opened, match))
+            way = "event_files" if hasattr(module, "EventBatches") else "line_files"
+            # Both are slow to import; only large logs pay for it.
+            loading = importlib.import_module(f"mailwitness.sources.{way}")
+            loading.add(intake, opened, match, module, Arrivals(intake, opened, match))
             return
     arrivals = Arrivals(intake, opened, match)
     for item in _items(intake, opened, reader):
