@@ -173,6 +173,21 @@ PROCESSES = ("dovecot", "dovecot", "postfix/qmgr", "postfix/smtpd", "postfix/pos
 EVENTS = ("expunge", "save", "copy from INBOX", "autoexpunge", "mailbox_delete", "")
 
 
+def test_a_log_that_shrinks_while_it_is_read_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_batches, "CHUNK_BYTES", 1 << 12)
+    path = tmp_path / "mail.log"
+    path.write_bytes(b"".join(line + b"\n" for line in MAIL_LOG) * 50)
+    batches = line_batches.LineBatches(path, lambda found: len(found.starts))
+
+    stretches = batches.stretches()
+    seen = next(stretches)
+    path.write_bytes(b"rotated\n")
+    seen += sum(stretches)
+
+    assert 0 < seen < 50 * len(MAIL_LOG)
+    assert len(batches.places()[0]) == seen
+
+
 def test_lines_of_strict_kinds_say_what_the_patterns_say() -> None:
     choose = random.Random(1)  # noqa: S311 - the same lines in every run
     lines = []
