@@ -102,7 +102,7 @@ def test_the_same_file_given_twice_counts_once(evidence: Path, tmp_path: Path) -
     copy = tmp_path / "copy.json"
     shutil.copy(evidence / "a.json", copy)
 
-    report = investigate(tmp_path / "case", evidence / "a.json", evidence / "a.json", copy)
+    report = investigate(tmp_path / "case", evidence / "a.json", evidence / "a.json", copy, proof="never")
 
     assert [(item["path"], item["loaded"]) for item in report["intake"]] == [("a.json", 6)]
     assert [item["what"] for item in report["not_evaluated"] if "same bytes" in item["reason"]] == [
@@ -253,13 +253,17 @@ def test_a_run_killed_at_any_moment_can_be_repeated(
 
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a case with an archive and rules of its own, made by the program itself."""
+    """Return a case with an archive, made by the program itself.
+
+    Each verification repeats it; one with its proof is verified above, where evidence is added.
+    """
     root = tmp_path_factory.mktemp("verified")
     (root / "evidence").mkdir()
     (root / "evidence" / "a.json").write_bytes(ndjson([hard_delete(n) for n in range(5)] + [inbox_rule(1)]))
     (root / "evidence" / "b.json").write_bytes(ndjson([hard_delete(4), hard_delete(6)]) + b"{damaged\n")
     shutil.make_archive(str(root / "evidence" / "c"), "zip", root_dir=_small(root / "small"))
-    ran = mailwitness("investigate", root / "evidence", "--case", root / "case", "--now", NOW_TEXT)
+    given = ("--case", root / "case", "--now", NOW_TEXT, "--proof", "never")
+    ran = mailwitness("investigate", root / "evidence", *given)
     assert ran.code in {1, 2}, ran.err
     return root / "case"
 

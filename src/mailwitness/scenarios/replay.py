@@ -17,7 +17,7 @@ from mailwitness.scenarios.telling import Instance, Told
 # Three weeks: the same weekday, and further apart than the seven days that join findings into one case.
 SLOT = dt.timedelta(days=21)
 # One batch spans less than four years, so that years without a digit in old formats stay unambiguous.
-BATCH = 60
+BATCH = 68
 _FIRST = dt.datetime(2023, 1, 2, 9)  # noqa: DTZ001 - times of scenarios are naive UTC
 
 
