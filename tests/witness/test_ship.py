@@ -658,6 +658,16 @@ def configure(folder: Path, settings: Ship) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def running_shipper(command: list[str]) -> Iterator[None]:
+    """Run a shipper, and end it however the block ends: one that nobody ends is waited for without end."""
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
 def test_kills_of_the_shipper_while_logs_rotate_lose_and_double_nothing(site: Site, tmp_path: Path) -> None:
     chance = random.Random(5)  # noqa: S311 - repeatable
     log = tmp_path / "mail.log"
@@ -666,9 +676,8 @@ def test_kills_of_the_shipper_while_logs_rotate_lose_and_double_nothing(site: Si
     start = site.reader().head().head.size
     number, rotations = 0, 0
     write(log, "the beginning")
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+    with running_shipper(command):
         wait_for(lambda: b"the beginning\n" in [o.body for o in shipped(site, start)])
-        process.terminate()
     for _ in range(8):
         with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
             end = time.monotonic() + 0.6 + chance.random()
@@ -681,12 +690,11 @@ def test_kills_of_the_shipper_while_logs_rotate_lose_and_double_nothing(site: Si
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
     write(log, "the end")
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+    with running_shipper(command):
         wait_for(lambda: b"the end\n" in [o.body for o in shipped(site, start) if o.path == str(log)])
         wait_for(
             lambda: sum(o.kind == "line" and o.path == str(log) for o in shipped(site, start)) >= number + 1
         )
-        process.terminate()
 
     found = Counter(o.body.decode() for o in shipped(site, start) if o.kind == "line" and o.path == str(log))
     assert rotations > 2
