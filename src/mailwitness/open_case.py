@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from mailwitness import act_parts, activities, chain_acts, engines, families, needs, tables
+from mailwitness import act_parts, activities, chain_acts, engines, families, late_acts, needs, tables
 from mailwitness.blind_rules import Evidence
 from mailwitness.content import pack
 from mailwitness.findings import UNHELD
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from mailwitness.activities import Later
     from mailwitness.kql import KqlEngine
+    from mailwitness.late_acts import Later
     from mailwitness.proof.computing import Computing
     from mailwitness.proof.ledger import Given
 
@@ -276,7 +276,7 @@ class _Acts:
             needed=asked.needed,
             early=asked.early,
         )
-        self.later = activities.Later(
+        self.later = late_acts.Later(
             connection, engine, knowledge.parsers, set(rows), now=now, needed=asked.needed, early=asked.early
         )
         self.later.shown = asked.shown
