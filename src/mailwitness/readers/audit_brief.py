@@ -99,13 +99,10 @@ class Interest:
         is_brief[of_entry[kinds == EXECVE]] = False
         counted, is_other = self._find_calls(found, these, groups, bases, is_brief)
         for kind in (CWD, PATH):
-            chosen = np.flatnonzero((kinds == kind) & is_brief[of_entry])
-            line = groups.lines[chosen]
-            begin, stop = these.ids[1][line] + len(_BEHIND), bases[line]
+            begin, stop, event = _spans(these, groups, bases, kind, is_brief)
             if kind == PATH:
-                stop = np.minimum(_name_ends(found, begin), stop)
-            answers = self._files.ask(found, begin, np.maximum(stop, begin))
-            is_brief[of_entry[chosen[answers > 0]]] = False
+                stop = np.maximum(np.minimum(_name_ends(found, begin), stop), begin)
+            is_brief[event[self._files.ask(found, begin, stop) > 0]] = False
         self._find_alone(found, these, groups, bases, is_brief)
         self._find_odd(found, these, groups, bases, (is_odd | is_other, is_brief, counted))
         paths = np.bincount(of_entry[kinds == PATH], minlength=events)
@@ -187,12 +184,8 @@ class Interest:
         events, is_brief = known
         deletes = np.zeros(len(groups.firsts), dtype=np.bool_)
         deletes[events] = True
-        of_entry = np.repeat(np.arange(len(groups.firsts)), groups.counts)
-        chosen = np.flatnonzero((these.kinds[groups.lines] == PROCTITLE) & (deletes & is_brief)[of_entry])
-        line = groups.lines[chosen]
-        begin = these.ids[1][line] + len(_BEHIND)
-        answers = self._titles.ask(found, begin, np.maximum(bases[line], begin))
-        is_brief[of_entry[chosen[answers > 0]]] = False
+        begin, stop, event = _spans(these, groups, bases, PROCTITLE, deletes & is_brief)
+        is_brief[event[self._titles.ask(found, begin, stop) > 0]] = False
 
     def _find_alone(
         self, found: Text, these: Lines, groups: Groups, bases: Positions, is_brief: Mask
@@ -244,6 +237,17 @@ def _programs(found: Text, bases: Positions) -> Positions:
     start = first + last - len("co")
     is_it = (found.at(np.maximum(start - 1, 0)) & _SIX) == word(b" comm=")
     return np.where(is_it & (start > 0), start, 0)
+
+
+def _spans(
+    these: Lines, groups: Groups, bases: Positions, kind: int, asked: Mask
+) -> tuple[Positions, Positions, Positions]:
+    """Return where the text of each line of a kind begins and where its enriched part does, and its event, for the events asked for."""
+    of_entry = np.repeat(np.arange(len(groups.firsts)), groups.counts)
+    chosen = np.flatnonzero((these.kinds[groups.lines] == kind) & asked[of_entry])
+    line = groups.lines[chosen]
+    begin = these.ids[1][line] + len(_BEHIND)
+    return begin, np.maximum(bases[line], begin), of_entry[chosen]
 
 
 def _name_ends(found: Text, begins: Positions) -> Positions:

@@ -11,7 +11,7 @@ import numpy as np
 from mailwitness.readers.blocks import MAX_RECORD_BYTES
 from mailwitness.readers.csv_quotes import CARRIAGE_RETURN, NEWLINE, read_quotes
 from mailwitness.readers.csv_shape import CsvShape, is_one_line, parse_row
-from mailwitness.readers.index import Location, RecordIndex, build_index
+from mailwitness.readers.index import Location, RecordIndex, build_index, line_starts
 from mailwitness.readers.window import Window
 
 if TYPE_CHECKING:
@@ -59,16 +59,9 @@ def index_csv(path: Path, shape: CsvShape, *, max_record: int = MAX_RECORD_BYTES
     return indexer.index()
 
 
-def _starts(ends: Positions) -> Positions:
-    starts = np.empty_like(ends)
-    starts[0] = 0
-    starts[1:] = ends[:-1] + 1
-    return starts
-
-
 def _lengths(data: NDArray[np.uint8], ends: Positions) -> Positions:
     """Return the bytes of each record without its line end."""
-    lengths: Positions = ends - _starts(ends)
+    lengths: Positions = ends - line_starts(ends)
     lengths -= (data[ends - 1] == CARRIAGE_RETURN) & (lengths > 0)
     return lengths
 
@@ -172,7 +165,7 @@ class CsvIndexer:
         kept = lengths > 0
         if not kept.any() or not self._is_plain(data, ends):
             return None
-        return ends if self._is_rows(raw, _starts(ends)[kept], lengths[kept]) else None
+        return ends if self._is_rows(raw, line_starts(ends)[kept], lengths[kept]) else None
 
     def _is_plain(self, data: NDArray[np.uint8], ends: Positions) -> bool:
         """Say whether no carriage return can end a row, and the last record does not go on behind."""
@@ -214,7 +207,7 @@ class CsvIndexer:
 
     def _add(self, data: NDArray[np.uint8], ends: Positions, breaks: Positions) -> None:
         window = self._window
-        starts = _starts(ends)
+        starts = line_starts(ends)
         lengths = _lengths(data, ends)
         lines = np.searchsorted(breaks, starts) + window.line(window.place)
         kept = lengths > 0

@@ -27,6 +27,7 @@ from mailwitness.readers.csv_quotes import (
     places,
     words,
 )
+from mailwitness.readers.index import line_starts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,7 +121,7 @@ class TextFinder:
         ends = places(breaks)
         if not len(ends) or int(ends[-1]) != len(data) - 1:
             return None
-        lines = _Lines(data, breaks, ends, _starts(ends))
+        lines = _Lines(data, breaks, ends, line_starts(ends))
         quotes, commas = words(data, QUOTE), words(data, self._delimiter)
         within, is_unclean = _parity(quotes, ends)
         marks = _Quotes.of(quotes, within)
@@ -267,13 +268,6 @@ def _kept(data: Bytes, marks: Words) -> Bytes:
     return content
 
 
-def _starts(ends: Positions) -> Positions:
-    starts = np.empty_like(ends)
-    starts[0] = 0
-    starts[1:] = ends[:-1] + 1
-    return starts
-
-
 def _stops(data: Bytes, starts: Positions, ends: Positions) -> Positions:
     """Return where lines stop without their ends."""
     stops: Positions = ends - ((data[ends - 1] == CARRIAGE_RETURN) & (ends > starts))
@@ -290,10 +284,7 @@ def _parity(marks: Words, ends: Positions) -> tuple[Words, Mask]:
     is_odd = _bits(within, ends)
     is_odd[1:] ^= is_odd[:-1].copy()
     if is_odd.any():
-        odd = ends[is_odd]
-        marks = marks.copy()
-        np.bitwise_xor.at(marks, odd >> 6, _ONE << (odd & 63).astype(np.uint64))
-        within = inside(marks)
+        within = inside(marks ^ marked(ends[is_odd], len(marks)))
     return within, is_odd
 
 

@@ -150,6 +150,14 @@ def _narrow(values: Counts) -> NDArray[np.uint64] | NDArray[np.uint32]:
     return values
 
 
+def line_starts(ends: Positions) -> Positions:
+    """Return where lines start that end at some places, the first one at the start of the text; there is at least one."""
+    starts = np.empty_like(ends)
+    starts[0] = 0
+    starts[1:] = ends[:-1] + 1
+    return starts
+
+
 class LineIndexer:
     r"""Find the lines of a file whose blocks are fed in order.
 
@@ -203,9 +211,7 @@ class LineIndexer:
 
     def _close_lines(self, data: NDArray[np.uint8], ends: Positions) -> None:
         """Record all lines that end in this block; `ends` are the places of their newlines."""
-        starts = np.empty_like(ends)
-        starts[0] = 0
-        starts[1:] = ends[:-1] + 1
+        starts = line_starts(ends)
         before = data[ends - 1]
         if ends[0] == 0:
             before[0] = self._last

@@ -134,9 +134,7 @@ def find(text: memoryview) -> Records:
     ends = np.flatnonzero(data == _NEWLINE)
     if not len(ends) or ends[-1] != len(data) - 1:
         ends = np.append(ends, len(data))
-    starts = np.empty_like(ends)
-    starts[0] = 0
-    starts[1:] = ends[:-1] + 1
+    starts = line_index.line_starts(ends)
     first = data[np.minimum(starts, len(data) - 1)]
     if int(first.min()) > _BLANK:
         # Neither blank nor indented lines: each is a record.

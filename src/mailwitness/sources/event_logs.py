@@ -9,11 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mailwitness.loading import Lines
 from mailwitness.readers import evtx
 from mailwitness.readers import index as line_index
 from mailwitness.readers.blocks import Damage
@@ -136,17 +138,15 @@ class _Log:
     def put_damage(self, one: Stretch) -> None:
         """Keep damaged records in quarantine."""
         places = zip(one.item.offsets.tolist(), one.item.lengths.tolist(), strict=True)
-        with self.opened.path.open("rb") as handle:
-            lost = []
-            for position, (offset, length) in enumerate(places, one.position):
-                handle.seek(offset)
-                lost.append(
-                    (
-                        position,
-                        Damage(offset, length, 0, one.item.reason),
-                        handle.read(min(length, limits.SHOWN_RECORD_BYTES)),
-                    )
+        with closing(Lines(self.opened.path)) as lines:
+            lost = [
+                (
+                    position,
+                    Damage(offset, length, 0, one.item.reason),
+                    lines.read(offset, min(length, limits.SHOWN_RECORD_BYTES)),
                 )
+                for position, (offset, length) in enumerate(places, one.position)
+            ]
         self.arrivals.lose(lost)
 
     def put(self, text: bytes, one: Stretch, row: int, earlier: Earlier | None) -> None:

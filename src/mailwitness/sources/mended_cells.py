@@ -19,6 +19,7 @@ from mailwitness.readers.mending import mend
 from mailwitness.readers.salvage import salvage_json
 from mailwitness.row_select import EXHIBIT_KEY, POSITION_KEY, SALVAGED_KEY
 from mailwitness.sources import limits
+from mailwitness.sources.mended_lines import FEWEST
 from mailwitness.sources.routing import NOT_PARSED, Decided, required_name
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from mailwitness.sources.intake import Intake, Opened
     from mailwitness.sources.routing import Records
 
-# Fewer are looked at one by one: a segment more costs as much as a hundred of them.
-_FEWEST = 100
 # Values that fill nothing, as they are written.
 _EMPTY = (None, "", b"null", b'""')
 # Line ends between the members of an object; inside of its strings there are none.
@@ -53,7 +52,7 @@ def load(
         Numbers of those that are in no table yet, and of some of them why they will be in none.
     """
     contents = _contents(at, numbers)
-    if len(numbers) < _FEWEST and all(is_utf8(content) for _, content in contents):
+    if len(numbers) < FEWEST and all(is_utf8(content) for _, content in contents):
         return list(numbers), {}
     mapping = intake.writer.mapping(match.mapping, match.table)
     path = intake.work / f"{opened.exhibit.id}.mended"
